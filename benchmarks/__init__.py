@@ -1,0 +1,1 @@
+"""Measurements: speed and quality, against references measured in the same run."""

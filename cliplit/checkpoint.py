@@ -1,0 +1,84 @@
+"""Checkpoints: ours (weights with what made them) and the published ones of CLIP-LIT (a bare state dict)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cliplit.errors import InputError, ModelError
+from cliplit.lite_unet import LiteUNet
+from cliplit.networks import NETWORKS, build_network
+from cliplit.unet import UNet
+
+FORMAT = "cliplit-checkpoint"
+
+
+def save(path: Path, content: dict[str, Any]) -> None:
+    """Write atomically: a crash leaves the previous file or the new one, never half of one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    torch.save({"format": FORMAT, **content}, temporary)
+    os.replace(temporary, path)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The content of a checkpoint file; a bare state dict comes back as {"weights": state dict}.
+
+    Raises InputError where there is no such file and ModelError where it is not a checkpoint. Nothing in the
+    file is executed (`weights_only`).
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such checkpoint file")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises half a dozen types here, pickle's among them
+        raise ModelError(f"{path}: not a PyTorch checkpoint that can be read safely ({_first_line(error)})") from error
+    if not isinstance(content, Mapping):
+        raise ModelError(f"{path}: holds a {type(content).__name__}, expected a state dict of a CLIP-LIT network")
+    if content.get("format") == FORMAT:
+        return dict(content)
+    for key in ("state_dict", "params", "model"):
+        if isinstance(content.get(key), Mapping):
+            content = content[key]
+            break
+    return {"weights": dict(content)}
+
+
+def load_network(path: Path) -> LiteUNet | UNet:
+    """The network a checkpoint holds, in evaluation mode; which one is told by its keys.
+
+    Published checkpoints load with or without the `module.` prefix of DataParallel.
+    """
+    return network_from(read(path), path)
+
+
+def network_from(content: Mapping[str, Any], path: Path) -> LiteUNet | UNet:
+    """The network in a checkpoint's content; `path` is for messages."""
+    weights = {key.removeprefix("module."): value for key, value in content["weights"].items()}
+    for name in NETWORKS:
+        network = build_network(name)
+        if set(network.state_dict()) == set(weights):
+            try:
+                network.load_state_dict(weights)
+            except (RuntimeError, TypeError) as error:
+                message = f"{path}: the {name} network has other sizes ({_first_line(error)})"
+                raise ModelError(message) from error
+            return network.eval()
+    raise ModelError(
+        f"{path}: its {len(weights)} tensors are not those of a CLIP-LIT network ({' or '.join(NETWORKS)}); "
+        f"first key: {next(iter(weights), 'none')}"
+    )
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[min(1, len(lines) - 1)] if lines else type(error).__name__

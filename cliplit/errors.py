@@ -1,0 +1,29 @@
+"""The errors a user can meet. Every message says what was found, where, and what to do about it."""
+
+from __future__ import annotations
+
+
+class CliplitError(Exception):
+    """Base of all expected failures; a command prints its message as one line and exits with `exit_code`."""
+
+    exit_code = 1
+
+
+class InputError(CliplitError):
+    """A file, a picture or an option value cannot be used."""
+
+
+class ModelError(CliplitError):
+    """A checkpoint or an ONNX file is not what it should be."""
+
+
+class BackendError(CliplitError):
+    """A device or an inference library was asked for and cannot be used."""
+
+    exit_code = 3
+
+
+class ParityError(CliplitError):
+    """An exported model does not compute what its checkpoint computes."""
+
+    exit_code = 4

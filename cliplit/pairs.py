@@ -1,0 +1,188 @@
+"""Batches of (input, target) pictures for paired training, rendered on the fly and fully determined by a seed.
+
+Batch `step` of a run depends on the seed and on `step` alone, so that a resumed run sees what an uninterrupted
+one would have seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from cliplit.backlight import exposure_map
+from cliplit.errors import InputError
+from cliplit.panorama import Scene, read_panorama, render_scene
+from cliplit.sensor import random_noise, store_8bit
+from cliplit.tone import film_curve, s_curve, srgb_decode, srgb_encode
+
+Array = NDArray[np.float32]
+Pair = tuple[Array, Array]  # input and target, (H, W, 3) float32 in [0, 1]
+
+PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"}
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where pictures come from; a kind whose source is empty is left out."""
+
+    scenes: Sequence[Scene]
+    photos: Sequence[NDArray[np.uint8]]
+
+
+def render_scenes(
+    folder: Path, count: int, seed: int, exclude: Sequence[str] = (), size: tuple[int, int] = (288, 216)
+) -> Iterator[Scene]:
+    """`count` backlit views from all panoramas in `folder`, in turn; `exclude` names panoramas by prefix."""
+    paths = [p for p in sorted(folder.glob("*.hdr")) if not p.name.startswith(tuple(exclude) or ("\0",))]
+    if not paths:
+        raise InputError(f"{folder}: no .hdr panoramas found there (after leaving out {', '.join(exclude) or 'none'})")
+    for number, path in enumerate(paths):
+        panorama = read_panorama(path)
+        rng = np.random.default_rng((seed, number))
+        wanted = (count + number) // len(paths)
+        found = 0
+        for _ in range(wanted * 8):  # a panorama without backlight gives up in the end
+            scene = render_scene(panorama, rng, *size) if found < wanted else None
+            if scene is not None:
+                found += 1
+                yield scene
+
+
+def read_photos(folders: Sequence[Path], short_side: int = 320) -> tuple[list[NDArray[np.uint8]], list[Path]]:
+    """All pictures below the folders as (H, W, 3) uint8 RGB with the given short side, and the files that failed."""
+    photos, failed = [], []
+    paths = sorted(p for f in folders for p in f.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES)
+    for path in paths:
+        data = np.fromfile(path, np.uint8)
+        picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+        if picture is None:
+            failed.append(path)
+            continue
+        scale = short_side / min(picture.shape[:2])
+        if scale < 1:
+            picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        photos.append(np.ascontiguousarray(picture[..., ::-1]))
+    return photos, failed
+
+
+def random_crop(height: int, width: int, aspect: float, rng: np.random.Generator) -> tuple[slice, slice]:
+    """A window of the given width / height ratio that covers 60 to 100 % of what fits."""
+    scale = rng.uniform(0.6, 1.0)
+    w = min(width, height * aspect) * scale
+    h = w / aspect
+    top, left = rng.uniform(0, height - h), rng.uniform(0, width - w)
+    return slice(int(top), int(top) + max(int(h), 8)), slice(int(left), int(left) + max(int(w), 8))
+
+
+def backlit_scene(sources: Sources, size: tuple[int, int], rng: np.random.Generator) -> Pair:
+    """A rendered panorama view through a random camera curve, sometimes underexposed as well."""
+    scene = sources.scenes[rng.integers(len(sources.scenes))]
+    height, width = size
+    window = random_crop(*scene.target.shape[:2], width / height, rng)
+    radiance = cv2.resize(scene.radiance[window].astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+    target = cv2.resize(scene.target[window], (width, height), interpolation=cv2.INTER_AREA)
+    if rng.random() < 0.25:
+        radiance = radiance * 2.0 ** -rng.uniform(0.0, 3.0)
+    radiance = random_noise(radiance, rng)
+    if rng.random() < 0.7:
+        coded = film_curve(radiance)
+    else:
+        coded = s_curve(film_curve(radiance, rng.uniform(0.9, 1.8)), rng.uniform(-0.15, 0.5))
+    return store_8bit(coded, rng), target.astype(np.float32) / 255
+
+
+def photo(sources: Sources, size: tuple[int, int], rng: np.random.Generator) -> Array:
+    """A random crop of a well-lit photo, (H, W, 3) in [0, 1]."""
+    picture = sources.photos[rng.integers(len(sources.photos))]
+    height, width = size
+    window = random_crop(*picture.shape[:2], width / height, rng)
+    return cv2.resize(picture[window], (width, height), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+
+
+def expose(target: Array, stops: Array | float, rng: np.random.Generator) -> Array:
+    """The photo taken again with another exposure, noise and curve included."""
+    linear = random_noise(srgb_decode(target) * np.exp2(np.float32(stops)), rng)
+    coded = srgb_encode(linear)
+    if rng.random() < 0.3:
+        coded = s_curve(coded, rng.uniform(0.0, 0.4))
+    return store_8bit(coded, rng)
+
+
+def backlit_photo(sources: Sources, size: tuple[int, int], rng: np.random.Generator) -> Pair:
+    target = photo(sources, size, rng)
+    stops = exposure_map(cv2.cvtColor(target, cv2.COLOR_RGB2GRAY), rng)
+    return expose(target, stops[..., None], rng), target
+
+
+def dark_photo(sources: Sources, size: tuple[int, int], rng: np.random.Generator) -> Pair:
+    """Underexposed as a whole, down to a mean luminance of a few percent."""
+    target = photo(sources, size, rng)
+    return expose(target, -rng.uniform(1.0, 7.0), rng), target
+
+
+def well_lit_photo(sources: Sources, size: tuple[int, int], rng: np.random.Generator) -> Pair:
+    """Nothing to do: the target is the input."""
+    stored = store_8bit(photo(sources, size, rng), rng)
+    return stored, stored
+
+
+Kind = Callable[[Sources, tuple[int, int], np.random.Generator], Pair]
+
+# How often each kind is drawn.
+MIXTURE: dict[Kind, float] = {
+    backlit_scene: 0.48,
+    backlit_photo: 0.22,
+    dark_photo: 0.14,
+    well_lit_photo: 0.16,
+}
+
+
+def white_balance(pair: Pair, rng: np.random.Generator) -> Pair:
+    """The same slight colour cast on input and target: the light map must not depend on it."""
+    cast = np.float32(1.0) - rng.uniform(0.0, 0.12, 3).astype(np.float32) * (rng.random() < 0.4)
+    return pair[0] * cast, pair[1] * cast
+
+
+def flip(pair: Pair, rng: np.random.Generator) -> Pair:
+    if rng.random() < 0.5:
+        pair = pair[0][:, ::-1], pair[1][:, ::-1]
+    return pair
+
+
+class PairBatches(Dataset[tuple[Tensor, Tensor]]):
+    """Batch number `step`: (input, target), each (batch, 3, H, W) float32 in [0, 1]; one size of `sizes` a batch."""
+
+    def __init__(
+        self, sources: Sources, batch: int, sizes: Sequence[tuple[int, int]], seed: int, steps: int
+    ) -> None:
+        usable = {k: p for k, p in MIXTURE.items() if (sources.scenes if k is backlit_scene else sources.photos)}
+        if not usable:
+            raise InputError("paired training found no panorama views and no well-lit photos to make pairs from")
+        self.kinds = list(usable)
+        self.share = np.array(list(usable.values())) / sum(usable.values())
+        self.sources, self.batch, self.sizes, self.seed, self.steps = sources, batch, list(sizes), seed, steps
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
+        rng = np.random.default_rng((self.seed, step))
+        size = self.sizes[rng.integers(len(self.sizes))]
+        pairs = [self.pair(size, rng) for _ in range(self.batch)]
+        return _stack([p[0] for p in pairs]), _stack([p[1] for p in pairs])
+
+    def pair(self, size: tuple[int, int], rng: np.random.Generator) -> Pair:
+        kind = self.kinds[rng.choice(len(self.kinds), p=self.share)]
+        return flip(white_balance(kind(self.sources, size, rng), rng), rng)
+
+
+def _stack(pictures: Sequence[Array]) -> Tensor:
+    return torch.from_numpy(np.stack(pictures).transpose(0, 3, 1, 2).astype(np.float32))

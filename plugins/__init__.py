@@ -1,0 +1,1 @@
+"""Adapters that bring the runtime into other programs."""

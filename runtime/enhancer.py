@@ -1,0 +1,142 @@
+"""`Enhancer`: the one door between arrays and models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from cliplit.constants import MAX_GAIN
+from cliplit.errors import InputError
+from cliplit.runtime.gain import WHITE, apply_rgb, full_size_log_light
+from cliplit.runtime.light_map import Coefficients, guided_coefficients, log_light, plain_coefficients
+from cliplit.runtime.network import LightMapNetwork
+from cliplit.runtime.proxy import Proxy, proxy_size, rgb_proxy
+
+Array = NDArray[np.float32]
+Quality = Literal["fast", "exact"]
+
+# Bytes a network needs for each pixel at full size: the widest layers of both are float32, a few alive at once.
+EXACT_BYTES_PER_PIXEL = 1100
+
+
+class Enhancer:
+    """Relights pictures. Immutable after construction and safe to call from several threads at once.
+
+    Args:
+        model: "lite" (real time), "unet" (the paper's network), or the path of an exported ONNX file.
+        device: "auto", "cpu" or "cuda".
+        strength: exponent on the gain: 0 leaves the picture as it is, 1 is what the model says, up to 2.
+        max_gain: upper bound of the gain, 1 to 256; bounds the noise that is brought up from the dark.
+        quality: "fast" runs the network on a small proxy and follows edges at full size; "exact" runs it at full
+            size (the paper's way; slow, and about 1 GB of memory a megapixel).
+        threads: of ONNX Runtime on the CPU; 0 for one per core.
+
+    Raises:
+        InputError: an argument out of range, an unknown model.
+        ModelError: a file that is not an exported model.
+        BackendError: ONNX Runtime missing, or CUDA asked for and not usable.
+    """
+
+    def __init__(
+        self,
+        model: str | Path = "lite",
+        device: str = "auto",
+        strength: float = 1.0,
+        max_gain: float = MAX_GAIN,
+        quality: Quality = "fast",
+        threads: int = 0,
+    ) -> None:
+        if not 0.0 <= strength <= 2.0:
+            raise InputError(f"strength {strength} is outside 0..2")
+        if not 1.0 <= max_gain <= 256.0:
+            raise InputError(f"max_gain {max_gain} is outside 1..256")
+        if quality not in ("fast", "exact"):
+            raise InputError(f"quality {quality!r} is neither 'fast' nor 'exact'")
+        self.network = LightMapNetwork(model, device, threads)
+        self.strength, self.max_gain, self.quality = float(strength), float(max_gain), quality
+
+    def __call__(self, picture: NDArray[Any]) -> NDArray[Any]:
+        """The enhanced picture, a new array of the same shape and type.
+
+        Args:
+            picture: (H, W, 3) RGB or (H, W, 4) RGBA, gamma-coded sRGB; uint8, uint16, or float32 in [0, 1].
+                Alpha is copied. In float pictures, values above 1 and non-finite ones pass through unchanged.
+
+        Raises:
+            InputError: another shape or type, or a picture too large for quality "exact" on this machine.
+        """
+        check_picture(picture)
+        if self.strength == 0.0:
+            return picture.copy()
+        return apply_rgb(picture, self.coefficients(picture).scaled(self.strength))
+
+    def light_map(self, picture: NDArray[Any]) -> Array:
+        """The light map at full size, (H, W) float32 in [1 / max_gain, 1], before strength."""
+        check_picture(picture)
+        luma = rgb_proxy(picture, picture.shape[:2]).luma
+        return np.exp2(full_size_log_light(luma, self.coefficients(picture)))
+
+    def coefficients(self, picture: NDArray[Any]) -> Coefficients:
+        """The light map of a picture, in the form that is applied at full size."""
+        proxy = rgb_proxy(picture, self.proxy_size(*picture.shape[:2]))
+        return self.refine(self.log_light(proxy), proxy)
+
+    def proxy_size(self, height: int, width: int) -> tuple[int, int]:
+        """(h, w) of what the network sees of a picture of this size: all of it with quality "exact".
+
+        Raises InputError where that would exhaust this machine's memory.
+        """
+        if self.quality == "exact":
+            check_memory(height, width)
+            return height, width
+        return proxy_size(height, width, self.network.info.proxy_short_side, self.network.info.multiple)
+
+    def log_light(self, proxy: Proxy) -> Array:
+        """log2 of the bounded light map at proxy size, (h, w) in [-log2(max_gain), 0]."""
+        height, width = proxy.luma.shape
+        multiple = max(self.network.info.multiple, 2)  # reflect padding wants two pixels
+        bottom, right = -height % multiple, -width % multiple
+        rgb = cv2.copyMakeBorder(proxy.rgb, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
+        return log_light(self.network(rgb)[:height, :width], self.max_gain)
+
+    def refine(self, log_light: Array, proxy: Proxy) -> Coefficients:
+        """From the map at proxy size to coefficients for full size that follow the picture's edges."""
+        if self.quality == "exact":
+            return plain_coefficients(log_light, self.max_gain)
+        return guided_coefficients(log_light, proxy.luma, self.max_gain)
+
+
+def check_picture(picture: NDArray[Any]) -> None:
+    """Raises InputError for what is not a picture that can be enhanced."""
+    if not isinstance(picture, np.ndarray):
+        raise InputError(f"a picture must be a numpy array, not {type(picture).__name__}")
+    if picture.ndim != 3 or picture.shape[2] not in (3, 4):
+        raise InputError(f"a picture of shape {picture.shape}; expected (H, W, 3) or (H, W, 4)")
+    if picture.dtype.str[1:] not in WHITE or not picture.dtype.isnative:
+        raise InputError(f"a picture of type {picture.dtype}; expected uint8, uint16 or float32")
+    if 0 in picture.shape:
+        raise InputError(f"an empty picture, shape {picture.shape}")
+
+
+def check_memory(height: int, width: int) -> None:
+    """Raises InputError where running a network at full size would exhaust this machine's memory."""
+    needed = height * width * EXACT_BYTES_PER_PIXEL
+    available = available_memory()
+    if available is not None and needed > 0.8 * available:
+        raise InputError(
+            f"quality 'exact' at {width}x{height} needs about {needed / 2**30:.1f} GB of memory and "
+            f"{available / 2**30:.1f} GB are free; use quality 'fast'"
+        )
+
+
+def available_memory() -> int | None:
+    """Bytes of memory that programs can still take, None where the system does not tell (Linux does)."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)

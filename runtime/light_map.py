@@ -1,0 +1,62 @@
+"""The light map between the network and the pixels: bounded, in the log domain, made to follow edges.
+
+The network sees a small proxy. Its map is not enlarged as it is, which would leave halos along every edge, but
+as a local linear function of luma: log2 L = slope * luma + offset (guided filter of He, Sun and Tang, PAMI 2013, in
+its fast form with coefficients at low resolution, arXiv 1505.00996). Both maps are smooth; full-size luma puts the edges back.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from cliplit.constants import GUIDE_EPSILON, GUIDE_RADIUS
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Coefficients:
+    """log2 L = clip(slope * luma + offset, floor, 0) at every full-size pixel, luma in [0, 1].
+
+    `slope` and `offset` are contiguous float32 maps of one size, at most full size, enlarged bilinearly.
+    """
+
+    slope: Array
+    offset: Array
+    floor: float
+
+    def scaled(self, strength: float) -> Coefficients:
+        """Those of L^strength; the bound stays."""
+        if strength == 1.0:
+            return self
+        return replace(self, slope=self.slope * np.float32(strength), offset=self.offset * np.float32(strength))
+
+
+def log_light(light: Array, max_gain: float) -> Array:
+    """log2 of the light map clamped to [1 / max_gain, 1]; NaN counts as 1, light that needs no help."""
+    return np.log2(np.clip(np.nan_to_num(light, nan=1.0), 1.0 / max_gain, 1.0)).astype(np.float32)
+
+
+def guided_coefficients(log_light: Array, luma: Array, max_gain: float) -> Coefficients:
+    """Edge-aware coefficients from a log light map and the proxy's luma, both (h, w)."""
+    mean_y, mean_l = _box(luma), _box(log_light)
+    covariance = _box(luma * log_light) - mean_y * mean_l
+    variance = _box(luma * luma) - mean_y * mean_y
+    slope = covariance / (variance + np.float32(GUIDE_EPSILON))
+    offset = mean_l - slope * mean_y
+    return Coefficients(_box(slope), _box(offset), -math.log2(max_gain))
+
+
+def plain_coefficients(log_light: Array, max_gain: float) -> Coefficients:
+    """Coefficients that reproduce a light map which has full size already."""
+    return Coefficients(np.zeros_like(log_light), np.ascontiguousarray(log_light), -math.log2(max_gain))
+
+
+def _box(x: Array) -> Array:
+    window = 2 * GUIDE_RADIUS + 1
+    return cv2.blur(x, (window, window), borderType=cv2.BORDER_REPLICATE).astype(np.float32, copy=False)

@@ -1,0 +1,59 @@
+"""The proxy: the small picture the network sees, and its luma, which guides the light map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from cliplit.constants import LUMA_WEIGHTS
+from cliplit.runtime.gain import WHITE, Coding, Planes
+
+Array = NDArray[np.float32]
+
+LONGEST_SIDE = 1024  # of a proxy; bounds the cost of extreme panoramas
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """`rgb` (h, w, 3) and `luma` (h, w), float32 in [0, 1], gamma-coded."""
+
+    rgb: Array
+    luma: Array
+
+
+def proxy_size(height: int, width: int, short_side: int, multiple: int) -> tuple[int, int]:
+    """(h, w) of the proxy: the given short side at the same aspect, no larger than the picture, sides rounded to
+    multiples of `multiple` (so at least that large)."""
+    scale = min(1.0, short_side / min(height, width), LONGEST_SIDE / max(height, width))
+    h, w = (max(1, round(side * scale / multiple)) * multiple for side in (height, width))
+    return h, w
+
+
+def rgb_proxy(picture: NDArray[Any], size: tuple[int, int]) -> Proxy:
+    """From (H, W, 3 or 4) uint8, uint16 or float32; non-finite samples count as black, the rest is clipped to [0, 1]."""
+    colour = picture[..., :3]
+    if colour.dtype == np.float32:
+        colour = np.clip(np.nan_to_num(colour, nan=0.0, posinf=1.0, neginf=0.0), 0.0, 1.0)
+    rgb = shrink(colour, size).astype(np.float32) / np.float32(WHITE[picture.dtype.str[1:]])
+    return Proxy(rgb, rgb @ np.array(LUMA_WEIGHTS, np.float32))
+
+
+def planes_proxy(planes: Planes, coding: Coding, size: tuple[int, int]) -> Proxy:
+    """From Y'CbCr planes of any sampling: each plane is shrunk by itself, the matrix applied to few pixels."""
+    y_offset, y_scale, c_offset, c_scale, r_cr, g_cb, g_cr, b_cb, _ = coding.numbers
+    y, cb, cr = (shrink(plane, size).astype(np.float32) for plane in planes)
+    y = np.clip((y - y_offset) * y_scale, 0.0, 1.0, dtype=np.float32)
+    cb, cr = (cb - c_offset) * c_scale, (cr - c_offset) * c_scale
+    rgb = np.stack([y + r_cr * cr, y + g_cb * cb + g_cr * cr, y + b_cb * cb], axis=-1)
+    return Proxy(np.clip(rgb, 0.0, 1.0, dtype=np.float32), y)
+
+
+def shrink(picture: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    """Area average; the few pictures that are enlarged to fill a network's smallest size are interpolated."""
+    height, width = size
+    shrinking = height <= picture.shape[0] and width <= picture.shape[1]
+    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)

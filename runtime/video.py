@@ -1,0 +1,95 @@
+"""A clip from end to end. The way of a frame is the loop in `enhanced`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+from av.video.frame import VideoFrame
+
+from cliplit.errors import InputError
+from cliplit.runtime.enhancer import Enhancer
+from cliplit.runtime.gain import apply_planes
+from cliplit.runtime.proxy import planes_proxy
+from cliplit.runtime.temporal import TemporalFilter
+from cliplit.runtime.video_io import Encoding, VideoReader, VideoWriter, planes_of
+
+Progress = Callable[[int, "int | None"], object]  # called with frames written so far and frames expected, if known
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What was done to a clip."""
+
+    frames: int
+    width: int
+    height: int
+    seconds: float
+    damaged: int
+    notes: tuple[str, ...]
+
+
+def enhance_video(
+    source: Path, target: Path, enhancer: Enhancer, encoding: Encoding, progress: Progress = lambda written, expected: None
+) -> Summary:
+    """Relight `source` into `target`, which appears only when complete.
+
+    Every decoded frame is written with its own time stamp and every audio stream is copied.
+
+    Raises:
+        InputError: `source` is not a clip that can be relighted, or `target` cannot be written.
+    """
+    start = time.monotonic()
+    written = 0
+    with VideoReader(source) as reader, VideoWriter(target, reader, encoding) as writer:
+        for item in enhanced(reader, enhancer):
+            if isinstance(item, VideoFrame):
+                writer.write(item)
+                written += 1
+                progress(written, reader.expected_frames)
+            else:
+                writer.copy(item)
+        if not written:
+            raise InputError(f"{source}: not one frame could be decoded ({reader.damaged} damaged packets)")
+    return Summary(
+        written, reader.width, reader.height, time.monotonic() - start, reader.damaged, tuple(reader.notes)
+    )
+
+
+def enhanced(reader: VideoReader, enhancer: Enhancer) -> Iterator[VideoFrame | av.Packet]:
+    """The reader's items, each frame relighted; the rest passes through."""
+    smooth = TemporalFilter()
+    size = enhancer.proxy_size(reader.height, reader.width)
+    for item in reader:
+        if not isinstance(item, VideoFrame) or enhancer.strength == 0.0:
+            yield item
+            continue
+        frame = as_expected(item, reader)
+        planes = planes_of(frame)
+        proxy = planes_proxy(planes, reader.coding, size)
+        log_light = smooth(enhancer.log_light(proxy), proxy.luma, frame.time or 0.0)
+        coefficients = enhancer.refine(log_light, proxy).scaled(enhancer.strength)
+        result = blank_like(frame)
+        apply_planes(planes, planes_of(result), coefficients, reader.coding)
+        yield result
+
+
+def as_expected(frame: VideoFrame, reader: VideoReader) -> VideoFrame:
+    """The frame itself, or converted where a stream changes its size or format on the way."""
+    if (frame.width, frame.height, frame.format.name.replace("yuvj", "yuv")) == (
+        reader.width, reader.height, reader.pixel_format
+    ):
+        return frame
+    return frame.reformat(reader.width, reader.height, reader.pixel_format)
+
+
+def blank_like(frame: VideoFrame) -> VideoFrame:
+    """A new frame with the same time, size and colour tags. Decoded frames must not be written to: the decoder
+    predicts later frames from them."""
+    blank = VideoFrame(frame.width, frame.height, frame.format.name)
+    blank.pts, blank.time_base = frame.pts, frame.time_base
+    blank.colorspace, blank.color_range = frame.colorspace, frame.color_range
+    return blank
