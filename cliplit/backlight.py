@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+from cliplit.arrays import Array
 
 
 def shadow_of_dark_areas(luma: Array, rng: np.random.Generator) -> Array:
@@ -45,9 +44,9 @@ def shadow_of_gradient(luma: Array, rng: np.random.Generator) -> Array:
 SHADOWS = (shadow_of_dark_areas, shadow_of_dark_areas, shadow_of_objects, shadow_of_gradient)
 
 
-def exposure_map(luma: Array, rng: np.random.Generator) -> Array:
-    """Exposure change in stops, (H, W), <= 0: deep in the shadow, slight in the light."""
+def exposure_map(luma: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    """(shadow in [0, 1], exposure change in stops <= 0), both (H, W): deep in the shadow, slight in the light."""
     shadow = SHADOWS[rng.integers(len(SHADOWS))](luma, rng)
     if rng.random() < 0.3:
         shadow = np.maximum(shadow, SHADOWS[rng.integers(len(SHADOWS))](luma, rng))
-    return -rng.uniform(1.0, 5.5) * shadow - rng.uniform(0.0, 0.5)
+    return shadow, -rng.uniform(1.0, 6.0) * shadow - rng.uniform(0.0, 0.5)

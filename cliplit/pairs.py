@@ -13,17 +13,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from cliplit.arrays import Array
 from cliplit.backlight import exposure_map
 from cliplit.errors import InputError
-from cliplit.panorama import Scene, read_panorama, render_scene
+from cliplit.panorama import Scene, backlit_share, read_panorama, render_scene
 from cliplit.sensor import random_noise, store_8bit
 from cliplit.tone import film_curve, s_curve, srgb_decode, srgb_encode
 
-Array = NDArray[np.float32]
 Pair = tuple[Array, Array]  # input and target, (H, W, 3) float32 in [0, 1]
 
 PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"}
@@ -34,7 +33,7 @@ class Sources:
     """Where pictures come from; a kind whose source is empty is left out."""
 
     scenes: Sequence[Scene]
-    photos: Sequence[NDArray[np.uint8]]
+    photos: Sequence[Array]
 
 
 def render_scenes(
@@ -56,8 +55,9 @@ def render_scenes(
                 yield scene
 
 
-def read_photos(folders: Sequence[Path], short_side: int = 320) -> tuple[list[NDArray[np.uint8]], list[Path]]:
-    """All pictures below the folders as (H, W, 3) uint8 RGB with the given short side, and the files that failed."""
+def read_photos(folders: Sequence[Path], short_side: int = 320) -> tuple[list[Array], list[Path]]:
+    """The well-lit pictures below the folders, (H, W, 3) uint8 RGB, short side at most the given one; and the files
+    that could not be read."""
     photos, failed = [], []
     paths = sorted(p for f in folders for p in f.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES)
     for path in paths:
@@ -70,7 +70,13 @@ def read_photos(folders: Sequence[Path], short_side: int = 320) -> tuple[list[ND
         if scale < 1:
             picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         photos.append(np.ascontiguousarray(picture[..., ::-1]))
-    return photos, failed
+    return [picture for picture in photos if is_well_lit(picture)], failed
+
+
+def is_well_lit(picture: Array) -> bool:
+    """Whether a photo can serve as a target: not dark as a whole, no large black part against a bright one."""
+    dark, bright, mean = backlit_share(picture.astype(np.float32) / 255)
+    return 0.28 < mean < 0.85 and not (dark > 0.12 and bright > 0.03) and dark < 0.4
 
 
 def random_crop(height: int, width: int, aspect: float, rng: np.random.Generator) -> tuple[slice, slice]:
@@ -84,9 +90,9 @@ def random_crop(height: int, width: int, aspect: float, rng: np.random.Generator
 
 def backlit_scene(sources: Sources, size: tuple[int, int], rng: np.random.Generator) -> Pair:
     """A rendered panorama view through a random camera curve, sometimes underexposed as well."""
-    scene = sources.scenes[rng.integers(len(sources.scenes))]
+    scene = sources.scenes[int(rng.integers(len(sources.scenes)))]
     height, width = size
-    window = random_crop(*scene.target.shape[:2], width / height, rng)
+    window = random_crop(scene.target.shape[0], scene.target.shape[1], width / height, rng)
     radiance = cv2.resize(scene.radiance[window].astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
     target = cv2.resize(scene.target[window], (width, height), interpolation=cv2.INTER_AREA)
     if rng.random() < 0.25:
@@ -101,9 +107,9 @@ def backlit_scene(sources: Sources, size: tuple[int, int], rng: np.random.Genera
 
 def photo(sources: Sources, size: tuple[int, int], rng: np.random.Generator) -> Array:
     """A random crop of a well-lit photo, (H, W, 3) in [0, 1]."""
-    picture = sources.photos[rng.integers(len(sources.photos))]
+    picture = sources.photos[int(rng.integers(len(sources.photos)))]
     height, width = size
-    window = random_crop(*picture.shape[:2], width / height, rng)
+    window = random_crop(picture.shape[0], picture.shape[1], width / height, rng)
     return cv2.resize(picture[window], (width, height), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
 
 
@@ -117,8 +123,12 @@ def expose(target: Array, stops: Array | float, rng: np.random.Generator) -> Arr
 
 
 def backlit_photo(sources: Sources, size: tuple[int, int], rng: np.random.Generator) -> Pair:
+    """A well-lit photo whose foreground fell into shadow, half of the time before a background that is glaring."""
     target = photo(sources, size, rng)
-    stops = exposure_map(cv2.cvtColor(target, cv2.COLOR_RGB2GRAY), rng)
+    shadow, stops = exposure_map(cv2.cvtColor(target, cv2.COLOR_RGB2GRAY), rng)
+    if rng.random() < 0.5:
+        glare = np.exp2(rng.uniform(0.0, 2.0) * (1.0 - shadow[..., None]))
+        target = srgb_encode(1.0 - (1.0 - srgb_decode(target)) ** glare)
     return expose(target, stops[..., None], rng), target
 
 
@@ -138,10 +148,10 @@ Kind = Callable[[Sources, tuple[int, int], np.random.Generator], Pair]
 
 # How often each kind is drawn.
 MIXTURE: dict[Kind, float] = {
-    backlit_scene: 0.48,
-    backlit_photo: 0.22,
+    backlit_scene: 0.44,
+    backlit_photo: 0.29,
     dark_photo: 0.14,
-    well_lit_photo: 0.16,
+    well_lit_photo: 0.13,
 }
 
 
@@ -160,9 +170,7 @@ def flip(pair: Pair, rng: np.random.Generator) -> Pair:
 class PairBatches(Dataset[tuple[Tensor, Tensor]]):
     """Batch number `step`: (input, target), each (batch, 3, H, W) float32 in [0, 1]; one size of `sizes` a batch."""
 
-    def __init__(
-        self, sources: Sources, batch: int, sizes: Sequence[tuple[int, int]], seed: int, steps: int
-    ) -> None:
+    def __init__(self, sources: Sources, batch: int, sizes: Sequence[tuple[int, int]], seed: int, steps: int) -> None:
         usable = {k: p for k, p in MIXTURE.items() if (sources.scenes if k is backlit_scene else sources.photos)}
         if not usable:
             raise InputError("paired training found no panorama views and no well-lit photos to make pairs from")

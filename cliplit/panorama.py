@@ -11,12 +11,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from cliplit.arrays import Array
 from cliplit.errors import InputError
 from cliplit.tone import film_curve
-
-Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -34,8 +32,8 @@ class View:
 class Scene:
     """`radiance` (H, W, 3) float16, linear, scaled so that 1 is the metered highlight; `target` (H, W, 3) uint8."""
 
-    radiance: NDArray[np.float16]
-    target: NDArray[np.uint8]
+    radiance: Array
+    target: Array
 
 
 def read_panorama(path: Path) -> Array:
@@ -82,7 +80,7 @@ def backlit_share(picture: Array) -> tuple[float, float, float]:
     return float((blurred < 0.16).mean()), float((blurred > 0.65).mean()), float(y.mean())
 
 
-def well_lit(radiance: Array, exposure: float) -> NDArray[np.uint8]:
+def well_lit(radiance: Array, exposure: float) -> Array:
     """Exposure fusion from just under the metered exposure up to one that shows the dark 40 % at a middle gray."""
     dark = 0.25 / max(float(np.percentile(luminance(radiance), 40)), 1e-6)
     exposures = np.geomspace(exposure * 0.7, max(dark * 1.6, exposure * 4), 6)
@@ -92,7 +90,7 @@ def well_lit(radiance: Array, exposure: float) -> NDArray[np.uint8]:
 
 
 def render_scene(panorama: Array, rng: np.random.Generator, width: int, height: int) -> Scene | None:
-    """A random view metered for its highlights; None where the view is not backlit (nothing dark, or nothing bright)."""
+    """A random view metered for its highlights; None where it is not backlit (nothing dark, or nothing bright)."""
     view = View(rng.uniform(0, 360), rng.uniform(-8, 22), rng.uniform(55, 90), width, height)
     radiance = perspective_crop(panorama, view)
     exposure = meter_highlights(radiance, rng.choice([93.0, 96.0, 98.0, 99.5]))

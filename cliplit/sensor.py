@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+from cliplit.arrays import Array
 
 
 def add_noise(linear: Array, rng: np.random.Generator, shot: float, read: float) -> Array:
@@ -25,9 +24,11 @@ def random_noise(linear: Array, rng: np.random.Generator) -> Array:
 
 def store_8bit(coded: Array, rng: np.random.Generator) -> Array:
     """Gamma-coded [0, 1] -> what a file gives back, [0, 1]: quantised, half of the time through JPEG."""
-    picture = np.round(np.clip(coded, 0.0, 1.0) * 255).astype(np.uint8)
+    picture: Array = np.round(np.clip(coded, 0.0, 1.0) * 255).astype(np.uint8)
     if rng.random() < 0.5:
         quality = int(rng.integers(60, 99))
         _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
-        picture = cv2.imdecode(data, cv2.IMREAD_COLOR).reshape(picture.shape)
+        decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        assert decoded is not None  # it was encoded just now
+        picture = decoded
     return picture.astype(np.float32) / 255

@@ -88,6 +88,7 @@ class UNet(nn.Module):
         self.ResidualBlock5 = ResidualBlock(32)
         self.ResidualBlock6 = ResidualBlock(32)
         self.cond_add1 = conv(32, 1)
+        nn.init.ones_(self.cond_add1.bias)  # type: ignore[arg-type]  # start near L = 1, away from ReLU's dead side
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) sRGB in [0, 1], H and W at least 2 -> light map (N, 1, H, W), >= 0."""

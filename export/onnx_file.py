@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import warnings
 from dataclasses import asdict
 from pathlib import Path
@@ -15,14 +14,14 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
-from numpy.typing import NDArray
+from cliplit.runtime.network import ModelInfo, import_onnxruntime
 
 import cliplit
 from cliplit import checkpoint
+from cliplit.arrays import Array
 from cliplit.errors import ParityError
 from cliplit.lite_unet import LiteUNet
 from cliplit.networks import network_name
-from cliplit.runtime.network import ModelInfo, import_onnxruntime
 from cliplit.unet import UNet
 
 OPSET = 17  # the first with everything used here; ONNX Runtime has had it since 1.13, TensorRT since 8.6
@@ -57,10 +56,12 @@ def export_onnx(source: Path, target: Path) -> float:
     data = model.SerializeToString()
     worst = largest_difference(network, data)
     if worst > TOLERANCE:
-        raise ParityError(f"{source}: ONNX Runtime differs from PyTorch by {worst:.1e} (at most {TOLERANCE:.0e} allowed)")
+        raise ParityError(
+            f"{source}: ONNX Runtime differs from PyTorch by {worst:.1e} (at most {TOLERANCE:.0e} allowed)"
+        )
     temporary = target.with_name(target.name + ".tmp")
     temporary.write_bytes(data)
-    os.replace(temporary, target)
+    temporary.replace(target)
     return worst
 
 
@@ -92,13 +93,15 @@ def largest_difference(network: LiteUNet | UNet, data: bytes, seed: int = 0) -> 
     for batch, height, width in PARITY_SIZES:
         size = [-(-side // network.multiple) * network.multiple for side in (height, width)]
         picture = rng.random((batch, 3, *size), dtype=np.float32)
-        worst = max(worst, float(np.abs(run_torch(network, picture) - session.run(None, {"picture": picture})[0]).max()))
+        worst = max(
+            worst, float(np.abs(run_torch(network, picture) - session.run(None, {"picture": picture})[0]).max())
+        )
     return worst
 
 
-def run_torch(network: torch.nn.Module, picture: NDArray[np.float32]) -> NDArray[np.float32]:
+def run_torch(network: torch.nn.Module, picture: Array) -> Array:
     with torch.no_grad():
-        light: NDArray[np.float32] = network(torch.from_numpy(picture)).numpy()
+        light: Array = network(torch.from_numpy(picture)).numpy()
     return light
 
 
@@ -107,7 +110,7 @@ def training_summary(content: dict[str, object]) -> str:
     config, scores = content.get("config"), content.get("scores")
     if not isinstance(config, dict):
         return "published checkpoint, training not recorded in the file"
-    text = f"method {config.get('method')}, {config.get('steps')} steps of {config.get('batch')}, seed {config.get('seed')}"
+    text = "method {method}, {steps} steps of {batch}, seed {seed}".format(**config)
     if isinstance(scores, dict) and "psnr" in scores:
         text += f", validation {scores['psnr']} dB / {scores['ssim']} SSIM at step {scores['step']}"
     return text

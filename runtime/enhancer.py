@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
-
-from cliplit.constants import MAX_GAIN
-from cliplit.errors import InputError
 from cliplit.runtime.gain import WHITE, apply_rgb, full_size_log_light
 from cliplit.runtime.light_map import Coefficients, guided_coefficients, log_light, plain_coefficients
 from cliplit.runtime.network import LightMapNetwork
 from cliplit.runtime.proxy import Proxy, proxy_size, rgb_proxy
 
-Array = NDArray[np.float32]
+from cliplit.arrays import Array
+from cliplit.constants import MAX_GAIN
+from cliplit.errors import InputError
+
 Quality = Literal["fast", "exact"]
 
 # Bytes a network needs for each pixel at full size: the widest layers of both are float32, a few alive at once.
@@ -59,7 +58,7 @@ class Enhancer:
         self.network = LightMapNetwork(model, device, threads)
         self.strength, self.max_gain, self.quality = float(strength), float(max_gain), quality
 
-    def __call__(self, picture: NDArray[Any]) -> NDArray[Any]:
+    def __call__(self, picture: Array) -> Array:
         """The enhanced picture, a new array of the same shape and type.
 
         Args:
@@ -74,13 +73,13 @@ class Enhancer:
             return picture.copy()
         return apply_rgb(picture, self.coefficients(picture).scaled(self.strength))
 
-    def light_map(self, picture: NDArray[Any]) -> Array:
+    def light_map(self, picture: Array) -> Array:
         """The light map at full size, (H, W) float32 in [1 / max_gain, 1], before strength."""
         check_picture(picture)
         luma = rgb_proxy(picture, picture.shape[:2]).luma
         return np.exp2(full_size_log_light(luma, self.coefficients(picture)))
 
-    def coefficients(self, picture: NDArray[Any]) -> Coefficients:
+    def coefficients(self, picture: Array) -> Coefficients:
         """The light map of a picture, in the form that is applied at full size."""
         proxy = rgb_proxy(picture, self.proxy_size(*picture.shape[:2]))
         return self.refine(self.log_light(proxy), proxy)
@@ -110,7 +109,7 @@ class Enhancer:
         return guided_coefficients(log_light, proxy.luma, self.max_gain)
 
 
-def check_picture(picture: NDArray[Any]) -> None:
+def check_picture(picture: Array) -> None:
     """Raises InputError for what is not a picture that can be enhanced."""
     if not isinstance(picture, np.ndarray):
         raise InputError(f"a picture must be a numpy array, not {type(picture).__name__}")

@@ -11,22 +11,20 @@ where the package was installed without a compiler.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
-
-from cliplit.constants import LUMA_WEIGHTS
 from cliplit.runtime.light_map import Coefficients
+
+from cliplit.arrays import Array
+from cliplit.constants import LUMA_WEIGHTS
 
 try:
     from cliplit.runtime import _relight  # type: ignore[attr-defined]
 except ImportError:  # built without a compiler
     _relight = None
 
-Array = NDArray[np.float32]
-Planes = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
+Planes = tuple[Array, Array, Array]
 
 COMPILED = _relight is not None
 WHITE = {"u1": 255.0, "u2": 65535.0, "f4": 1.0}
@@ -63,7 +61,7 @@ class Coding:
         return (*luma, *chroma, *matrix, top)
 
 
-def apply_rgb(picture: NDArray[Any], coefficients: Coefficients) -> NDArray[Any]:
+def apply_rgb(picture: Array, coefficients: Coefficients) -> Array:
     """Enhance (H, W, 3 or 4) uint8, uint16 or float32; alpha, if any, is copied. Returns a new array."""
     if _relight is None:
         return rgb_reference(picture, coefficients)
@@ -103,7 +101,7 @@ def full_size_gain(luma: Array, peak: Array, coefficients: Coefficients) -> Arra
     return gain(np.exp2(full_size_log_light(luma, coefficients)), peak)
 
 
-def rgb_reference(picture: NDArray[Any], coefficients: Coefficients) -> NDArray[Any]:
+def rgb_reference(picture: Array, coefficients: Coefficients) -> Array:
     """`apply_rgb` in numpy."""
     white = WHITE[picture.dtype.str[1:]]
     colour = picture[..., :3].astype(np.float32)

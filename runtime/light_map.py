@@ -2,7 +2,8 @@
 
 The network sees a small proxy. Its map is not enlarged as it is, which would leave halos along every edge, but
 as a local linear function of luma: log2 L = slope * luma + offset (guided filter of He, Sun and Tang, PAMI 2013, in
-its fast form with coefficients at low resolution, arXiv 1505.00996). Both maps are smooth; full-size luma puts the edges back.
+its fast form with coefficients at low resolution, arXiv 1505.00996). Both maps are smooth; full-size luma puts the
+edges back.
 """
 
 from __future__ import annotations
@@ -12,11 +13,9 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from cliplit.arrays import Array
 from cliplit.constants import GUIDE_EPSILON, GUIDE_RADIUS
-
-Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

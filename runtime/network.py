@@ -13,11 +13,9 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from cliplit.arrays import Array
 from cliplit.errors import BackendError, InputError, ModelError
-
-Array = NDArray[np.float32]
 
 BUNDLED = Path(__file__).parent / "models"
 DEVICES = ("auto", "cpu", "cuda")
@@ -39,9 +37,7 @@ class ModelInfo:
     @classmethod
     def from_properties(cls, properties: dict[str, str], path: Path) -> ModelInfo:
         if "cliplit" not in properties:
-            raise ModelError(
-                f"{path}: an ONNX file without cliplit metadata; make one with: cliplit-export CHECKPOINT -o {path.name}"
-            )
+            raise ModelError(f"{path}: an ONNX file without cliplit metadata; make one with: cliplit-export CHECKPOINT")
         info = cls(**json.loads(properties["cliplit"]))
         if (info.colour_order, info.value_range) != ("RGB", "0..1"):
             raise ModelError(f"{path}: wants {info.colour_order} in {info.value_range}; this runtime feeds RGB in 0..1")

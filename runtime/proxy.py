@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
-
-from cliplit.constants import LUMA_WEIGHTS
 from cliplit.runtime.gain import WHITE, Coding, Planes
 
-Array = NDArray[np.float32]
+from cliplit.arrays import Array
+from cliplit.constants import LUMA_WEIGHTS
 
 LONGEST_SIDE = 1024  # of a proxy; bounds the cost of extreme panoramas
 
@@ -33,8 +30,8 @@ def proxy_size(height: int, width: int, short_side: int, multiple: int) -> tuple
     return h, w
 
 
-def rgb_proxy(picture: NDArray[Any], size: tuple[int, int]) -> Proxy:
-    """From (H, W, 3 or 4) uint8, uint16 or float32; non-finite samples count as black, the rest is clipped to [0, 1]."""
+def rgb_proxy(picture: Array, size: tuple[int, int]) -> Proxy:
+    """From (H, W, 3 or 4) uint8, uint16 or float32; non-finite samples count as black, others are clipped to [0, 1]."""
     colour = picture[..., :3]
     if colour.dtype == np.float32:
         colour = np.clip(np.nan_to_num(colour, nan=0.0, posinf=1.0, neginf=0.0), 0.0, 1.0)
@@ -52,7 +49,7 @@ def planes_proxy(planes: Planes, coding: Coding, size: tuple[int, int]) -> Proxy
     return Proxy(np.clip(rgb, 0.0, 1.0, dtype=np.float32), y)
 
 
-def shrink(picture: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+def shrink(picture: Array, size: tuple[int, int]) -> Array:
     """Area average; the few pictures that are enlarged to fill a network's smallest size are interpolated."""
     height, width = size
     shrinking = height <= picture.shape[0] and width <= picture.shape[1]

@@ -10,9 +10,8 @@ import math
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+from cliplit.arrays import Array
 
 TIME_CONSTANT = 0.7  # seconds, of a still scene
 STILL, MOVING = 0.015, 0.09  # change of blurred luma up to which a point is still, from which it moves

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import av
 from av.video.frame import VideoFrame
-
-from cliplit.errors import InputError
 from cliplit.runtime.enhancer import Enhancer
 from cliplit.runtime.gain import apply_planes
 from cliplit.runtime.proxy import planes_proxy
 from cliplit.runtime.temporal import TemporalFilter
 from cliplit.runtime.video_io import Encoding, VideoReader, VideoWriter, planes_of
+
+from cliplit.errors import InputError
 
 Progress = Callable[[int, "int | None"], object]  # called with frames written so far and frames expected, if known
 
@@ -33,7 +33,11 @@ class Summary:
 
 
 def enhance_video(
-    source: Path, target: Path, enhancer: Enhancer, encoding: Encoding, progress: Progress = lambda written, expected: None
+    source: Path,
+    target: Path,
+    enhancer: Enhancer,
+    encoding: Encoding,
+    progress: Progress = lambda written, expected: None,
 ) -> Summary:
     """Relight `source` into `target`, which appears only when complete.
 
@@ -54,9 +58,7 @@ def enhance_video(
                 writer.copy(item)
         if not written:
             raise InputError(f"{source}: not one frame could be decoded ({reader.damaged} damaged packets)")
-    return Summary(
-        written, reader.width, reader.height, time.monotonic() - start, reader.damaged, tuple(reader.notes)
-    )
+    return Summary(written, reader.width, reader.height, time.monotonic() - start, reader.damaged, tuple(reader.notes))
 
 
 def enhanced(reader: VideoReader, enhancer: Enhancer) -> Iterator[VideoFrame | av.Packet]:
@@ -80,7 +82,9 @@ def enhanced(reader: VideoReader, enhancer: Enhancer) -> Iterator[VideoFrame | a
 def as_expected(frame: VideoFrame, reader: VideoReader) -> VideoFrame:
     """The frame itself, or converted where a stream changes its size or format on the way."""
     if (frame.width, frame.height, frame.format.name.replace("yuvj", "yuv")) == (
-        reader.width, reader.height, reader.pixel_format
+        reader.width,
+        reader.height,
+        reader.pixel_format,
     ):
         return frame
     return frame.reformat(reader.width, reader.height, reader.pixel_format)

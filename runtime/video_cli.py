@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import click
@@ -19,15 +18,28 @@ DEMO = Path(__file__).parent / "demo" / "backlit.mp4"
 @click.argument("source", metavar="IN", type=click.Path(path_type=Path), required=False)
 @click.argument("target", metavar="OUT", type=click.Path(path_type=Path), required=False)
 @click.option("--demo", metavar="OUT", type=click.Path(path_type=Path), help="Enhance the sample clip of the package.")
-@click.option("--strength", default=1.0, show_default=True, help="0 leaves the clip as it is, 1 is the model's choice, up to 2.")
+@click.option(
+    "--strength", default=1.0, show_default=True, help="0 leaves the clip as it is, 1 is the model's choice, up to 2."
+)
 @click.option("--model", default="lite", show_default=True, help="lite, unet, or an exported ONNX file.")
-@click.option("--quality", type=click.Choice(["fast", "exact"]), default="fast", show_default=True,
-              help="exact runs the network at full size: slow.")
-@click.option("--max-gain", default=MAX_GAIN, show_default=True, help="Upper bound of the gain; lower it against noise.")
+@click.option(
+    "--quality",
+    type=click.Choice(["fast", "exact"]),
+    default="fast",
+    show_default=True,
+    help="exact runs the network at full size: slow.",
+)
+@click.option(
+    "--max-gain", default=MAX_GAIN, show_default=True, help="Upper bound of the gain; lower it against noise."
+)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@click.option("--crf", default=18, show_default=True, help="Constant quality of the encoder; lower is better and larger.")
+@click.option(
+    "--crf", default=18, show_default=True, help="Constant quality of the encoder; lower is better and larger."
+)
 @click.option("--preset", default="medium", show_default=True, help="Speed of the encoder: ultrafast to veryslow.")
-@click.option("--codec", default=None, help="Encoder, e.g. libx264, libx265, libvpx-vp9.  [default: libx264; WebM: libvpx-vp9]")
+@click.option(
+    "--codec", default=None, help="Encoder, e.g. libx264, libx265, libvpx-vp9.  [default: libx264; WebM: libvpx-vp9]"
+)
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
 @click.option("--quiet", is_flag=True, help="Print errors only.")
 @click.version_option(__version__)
@@ -62,15 +74,13 @@ def main(
     check_output(source, target, overwrite)
 
     # Imported here so that --help answers at once.
-    from tqdm import tqdm
-
     from cliplit.runtime.enhancer import Enhancer
     from cliplit.runtime.video import enhance_video
     from cliplit.runtime.video_io import Encoding
+    from tqdm import tqdm
 
     enhancer = Enhancer(model, device, strength, max_gain, quality)  # type: ignore[arg-type]
     with tqdm(unit=" frames", desc=source.name, disable=True if quiet else None) as bar:
-
 
         def show(written: int, expected: int | None) -> None:
             bar.total = expected

@@ -20,10 +20,10 @@ from typing import Any
 import av
 import numpy as np
 from av.video.frame import VideoFrame
-from numpy.typing import NDArray
-
-from cliplit.errors import InputError
 from cliplit.runtime.gain import Coding, Planes
+
+from cliplit.arrays import Array
+from cliplit.errors import InputError
 
 # Pixel formats whose planes can be relighted; the j ones are full range by definition.
 PLANAR_8BIT = ("yuv420p", "yuv422p", "yuv444p", "yuvj420p", "yuvj422p", "yuvj444p")
@@ -83,7 +83,9 @@ class VideoReader:
         context = self.video.codec_context
         pixel_format = context.pix_fmt
         if context.color_trc in HDR_TRANSFERS:
-            raise InputError(f"{self.path}: {HDR_TRANSFERS[context.color_trc]} video; only 8-bit SDR is supported so far")
+            raise InputError(
+                f"{self.path}: {HDR_TRANSFERS[context.color_trc]} video; only 8-bit SDR is supported so far"
+            )
         if pixel_format not in PLANAR_8BIT:
             raise InputError(
                 f"{self.path}: pixel format {pixel_format or 'unknown'}; only 8-bit Y'CbCr is supported so far "
@@ -103,7 +105,7 @@ class VideoReader:
 
     @property
     def rate(self) -> Fraction | None:
-        """Frames a second as far as the file tells: for the progress bar and the encoder's rate control, not for timing."""
+        """Frames a second as far as the file tells: for progress and the encoder's rate control, never for timing."""
         return self.video.average_rate or self.video.guessed_rate
 
     @property
@@ -182,13 +184,17 @@ class VideoWriter:
         try:
             self.container = av.open(str(self._temporary), "w")
         except (av.FFmpegError, ValueError) as error:
-            raise InputError(f"{self.path}: {suffix or 'no suffix'} names no container format; try .mp4 or .mkv") from error
+            raise InputError(
+                f"{self.path}: {suffix or 'no suffix'} names no container format; try .mp4 or .mkv"
+            ) from error
         self.container.metadata.update(reader.container.metadata)
         codec = encoding.codec or DEFAULT_CODECS.get(suffix, "libx264")
         try:
             self.video = self.container.add_stream(codec, rate=reader.rate or 25)
         except (av.FFmpegError, ValueError) as error:
-            raise InputError(f"{codec}: no such video encoder here, or {suffix} cannot hold it ({reason(error)})") from error
+            raise InputError(
+                f"{codec}: no such video encoder here, or {suffix} cannot hold it ({reason(error)})"
+            ) from error
         self._configure(reader, encoding, codec)
         self._copies = {}
         for stream in reader.audio:
@@ -203,7 +209,9 @@ class VideoWriter:
         self.pixel_format = reader.pixel_format
         if codec.startswith(EVEN_SIDES) and not fits_sampling(reader.width, reader.height, reader.pixel_format):
             self.pixel_format = "yuv444p"
-            reader.notes.append(f"{reader.width}x{reader.height} is odd: written as 4:4:4, so that no row or column is lost")
+            reader.notes.append(
+                f"{reader.width}x{reader.height} is odd: written as 4:4:4, so that no row or column is lost"
+            )
         target.pix_fmt = self.pixel_format
         target.time_base = self.video.time_base = reader.video.time_base
         if source.sample_aspect_ratio:
@@ -235,7 +243,9 @@ class VideoWriter:
         try:
             self.container.mux(packets)
         except (av.FFmpegError, ValueError) as error:
-            raise InputError(f"{self.path}: cannot be written ({reason(error)}); a .mkv file holds nearly every stream") from error
+            raise InputError(
+                f"{self.path}: cannot be written ({reason(error)}); a .mkv file holds nearly every stream"
+            ) from error
 
     def __enter__(self) -> VideoWriter:
         return self
@@ -249,7 +259,7 @@ class VideoWriter:
         try:
             self._mux(self.video.encode(None))
             self.container.close()
-            os.replace(self._temporary, self.path)
+            self._temporary.replace(self.path)
         except BaseException:
             self._discard()
             raise
@@ -280,7 +290,7 @@ def planes_of(frame: VideoFrame) -> Planes:
     return y, u, v
 
 
-def _view(plane: Any) -> NDArray[np.uint8]:
+def _view(plane: Any) -> Array:
     rows = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
     return rows[:, : plane.width]
 

@@ -6,12 +6,11 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from cliplit.runtime import gain as gain_module
 from cliplit.runtime.gain import Coding, apply_planes, apply_rgb, gain, planes_reference, rgb_reference
 from cliplit.runtime.light_map import Coefficients
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 DTYPES = [np.uint8, np.uint16, np.float32]
 compiled = pytest.mark.skipif(not gain_module.COMPILED, reason="installed without a C compiler")
@@ -136,8 +135,12 @@ def test_compiled_loop_refuses_wrong_arrays():
 
     maps = np.zeros((2, 2), np.float32)
     picture = np.zeros((4, 4, 3), np.uint8)
-    for source, target in [(picture, picture[:2].copy()), (picture, picture.astype(np.uint16)), (picture[..., :2],) * 2]:
-        with pytest.raises(ValueError, match="source|contiguous"):
+    for source, target in [
+        (picture, picture[:2].copy()),
+        (picture, picture.astype(np.uint16)),
+        (picture[..., :2],) * 2,
+    ]:
+        with pytest.raises(ValueError, match=r"source|contiguous"):
             _relight.rgb(source, target, maps, maps, -4.0)
     with pytest.raises(ValueError, match="float32"):
         _relight.rgb(picture, picture.copy(), maps.astype(np.float64), maps, -4.0)
