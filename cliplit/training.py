@@ -69,10 +69,10 @@ class TrainConfig:
 # What differs from the defaults above: the paper's network is costly and trains on smaller pictures.
 NETWORK_DEFAULTS: dict[str, dict[str, Any]] = {
     "unet": {
-        "steps": 1300,
+        "steps": 1100,
         "batch": 8,
         "sizes": ((112, 144), (96, 160), (144, 112), (128, 128)),
-        "learning_rate": 6e-4,
+        "learning_rate": 5e-4,
         "warmup": 50,
         "ema": 0.99,
     },

@@ -16,6 +16,7 @@ from cliplit.runtime.temporal import TemporalFilter
 from cliplit.runtime.video_io import Encoding, VideoReader, VideoWriter, planes_of
 
 from cliplit.errors import InputError
+from cliplit.files import appearing
 
 Progress = Callable[[int, "int | None"], object]  # called with frames written so far and frames expected, if known
 
@@ -48,7 +49,7 @@ def enhance_video(
     """
     start = time.monotonic()
     written = 0
-    with VideoReader(source) as reader, VideoWriter(target, reader, encoding) as writer:
+    with VideoReader(source) as reader, appearing(target) as file, VideoWriter(file, reader, encoding) as writer:
         for item in enhanced(reader, enhancer):
             if isinstance(item, VideoFrame):
                 writer.write(item)
