@@ -35,8 +35,9 @@ LARGEST = 1 << 30  # pixels; beyond it a file is taken for a decompression bomb
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_METADATA = {b"iCCP", b"eXIf", b"cHRM", b"gAMA", b"sRGB", b"pHYs", b"tEXt", b"iTXt", b"zTXt", b"tIME", b"cICP"}
 TIFF_METADATA = (270, 271, 272, 282, 283, 296, 305, 306, 315, 33432, 34675, 700)  # baseline texts, ICC, XMP
-TIFF_EXIF = 34665
 ORIENTATION = 274
+BITS_PER_SAMPLE = 258
+EXIF_BLOCKS = (34665, 34853)  # EXIF proper and GPS; Pillow writes those it was asked for
 
 # EXIF orientation -> (quarter turns counter-clockwise, then mirrored) that show the stored pixels upright.
 TURNS = {
@@ -111,14 +112,18 @@ def quiet_pillow() -> Iterator[None]:
 
 
 def is_deep(image: Image.Image, data: bytes) -> bool:
-    """More than 8 bits a channel: Pillow shows that for gray only, and silently halves PNG colour to 8."""
+    """More than 8 bits a channel: Pillow shows that for gray only, and reads colour as 8 without a word."""
     if image.format == "PNG":
         return data[24] == 16  # bit depth in the IHDR chunk
+    if image.format == "TIFF":
+        return max(image.tag_v2.get(BITS_PER_SAMPLE, (1,))) > 8  # type: ignore[attr-defined]
     return image.mode in ("I", "F") or image.mode.startswith("I;16")
 
 
 def read_8bit(image: Image.Image) -> Picture:
     exif = image.getexif()
+    for block in EXIF_BLOCKS:
+        exif.get_ifd(block)
     options = {"icc_profile": image.info.get("icc_profile"), "dpi": image.info.get("dpi")}
     options |= {"exif": exif.tobytes() if len(exif) else None, "xmp": image.info.get("xmp")}
     gray = image.mode in ("1", "L", "LA", "La")
@@ -175,7 +180,7 @@ def read_deep_tiff(path: Path, data: bytes) -> Picture:
     orientation = int(tags[ORIENTATION].value) if ORIENTATION in tags else 1
     if ORIENTATION in tags:
         kept += ((ORIENTATION, 3, 1, orientation, True),)
-    notes = ("the EXIF block of a 16-bit TIFF is not copied",) if TIFF_EXIF in tags else ()
+    notes = ("the EXIF block of a 16-bit TIFF is not copied",) if EXIF_BLOCKS[0] in tags else ()
     rgb = np.ascontiguousarray(cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB) if gray else pixels)
     return Picture(rgb, gray, orientation if orientation in TURNS else 1, tiff_tags=kept, notes=notes)
 
