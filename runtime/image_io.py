@@ -37,6 +37,18 @@ PNG_METADATA = {b"iCCP", b"eXIf", b"cHRM", b"gAMA", b"sRGB", b"pHYs", b"tEXt", b
 TIFF_METADATA = (270, 271, 272, 282, 283, 296, 305, 306, 315, 33432, 34675, 700)  # baseline texts, ICC, XMP
 ORIENTATION = 274
 BITS_PER_SAMPLE = 258
+TIFF_STRUCTURE = (
+    *range(254, 260),
+    262,
+    266,
+    273,
+    *range(277, 280),
+    284,
+    317,
+    *range(320, 326),
+    338,
+    339,
+)  # no metadata
 EXIF_BLOCKS = (34665, 34853)  # EXIF proper and GPS; Pillow writes those it was asked for
 
 # EXIF orientation -> (quarter turns counter-clockwise, then mirrored) that show the stored pixels upright.
@@ -123,7 +135,10 @@ def is_deep(image: Image.Image, data: bytes) -> bool:
 def read_8bit(image: Image.Image) -> Picture:
     exif = image.getexif()
     for block in EXIF_BLOCKS:
-        exif.get_ifd(block)
+        if block in exif:
+            exif.get_ifd(block)
+    for tag in TIFF_STRUCTURE:
+        exif.pop(tag, None)
     options = {"icc_profile": image.info.get("icc_profile"), "dpi": image.info.get("dpi")}
     options |= {"exif": exif.tobytes() if len(exif) else None, "xmp": image.info.get("xmp")}
     gray = image.mode in ("1", "L", "LA", "La")
@@ -228,8 +243,7 @@ def encode(form: str, picture: Picture, pixels: Array, jpeg_quality: int) -> byt
     elif form == "WEBP":
         options |= {"quality": jpeg_quality, "exact": True}
     elif form == "TIFF":
-        options |= {"compression": "tiff_adobe_deflate"}
-        options.pop("xmp", None)  # Pillow carries it inside exif for TIFF
+        options.pop("xmp", None)  # inside exif; no compression, for libtiff's writer cannot hold an EXIF block
     image = Image.fromarray(pixels)
     if picture.gray and pixels.shape[2] == 3:
         image = image.convert("L")
