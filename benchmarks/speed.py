@@ -23,12 +23,12 @@ from pathlib import Path
 
 import click
 import numpy as np
+from cliplit.runtime import Enhancer
+from cliplit.runtime.video_cli import DEMO
 
 from cliplit.arrays import Array
 from cliplit.command import reports_errors
 from cliplit.errors import BackendError
-from cliplit.runtime import Enhancer
-from cliplit.runtime.video_cli import DEMO
 
 Row = tuple[str, str, str]  # what, figure, compared with
 WIDTH, HEIGHT = 1920, 1080
@@ -66,7 +66,13 @@ def frame_rows() -> list[Row]:
     if reference is None:
         rows.append(("paper's network in PyTorch, full size", "not measured", "torch is not installed"))
     else:
-        rows.append(("paper's network in PyTorch, full size", f"{reference:.1f} s", f"lite is {reference / lite:.0f} times faster"))
+        rows.append(
+            (
+                "paper's network in PyTorch, full size",
+                f"{reference:.1f} s",
+                f"lite is {reference / lite:.0f} times faster",
+            )
+        )
     return rows
 
 

@@ -23,13 +23,13 @@ Progress = Callable[[int, "int | None"], object]  # called with frames written s
 
 @dataclass(frozen=True)
 class Summary:
-    """What was done to a clip."""
+    """What was done to a clip; `problems` says what of the source could not be read."""
 
     frames: int
     width: int
     height: int
     seconds: float
-    damaged: int
+    problems: str
     notes: tuple[str, ...]
 
 
@@ -59,7 +59,18 @@ def enhance_video(
                 writer.copy(item)
         if not written:
             raise InputError(f"{source}: not one frame could be decoded ({reader.damaged} damaged packets)")
-    return Summary(written, reader.width, reader.height, time.monotonic() - start, reader.damaged, tuple(reader.notes))
+    seconds = time.monotonic() - start
+    return Summary(written, reader.width, reader.height, seconds, problems_of(reader), tuple(reader.notes))
+
+
+def problems_of(reader: VideoReader) -> str:
+    """What of a clip could not be read, empty if nothing."""
+    found = []
+    if reader.damaged:
+        found.append(f"{reader.damaged} damaged packets")
+    if reader.missing:
+        found.append(f"{reader.missing} of {reader.video.frames} frames missing")
+    return ", ".join(found)
 
 
 def enhanced(

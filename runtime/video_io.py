@@ -45,7 +45,8 @@ class VideoReader:
     Iterating gives `VideoFrame`s of the video stream and `av.Packet`s of the audio streams, in file order.
 
     Attributes:
-        damaged: how many packets could not be decoded so far.
+        decoded: frames so far.
+        damaged: packets that could not be decoded so far.
         notes: what a user should know, such as a guessed colour matrix.
 
     Raises:
@@ -54,7 +55,7 @@ class VideoReader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.damaged = 0
+        self.decoded = self.damaged = 0
         self.notes: list[str] = []
         if not path.is_file():
             raise InputError(f"{path}: no such file")
@@ -128,9 +129,20 @@ class VideoReader:
             except av.FFmpegError:
                 self.damaged += 1
                 continue
-            yield from frames
+            yield from self._counted(frames)
         with contextlib.suppress(av.FFmpegError):  # what the decoder still holds when a file breaks off
-            yield from self.video.decode(None)
+            yield from self._counted(self.video.decode(None))
+
+    def _counted(self, frames: list[VideoFrame]) -> Iterator[VideoFrame]:
+        for frame in frames:
+            self.decoded += 1
+            yield frame
+
+    @property
+    def missing(self) -> int:
+        """Frames that the file announces and does not hold, once it is read; a few are trimmed by edit lists."""
+        absent = self.video.frames - self.decoded
+        return absent if absent > max(2, self.video.frames // 50) else 0
 
     def _packets(self) -> Iterator[Any]:
         try:

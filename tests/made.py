@@ -20,9 +20,11 @@ def backlit(height=180, width=320, seed=0):
     return np.round(np.where((y > skyline)[..., None], ground, sky) * 255).astype(np.uint8)
 
 
-def write_clip(path, frames, rate=25, sound=True, codec="libx264", pixel_format="yuv420p", pts=None, **tags):
+def write_clip(
+    path, frames, rate=25, sound=True, codec="libx264", pixel_format="yuv420p", pts=None, movflags="", **tags
+):
     """Encode (H, W, 3) uint8 frames; `pts` in ticks of 1 / (100 rate), `tags` are codec context attributes."""
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", options={"movflags": movflags} if movflags else {}) as container:
         video = container.add_stream(codec, rate=rate, options={"crf": "12"} if codec == "libx264" else {})
         video.height, video.width = frames[0].shape[:2]
         video.pix_fmt = pixel_format
