@@ -57,3 +57,11 @@ def relight(picture: Tensor, light: Tensor, max_gain: float = MAX_GAIN) -> Tenso
     log_light = guided_refine(bounded_log2(light, max_gain), luma(picture)).clamp(max=0.0)
     peak = picture.amax(dim=1, keepdim=True).clamp(0.0, 1.0)
     return picture * protected_gain(log_light, peak)
+
+
+def divide(picture: Tensor, light: Tensor) -> Tensor:
+    """The papers' enhanced picture, clip(I / (L + 1e-9), 0, 1); shapes as in `relight`."""
+    return (picture / (light + 1e-9)).clamp(0.0, 1.0)
+
+
+APPLY = {"divide": divide, "runtime": relight}
