@@ -138,12 +138,13 @@ class PlainEncoder(nn.Module):
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.module = module
+        self.encode: Any = module.encode_image
         sizes = [(name, size) for name, size in self._map_sizes(torch.rand(1, 3, 64, 64)) if size > 1]
         last = {size: name for name, size in sizes}  # later names replace earlier ones
         self.stages = sorted(last.values(), key=[name for name, _ in sizes].index)[-STAGES:]
 
     def embed(self, pictures: Tensor) -> Tensor:
-        embedding: Tensor = self.module.encode_image(pictures)
+        embedding: Tensor = self.encode(pictures)
         return F.normalize(embedding, dim=-1)
 
     def features(self, pictures: Tensor) -> list[Tensor]:
@@ -166,7 +167,7 @@ class PlainEncoder(nn.Module):
 
         hooks = [self.module.get_submodule(name).register_forward_hook(keep(name)) for name in names]
         try:
-            self.module.encode_image(pictures)
+            self.encode(pictures)
         finally:
             for hook in hooks:
                 hook.remove()

@@ -40,10 +40,12 @@ def read_guided_sources(config: TrainConfig, tick: Callable[[], object] = lambda
     """Raises InputError where there are fewer pictures of a kind than a batch has."""
     size = max(config.sizes)
     if config.pairs:
-        return GuidedSources(*read_pairs(Path(config.pairs), size, config.batch), matched=True)
+        inputs, references = read_pairs(Path(config.pairs), size, config.batch)
+        return GuidedSources(inputs, references, matched=True)
     backlit, well_lit = ([Path(folder) for folder in folders] for folders in (config.backlit, config.welllit))
-    kinds = (read_folder(folders, size, config.batch, tick) for folders in (backlit, well_lit))
-    return GuidedSources(*kinds, matched=False)
+    return GuidedSources(
+        read_folder(backlit, size, config.batch, tick), read_folder(well_lit, size, config.batch, tick), matched=False
+    )
 
 
 class GuidedBatches(Dataset[tuple[Tensor, ...]]):

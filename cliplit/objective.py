@@ -68,7 +68,7 @@ def amp(run: Run) -> torch.autocast:
 def update_enhancer(run: Run, state: State, loss: Tensor) -> None:
     config = run.config
     state.optimizer.zero_grad(set_to_none=True)
-    state.scaler.scale(loss).backward()
+    state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
     state.scaler.unscale_(state.optimizer)
     if config.gradient_clip:
         nn.utils.clip_grad_norm_(state.network.parameters(), config.gradient_clip)

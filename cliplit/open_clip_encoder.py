@@ -89,7 +89,7 @@ class OpenClipText:
 def open_clip_encoder(name: str, weights: str, antialias: bool, device: torch.device) -> tuple[OpenClipEncoder, Any]:
     """(frozen image encoder, the whole model it is half of). Raises InputError for a name or tag that does not exist
     and ModelError for weights that cannot be had."""
-    model = freeze(_create(name, weights)).to(device)
+    model: Any = freeze(_create(name, weights)).to(device)
     return OpenClipEncoder(model.visual, antialias).to(device), model
 
 

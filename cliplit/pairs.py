@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -149,7 +150,7 @@ def known_pair(sources: Sources, size: tuple[int, int], rng: np.random.Generator
     """A true pair, cropped alike."""
     both = sources.pairs[int(rng.integers(len(sources.pairs)))]
     height, width = size
-    window = random_crop(*both[0].shape[:2], width / height, rng)
+    window = random_crop(both[0].shape[0], both[0].shape[1], width / height, rng)
     source, target = (cv2.resize(p[window], (width, height), interpolation=cv2.INTER_AREA) for p in both)
     return source.astype(np.float32) / 255, target.astype(np.float32) / 255
 
@@ -188,7 +189,7 @@ class PairBatches(Dataset[tuple[Tensor, Tensor]]):
         part: tuple[int, int] = (0, 1),
     ) -> None:
         """`part` = (rank, processes): this process's share of every batch."""
-        source_of = {backlit_scene: sources.scenes, known_pair: sources.pairs}
+        source_of: dict[Kind, Sequence[Any]] = {backlit_scene: sources.scenes, known_pair: sources.pairs}
         usable = {kind: share for kind, share in MIXTURES[task].items() if source_of.get(kind, sources.photos)}
         if not usable:
             raise InputError("paired training found no panorama views, no well-lit photos and no pairs")

@@ -57,10 +57,10 @@ def prepare(config: TrainConfig, folder: Path, world: World, quiet: bool) -> tup
         guidance = build_guidance(config, world.device)
         if config.method in ALTERNATING:
             pair = build_pair(config, guidance, world.device)
-        else:
+        elif sources.guided is not None:
             residual = residual_of_sources(config, guidance, sources.guided, world.device)
     state = fresh_state(config, network, pair, world.device)
-    trained = torch.compile(network) if config.compile else network
+    trained: Any = torch.compile(network) if config.compile else network
     if world.is_first:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.json").write_text(json.dumps(asdict(config), indent=1) + "\n")
@@ -85,7 +85,7 @@ def batches_from(run: Run, stage: Stage, start: int) -> Iterator[tuple[Tensor, .
     loader = DataLoader(
         dataset,
         batch_size=None,
-        sampler=itertools.count(start),  # type: ignore[arg-type]  # an endless sampler has no length
+        sampler=itertools.count(start),  # endless
         num_workers=run.config.workers,
         pin_memory=run.world.device.type == "cuda",
     )

@@ -45,6 +45,8 @@ def train(config: TrainConfig, folder: Path, resume: bool = False, quiet: bool =
         state.load_state_dict(checkpoint.read(last))
     journal = Journal(folder, config, state.step, quiet=quiet, active=world.is_first)
     try:
+        if config.init and state.step == 0 and not config.best_by_loss:
+            journal.scores(0, keep_best(run, state, math.inf))  # what training must beat
         with interruption_after_step() as stop:
             while state.phase is not None:
                 train_phase(run, state, journal, stop)
@@ -184,8 +186,8 @@ def refine_step(run: Run, state: State, batch: tuple[Tensor, ...]) -> Losses:
         results = [APPLY[run.config.apply](backlit, network(backlit)) for network in enhancers]
     ladder = [backlit, *results, well_lit]
     pair = live_pair(run)
-    rungs = negative_probability(embed(run, torch.cat(ladder)), pair).split(len(backlit))
-    loss = RANKING_WEIGHT * ranking_loss(rungs, run.config.margins)
+    rungs = negative_probability(embed(run, torch.cat(ladder)), pair).view(len(ladder), -1)
+    loss = RANKING_WEIGHT * ranking_loss(rungs.unbind(), run.config.margins)
     update_pair(state, loss)
     return {"loss": loss}
 
