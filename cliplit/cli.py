@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from cliplit import __version__
-from cliplit.command import reports_errors
+from cliplit.command import INTERRUPTED, fail, reports_errors
 from cliplit.config import PRESETS, TYPES, TrainConfig, cli_name, read_json, read_yaml
 from cliplit.errors import InputError
 
@@ -90,7 +90,10 @@ def main(run: Path, recipe: str | None, resume: bool, quiet: bool, **options: An
     check_folders(config)
     from cliplit.training import train  # torch: only when there is something to do
 
-    best = train(config, run, resume, quiet)
+    try:
+        best = train(config, run, resume, quiet)
+    except KeyboardInterrupt:
+        fail(f"interrupted and saved; go on with: cliplit-train {run} --resume", INTERRUPTED)
     click.echo(f"{best}: export it with: cliplit-export {best}")
 
 

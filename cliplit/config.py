@@ -34,7 +34,7 @@ class TrainConfig:
         "paired: targets known. cliplit: prompts (CLIP-LIT). latent: learned embeddings. rave: residual vector.",
         METHODS,
     )
-    network: str = option("lite", "Network to train; `cliplit.networks.NETWORKS` is the registry.")
+    network: str = option("lite", "Network to train: lite, unet, or one that an installed package brings.")
     task: str = option("backlit", "Preset: low-light draws dark pictures and adds noise.", ("backlit", "low-light"))
 
     # Pictures of method paired

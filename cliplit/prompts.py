@@ -27,7 +27,7 @@ class PromptPair(nn.Module):
 
     def __init__(self, text: TextTower, length: int) -> None:
         super().__init__()
-        tokens = text.tokens([" ".join(["X"] * length)]).expand(2, -1)
+        tokens = text.tokens([" ".join(["X"] * length)]).repeat(2, 1)
         self.register_buffer("tokens", tokens, persistent=False)
         self.embedding_prompt = nn.Parameter(text.word_vectors(tokens).clone())
         self._encode = text.encode

@@ -51,6 +51,7 @@ def prepare(config: TrainConfig, folder: Path, world: World, quiet: bool) -> tup
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     network = initial_network(config).to(world.device)
+    check_sizes(config)
     sources = read_sources(config, quiet)
     guidance = pair = residual = None
     if config.method != "paired":
@@ -69,7 +70,7 @@ def prepare(config: TrainConfig, folder: Path, world: World, quiet: bool) -> tup
 
 
 def initial_network(config: TrainConfig) -> nn.Module:
-    network: nn.Module = build_network(config.network)
+    network = build_network(config.network)
     if config.init:
         loaded = checkpoint.load_network(Path(config.init))
         if type(loaded) is not type(network):
@@ -77,6 +78,14 @@ def initial_network(config: TrainConfig) -> nn.Module:
             raise InputError(f"--init {config.init}: holds a {kind}, and --network is {config.network}")
         network.load_state_dict(loaded.state_dict())
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # twice as fast on CPUs
+
+
+def check_sizes(config: TrainConfig) -> None:
+    """Raises InputError for pictures of a size that the network cannot take."""
+    multiple = build_network(config.network).multiple
+    for name, sides in (("sizes", {s for size in config.sizes for s in size}), ("prompt-size", {config.prompt_size})):
+        if wrong := sorted(side for side in sides if side % multiple):
+            raise InputError(f"--{name} {wrong[0]}: the {config.network} network takes multiples of {multiple}")
 
 
 def batches_from(run: Run, stage: Stage, start: int) -> Iterator[tuple[Tensor, ...]]:
@@ -87,6 +96,7 @@ def batches_from(run: Run, stage: Stage, start: int) -> Iterator[tuple[Tensor, .
         batch_size=None,
         sampler=itertools.count(start),  # endless
         num_workers=run.config.workers,
+        generator=torch.Generator(),  # or it would draw from the global one, and a resumed run once more
         pin_memory=run.world.device.type == "cuda",
     )
     for batch in loader:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cliplit.light_network import LightNetwork
 from cliplit.pooling import adaptive_average_pool
 
 Padding = Literal["reflect", "zeros"]
@@ -60,7 +61,7 @@ class PyramidPooling(nn.Module):
         return self.fuse(torch.cat([x, *context], dim=1))
 
 
-class UNet(nn.Module):
+class UNet(LightNetwork):
     """Light map of an RGB picture at the picture's own size.
 
     Args:
