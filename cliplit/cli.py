@@ -22,11 +22,13 @@ HELP = {"help_option_names": ["-h", "--help"]}
 class TrainOrReport(click.Command):
     """`cliplit-train report RUN` is another command; everything else trains."""
 
-    def main(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> Any:
+    def main(  # type: ignore[override]  # click's overloads only tell whether it returns
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, **options: Any
+    ) -> Any:
         arguments = list(sys.argv[1:] if args is None else args)
         if arguments[:1] == ["report"]:
             return report.main(arguments[1:], prog_name="cliplit-train report", **options)
-        return super().main(arguments, *rest, **options)
+        return super().main(arguments, prog_name, **options)
 
 
 def config_options(command: Callable[..., None]) -> Callable[..., None]:

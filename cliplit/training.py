@@ -73,7 +73,7 @@ def train_phase(run: Run, state: State, journal: Journal, stop: Stop) -> None:
         values = dict(zip(losses, means, strict=True))
         loss = state.note_loss(values["loss"])
 
-        if phase.stage is Stage.RECONSTRUCT and must_restart(state, values["psnr"], config):
+        if phase.stage is Stage.RECONSTRUCT and must_restart(state, values["reconstruction_psnr"], config):
             state.restart(config)
             state.phase = phase = restarted(config, phase)
         if state.step >= phase.end:
@@ -149,7 +149,7 @@ def reconstruct_step(run: Run, state: State, batch: tuple[Tensor, ...]) -> Losse
     identity = identity_of(run, enhanced, clean, (1.0,) * len(run.config.identity_layers))
     loss = run.config.reconstruction_weight * identity
     update_enhancer(run, state, loss)
-    return {"loss": loss, "psnr": psnr(enhanced.detach(), clean, floor=1e-10).mean()}
+    return {"loss": loss, "reconstruction_psnr": psnr(enhanced.detach(), clean, floor=1e-10).mean()}
 
 
 def enhance_step(run: Run, state: State, batch: tuple[Tensor, ...]) -> Losses:
