@@ -16,6 +16,11 @@ from cliplit.config import PRESETS, TYPES, TrainConfig, cli_name, read_json, rea
 from cliplit.errors import InputError
 
 FOLDERS = ("hdri", "photos", "pairs", "backlit", "welllit", "validation", "validation_photos")
+# What torch raises as a bare RuntimeError although the user can do something about it.
+ADVICE = {
+    "out of memory": "out of GPU memory; a smaller --batch or smaller --sizes need less",
+    "DataLoader worker": "a process that makes batches was killed, perhaps for its memory; --workers 0 needs none",
+}
 HELP = {"help_option_names": ["-h", "--help"]}
 
 
@@ -96,6 +101,11 @@ def main(run: Path, recipe: str | None, resume: bool, quiet: bool, **options: An
         best = train(config, run, resume, quiet)
     except KeyboardInterrupt:
         fail(f"interrupted and saved; go on with: cliplit-train {run} --resume", INTERRUPTED)
+    except RuntimeError as error:
+        for symptom, advice in ADVICE.items():
+            if symptom in str(error):
+                fail(f"{advice}; saved up to the last checkpoint in {run}", 1)
+        raise
     click.echo(f"{best}: export it with: cliplit-export {best}")
 
 

@@ -132,7 +132,8 @@ class PlainEncoder(nn.Module):
     """Any module with `encode_image`, as an image encoder.
 
     The stages of the identity loss are found by looking: of the feature maps (N, C, H, W) that its submodules give,
-    the last one of each size, and of those the last five.
+    the last one of each size, and of those the last five. Their scale is whatever the module's author liked, so
+    `calibrate` brings each to a root mean square of 1, the order of RN101's, for which the papers' weights are made.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -142,6 +143,7 @@ class PlainEncoder(nn.Module):
         sizes = [(name, size) for name, size in self._map_sizes(torch.rand(1, 3, 64, 64)) if size > 1]
         last = {size: name for name, size in sizes}  # later names replace earlier ones
         self.stages = sorted(last.values(), key=[name for name, _ in sizes].index)[-STAGES:]
+        self.scales = [1.0] * len(self.stages)
 
     def embed(self, pictures: Tensor) -> Tensor:
         embedding: Tensor = self.encode(pictures)
@@ -149,7 +151,13 @@ class PlainEncoder(nn.Module):
 
     def features(self, pictures: Tensor) -> list[Tensor]:
         maps = self._run(pictures, self.stages)
-        return [maps[name] for name in self.stages]
+        return [maps[name] * scale for name, scale in zip(self.stages, self.scales, strict=True)]
+
+    @torch.no_grad()
+    def calibrate(self, pictures: Tensor) -> None:
+        """From typical pictures, (N, 3, H, W) in [0, 1]."""
+        self.scales = [1.0] * len(self.stages)
+        self.scales = [1.0 / max(float(f.square().mean().sqrt()), 1e-12) for f in self.features(pictures)]
 
     def _map_sizes(self, probe: Tensor) -> list[tuple[str, int]]:
         device = next((p.device for p in self.module.parameters()), torch.device("cpu"))

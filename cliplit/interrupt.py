@@ -34,3 +34,8 @@ def interruption_after_step() -> Iterator[Stop]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def ignore_interrupts(worker: int) -> None:
+    """For the processes that make batches: a terminal sends them Ctrl-C too, and the step still needs its batch."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

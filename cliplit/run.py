@@ -18,8 +18,9 @@ from cliplit.arrays import Array
 from cliplit.config import ALTERNATING, TrainConfig
 from cliplit.distributed import World
 from cliplit.errors import InputError
-from cliplit.guidance import Guidance, build_guidance
+from cliplit.guidance import Guidance, PlainEncoder, build_guidance
 from cliplit.guided_losses import negative_probability
+from cliplit.interrupt import ignore_interrupts
 from cliplit.networks import build_network
 from cliplit.phases import Stage
 from cliplit.prompts import build_pair, save_pair
@@ -56,6 +57,8 @@ def prepare(config: TrainConfig, folder: Path, world: World, quiet: bool) -> tup
     guidance = pair = residual = None
     if config.method != "paired":
         guidance = build_guidance(config, world.device)
+        if isinstance(guidance.identity, PlainEncoder):
+            guidance.identity.calibrate(sources.samples(config).to(world.device))
         if config.method in ALTERNATING:
             pair = build_pair(config, guidance, world.device)
         elif sources.guided is not None:
@@ -96,6 +99,7 @@ def batches_from(run: Run, stage: Stage, start: int) -> Iterator[tuple[Tensor, .
         batch_size=None,
         sampler=itertools.count(start),  # endless
         num_workers=run.config.workers,
+        worker_init_fn=ignore_interrupts,
         generator=torch.Generator(),  # or it would draw from the global one, and a resumed run once more
         pin_memory=run.world.device.type == "cuda",
     )

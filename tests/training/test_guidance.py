@@ -211,6 +211,16 @@ def test_plain_module_through_the_adapter(encoder_file):
     assert all(not p.requires_grad for p in encoder.parameters())
 
 
+def test_stages_of_a_plain_module_are_brought_to_one_scale(encoder_file):
+    encoder = load_encoder(f"{encoder_file}:plain", "", CPU)
+    pictures = torch.rand(4, 3, 32, 32)
+    before = [f.clone() for f in encoder.features(pictures)]
+    encoder.calibrate(pictures)
+    for a, b in zip(encoder.features(pictures), before, strict=True):
+        assert a.square().mean().sqrt().item() == pytest.approx(1.0, rel=1e-4)
+        assert torch.allclose(a / a.norm(), b / b.norm(), atol=1e-6)  # the scale alone changed
+
+
 def test_full_contract_through_the_adapter(encoder_file):
     encoder = load_encoder(f"{encoder_file}:full", "", CPU)
     x = torch.rand(2, 3, 8, 8)
