@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from cliplit.errors import InputError, ModelError
+from cliplit.files import appearing
 from cliplit.light_network import LightNetwork
 from cliplit.networks import all_networks
 
@@ -19,9 +20,8 @@ FORMAT = "cliplit-checkpoint"
 def save(path: Path, content: dict[str, Any]) -> None:
     """Write atomically: a crash leaves the previous file or the new one, never half of one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    torch.save({"format": FORMAT, **content}, temporary)
-    temporary.replace(path)
+    with appearing(path) as temporary:
+        torch.save({"format": FORMAT, **content}, temporary)
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -151,10 +151,10 @@ PRESETS: tuple[tuple[dict[str, tuple[str, ...]], dict[str, Any]], ...] = (
     (
         {"method": ("paired",), "network": ("unet",)},
         {
-            "steps": 1300,
+            "steps": 1100,
             "batch": 8,
             "sizes": ((112, 144), (96, 160), (144, 112), (128, 128)),
-            "learning_rate": 6e-4,
+            "learning_rate": 5e-4,
             "warmup": 50,
             "ema": 0.99,
         },

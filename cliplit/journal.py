@@ -13,6 +13,7 @@ from tqdm import tqdm
 from cliplit.arrays import Array
 from cliplit.config import TrainConfig
 from cliplit.errors import InputError
+from cliplit.files import appearing
 from cliplit.phases import Phase
 from cliplit.samples import write_png
 
@@ -106,9 +107,8 @@ def forget_after(path: Path, step: int) -> None:
     """Drop the entries of steps that a resumed run will do again."""
     if path.is_file():
         kept = [json.dumps(entry) + "\n" for entry in read_log(path) if entry["step"] <= step]
-        temporary = path.with_name(path.name + ".tmp")
-        temporary.write_text("".join(kept), encoding="utf-8")
-        temporary.replace(path)
+        with appearing(path) as temporary:
+            temporary.write_text("".join(kept), encoding="utf-8")
 
 
 def open_tensorboard(folder: Path, step: int) -> Any:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cliplit.errors import InputError
+from cliplit.files import appearing
 from cliplit.journal import LOG, SAMPLES, read_log
 
 WIDTH, HEIGHT, MARGIN = 640, 220, 46
@@ -47,9 +48,8 @@ def write_report(run: Path, target: Path) -> None:
     )
     head = f'<meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
     page = f'<!doctype html><html lang="en"><head>{head}</head><body>{body}</body></html>'
-    temporary = target.with_name(target.name + ".tmp")
-    temporary.write_text(page, encoding="utf-8")
-    temporary.replace(target)
+    with appearing(target) as temporary:
+        temporary.write_text(page, encoding="utf-8")
 
 
 def curves(entries: Sequence[dict[str, Any]]) -> list[str]:

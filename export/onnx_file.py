@@ -20,6 +20,7 @@ import cliplit
 from cliplit import checkpoint
 from cliplit.arrays import Array
 from cliplit.errors import ParityError
+from cliplit.files import appearing
 from cliplit.light_network import LightNetwork
 from cliplit.networks import network_name
 
@@ -58,9 +59,8 @@ def export_onnx(source: Path, target: Path) -> float:
         raise ParityError(
             f"{source}: ONNX Runtime differs from PyTorch by {worst:.1e} (at most {TOLERANCE:.0e} allowed)"
         )
-    temporary = target.with_name(target.name + ".tmp")
-    temporary.write_bytes(data)
-    temporary.replace(target)
+    with appearing(target) as temporary:
+        temporary.write_bytes(data)
     return worst
 
 

@@ -16,6 +16,7 @@ from cliplit.runtime.temporal import TemporalFilter
 from cliplit.runtime.video_io import Encoding, VideoReader, VideoWriter, planes_of
 
 from cliplit.errors import InputError
+from cliplit.files import appearing
 
 Progress = Callable[[int, "int | None"], object]  # called with frames written so far and frames expected, if known
 
@@ -48,8 +49,8 @@ def enhance_video(
     """
     start = time.monotonic()
     written = 0
-    with VideoReader(source) as reader, VideoWriter(target, reader, encoding) as writer:
-        for item in enhanced(reader, enhancer):
+    with VideoReader(source) as reader, appearing(target) as file, VideoWriter(file, reader, encoding) as writer:
+        for item in enhanced(reader, enhancer, TemporalFilter()):
             if isinstance(item, VideoFrame):
                 writer.write(item)
                 written += 1
@@ -61,9 +62,10 @@ def enhance_video(
     return Summary(written, reader.width, reader.height, time.monotonic() - start, reader.damaged, tuple(reader.notes))
 
 
-def enhanced(reader: VideoReader, enhancer: Enhancer) -> Iterator[VideoFrame | av.Packet]:
-    """The reader's items, each frame relighted; the rest passes through."""
-    smooth = TemporalFilter()
+def enhanced(
+    reader: VideoReader, enhancer: Enhancer, smooth: TemporalFilter | None
+) -> Iterator[VideoFrame | av.Packet]:
+    """The reader's items, each frame relighted; the rest passes through. Without `smooth`, each frame by itself."""
     size = enhancer.proxy_size(reader.height, reader.width)
     for item in reader:
         if not isinstance(item, VideoFrame) or enhancer.strength == 0.0:
@@ -72,7 +74,9 @@ def enhanced(reader: VideoReader, enhancer: Enhancer) -> Iterator[VideoFrame | a
         frame = as_expected(item, reader)
         planes = planes_of(frame)
         proxy = planes_proxy(planes, reader.coding, size)
-        log_light = smooth(enhancer.log_light(proxy), proxy.luma, frame.time or 0.0)
+        log_light = enhancer.log_light(proxy)
+        if smooth is not None:
+            log_light = smooth(log_light, proxy.luma, frame.time or 0.0)
         coefficients = enhancer.refine(log_light, proxy).scaled(enhancer.strength)
         result = blank_like(frame)
         apply_planes(planes, planes_of(result), coefficients, reader.coding)
