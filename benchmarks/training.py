@@ -75,20 +75,33 @@ def seconds(step: Callable[[], object], device: torch.device, repeats: int) -> f
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--network", default="lite", show_default=True)
 @click.option("--batch", default=8, show_default=True)
+@click.option("--score-model", help="open_clip model, or its .json.  [default: ViT-B-32-quickgelu]")
+@click.option("--identity-model", help="open_clip model, or its .json.  [default: RN101-quickgelu]")
 @click.option("--side", type=int, help="Of the square pictures.  [default: the network's own]")
 @click.option("--device", default="auto", show_default=True)
 @click.option("--precision", default="fp32", show_default=True, help="Of our step; the loop stays in fp32.")
 @click.option("--threads", default=0, show_default=True, help="CPU threads of torch; 0 for its own choice.")
 @click.option("--repeats", default=5, show_default=True)
 @reports_errors
-def main(network: str, batch: int, side: int | None, device: str, precision: str, threads: int, repeats: int) -> None:
+def main(
+    network: str,
+    batch: int,
+    score_model: str | None,
+    identity_model: str | None,
+    side: int | None,
+    device: str,
+    precision: str,
+    threads: int,
+    repeats: int,
+) -> None:
     """Print pictures per second of both, and their ratio."""
     if threads:
         torch.set_num_threads(threads)
     options = {"method": "cliplit", "network": network, "batch": batch, "device": device, "precision": precision}
     weights = {"score_weights": "random", "identity_weights": "random", "pairs": "made here"}
-    sizes = {"sizes": [[side, side]]} if side else {}
-    run, state = set_up(TrainConfig.from_dict({**options, **weights, **sizes}))
+    models = {"score_model": score_model, "identity_model": identity_model, "sizes": side and [[side, side]]}
+    given = {name: value for name, value in models.items() if value}
+    run, state = set_up(TrainConfig.from_dict({**options, **weights, **given}))
     pictures = torch.rand(batch, 3, *run.config.sizes[0], device=run.world.device) * 0.4
     nothing = torch.empty(0)
     ours, loop = enhance_step(run, state, (pictures, pictures, nothing))["loss"], looped_step(run, state, pictures)
