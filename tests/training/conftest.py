@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,6 +23,8 @@ RESNET = {
     "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 8, "head_width": 8, "patch_size": None},
 }
 COUNT = 8
+STUDENT = Path(os.environ.get("CLIPLIT_SHARED", Path(__file__).parents[3] / "shared")) / "models/siglip2_student"
+needs_student = pytest.mark.skipif(not STUDENT.is_dir(), reason=f"no {STUDENT.name} beside this checkout")
 
 
 @pytest.fixture(autouse=True)

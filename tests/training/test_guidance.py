@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +18,9 @@ from cliplit.residual import embed_vocabulary
 pytest.importorskip("open_clip")
 from cliplit.open_clip_encoder import CLIP_MEAN, CLIP_STD, OpenClipEncoder, open_clip_encoder
 
+from .conftest import STUDENT, needs_student
+
 CPU = torch.device("cpu")
-STUDENT = Path(os.environ.get("CLIPLIT_SHARED", Path(__file__).parents[3] / "shared")) / "models/siglip2_student"
-needs_student = pytest.mark.skipif(not STUDENT.is_dir(), reason=f"no {STUDENT.name} beside this checkout")
 
 PLAIN = """
 import torch

@@ -22,6 +22,8 @@ from cliplit.phases import Phase, Stage
 from cliplit.run import prepare
 from cliplit.training import STEPS, learning_rate, must_restart, train
 
+from .conftest import STUDENT, needs_student
+
 pytest.importorskip("open_clip")
 
 # The option file and RUN as arguments; "at step N do X" before the run starts.
@@ -136,6 +138,19 @@ def test_guidance_changes_what_it_is_meant_to_change(options, tmp_path):
     run_config(options, tmp_path / "run", **given)
     guidance = [e["guidance"] for e in read_log(tmp_path / "run" / "log.jsonl") if "guidance" in e]
     assert sum(guidance[-5:]) < 0.5 * sum(guidance[:5])
+
+
+@needs_student
+@pytest.mark.parametrize("method", ["latent", "rave"])
+def test_student_encoder_guides_without_a_text_tower(options, tmp_path, method):
+    encoder = {
+        "encoder": f"{STUDENT / 'clip_student.py'}:load",
+        "encoder_weights": str(STUDENT / "fgx_student_fp16.pt"),
+    }
+    run_config(options, tmp_path / "run", method=method, sizes=["32x32"], **encoder)
+    log = read_log(tmp_path / "run" / "log.jsonl")
+    assert log[-1]["step"] == 20
+    assert all(0 <= e["identity"] < 100 for e in log if "identity" in e)
 
 
 # Gradients flow where they should, and nowhere else.
