@@ -14,7 +14,7 @@ flags = [] if os.name == "nt" else ["-O3", "-std=c11", "-fno-math-errno", "-fno-
 setup(
     packages=["cliplit", *(f"cliplit.{folder}" for folder in FOLDERS)],
     package_dir={f"cliplit.{folder}": folder for folder in FOLDERS},
-    package_data={"cliplit": ["py.typed"], "cliplit.runtime": ["models/*", "demo/*"]},
+    package_data={"cliplit": ["py.typed", "recipes/*.yaml"], "cliplit.runtime": ["models/*", "demo/*"]},
     ext_modules=[
         Extension("cliplit.runtime._relight", ["runtime/_relight.c"], extra_compile_args=flags, optional=True),
     ],

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cliplit.light_network import LightNetwork
 from cliplit.pooling import adaptive_average_pool
 
 Padding = Literal["reflect", "zeros"]
@@ -78,7 +79,7 @@ class _RevivableReLU(torch.autograd.Function):
         return torch.where((x > 0) | (gradient < 0), gradient, torch.zeros_like(gradient))
 
 
-class UNet(nn.Module):
+class UNet(LightNetwork):
     """Light map of an RGB picture at the picture's own size.
 
     Args:
