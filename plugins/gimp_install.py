@@ -13,6 +13,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from cliplit.runtime.network import bundled_models
+
 from cliplit import __version__
 from cliplit.errors import BackendError, CliplitError, InputError
 from cliplit.plugins.launch import python_command, worker_command
@@ -112,6 +114,7 @@ def version_of(program: str) -> tuple[int, int] | None:
 def install(profiles: list[Profile], model: str, device: str) -> None:
     """Write the plug-in's folder into each profile, replacing an earlier one."""
     command = worker_command(model, device)
+    settings = {"version": __version__, "models": bundled_models()}
     for profile in profiles:
         if profile.plug_in.exists() and not profile.installed:
             raise InputError(f"{profile.plug_in}: exists and is not ours (no {MARK}); move it away first")
@@ -121,7 +124,7 @@ def install(profiles: list[Profile], model: str, device: str) -> None:
             folder = Path(scratch) / "cliplit"
             folder.mkdir()
             host_command = ["flatpak-spawn", "--host", *command] if profile.in_flatpak else command
-            (folder / MARK).write_text(json.dumps({"version": __version__, "command": host_command}, indent=1))
+            (folder / MARK).write_text(json.dumps(settings | {"command": host_command}, indent=1))
             if profile.version >= (3, 0):
                 write_gimp3(folder)
             else:
@@ -184,8 +187,9 @@ def check(profile: Profile) -> None:
         raise CliplitError(f"{program} did not end within {CHECK_SECONDS:.0f} s") from error
     said = answer.stdout + answer.stderr
     if FOUND not in said:
-        last = (said.strip().splitlines() or ["nothing"])[-1]
-        raise CliplitError(f"{program} does not have the procedure {PROCEDURE}; it said last: {last}")
+        errors = [line.strip() for line in said.splitlines() if re.search(r"\w*Error: |cliplit", line)]
+        reason = f"; it said: {errors[-1]}" if errors else ""
+        raise CliplitError(f"{program} does not have the procedure {PROCEDURE}{reason}")
 
 
 def question(profile: Profile) -> list[str]:
