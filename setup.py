@@ -10,7 +10,7 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 
-FOLDERS = ("export", "runtime", "plugins", "benchmarks")
+FOLDERS = ("export", "runtime", "plugins", "plugins/gimp2", "plugins/gimp3", "benchmarks")
 
 flags = [] if os.name == "nt" else ["-O3", "-std=c11", "-fno-math-errno", "-fno-trapping-math", "-Wall", "-Wextra"]
 
@@ -29,9 +29,11 @@ if sys.platform == "linux":
         )
     )
 
+packages = {f"cliplit.{folder.replace('/', '.')}": folder for folder in FOLDERS}
+
 setup(
-    packages=["cliplit", *(f"cliplit.{folder}" for folder in FOLDERS)],
-    package_dir={f"cliplit.{folder}": folder for folder in FOLDERS},
+    packages=["cliplit", *packages],
+    package_dir=packages,
     package_data={"cliplit": ["py.typed"], "cliplit.runtime": ["models/*", "demo/*"]},
     ext_modules=extensions,
 )

@@ -114,7 +114,7 @@ def version_of(program: str) -> tuple[int, int] | None:
 def install(profiles: list[Profile], model: str, device: str) -> None:
     """Write the plug-in's folder into each profile, replacing an earlier one."""
     command = worker_command(model, device)
-    settings = {"version": __version__, "models": bundled_models()}
+    settings = {"version": __version__, "models": bundled_models(), "model": model, "device": device}
     for profile in profiles:
         if profile.plug_in.exists() and not profile.installed:
             raise InputError(f"{profile.plug_in}: exists and is not ours (no {MARK}); move it away first")
@@ -187,7 +187,7 @@ def check(profile: Profile) -> None:
         raise CliplitError(f"{program} did not end within {CHECK_SECONDS:.0f} s") from error
     said = answer.stdout + answer.stderr
     if FOUND not in said:
-        errors = [line.strip() for line in said.splitlines() if re.search(r"\w*Error: |cliplit", line)]
+        errors = [line.strip() for line in said.splitlines() if re.match(r"\w+Error: ", line)]
         reason = f"; it said: {errors[-1]}" if errors else ""
         raise CliplitError(f"{program} does not have the procedure {PROCEDURE}{reason}")
 

@@ -48,7 +48,7 @@ class PlugIn(Gimp.PlugIn):  # type: ignore[misc]
             "strength", "_Strength", "0 leaves the layer as it is, 1 is what the model says", 0.0, 2.0, 1.0, flags
         )
         procedure.add_double_argument(
-            "max-gain", "Maximum _gain", "Upper bound of the gain; lower it against noise", 1.0, 256.0, 16.0, flags
+            "max-gain", "Maximum _gain", "Upper bound of the gain; lower it against noise", 1.0, 64.0, 16.0, flags
         )
         procedure.add_choice_argument(
             "model", "_Model", "The network that estimates the light", models(), INSTALLED_MODEL, flags
