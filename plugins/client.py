@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from types import TracebackType
@@ -35,7 +34,6 @@ class Worker:
 
     def __init__(self, command: list[str]) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
-        hidden = {"creationflags": subprocess.CREATE_NO_WINDOW} if sys.platform == "win32" else {}
         try:
             self._process = subprocess.Popen(
                 command,
@@ -44,7 +42,7 @@ class Worker:
                 stderr=self._errors,
                 bufsize=0,
                 env={key: value for key, value in os.environ.items() if key not in DROPPED},
-                **hidden,
+                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),  # Windows
             )
         except OSError as error:
             self._errors.close()
@@ -52,7 +50,9 @@ class Worker:
                 f"{command[0]} cannot be started ({error.strerror}); run again: cliplit-plugins install gimp"
             ) from error
 
-    def relight(self, request: Request, pixels: bytes | memoryview, progress: Progress = lambda share: None) -> bytearray:
+    def relight(
+        self, request: Request, pixels: bytes | memoryview, progress: Progress = lambda share: None
+    ) -> bytearray:
         """The relighted pixels, as many bytes as came. Raises WorkerError; the worker is of no use then."""
         if len(pixels) != request.size:
             raise ValueError(f"{len(pixels)} bytes of pixels where the request says {request.size}")

@@ -19,7 +19,9 @@ MATRICES = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722), "bt2020": (0.262
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--strength", default=1.0, show_default=True, help="0 copies, 1 is the model's choice, up to 2.")
-@click.option("--max-gain", default=MAX_GAIN, show_default=True, help="Upper bound of the gain; lower it against noise.")
+@click.option(
+    "--max-gain", default=MAX_GAIN, show_default=True, help="Upper bound of the gain; lower it against noise."
+)
 @click.option(
     "--temporal",
     type=click.FloatRange(0, 10),
@@ -66,13 +68,11 @@ def main(
         raise click.UsageError("reads and writes YUV4MPEG2 through pipes; see --help for the whole command")
 
     # Imported here so that --help answers at once.
-    from cliplit.runtime.enhancer import Enhancer
-    from cliplit.runtime.gain import Coding
-
+    import numpy as np
     from cliplit.plugins.plane_relighter import PlaneRelighter
     from cliplit.plugins.y4m import Reader, write_all
-
-    import numpy as np
+    from cliplit.runtime.enhancer import Enhancer
+    from cliplit.runtime.gain import Coding
 
     enhancer = Enhancer(model, device, strength, max_gain, quality)  # type: ignore[arg-type]
     widen_pipes()

@@ -6,9 +6,9 @@ import ctypes
 from pathlib import Path
 
 import numpy as np
+from cliplit.plugins.launch import worker_command, write_whole
 
 from cliplit.errors import BackendError, CliplitError, InputError
-from cliplit.plugins.launch import worker_command, write_whole
 
 SHARED_MEMORY = "3"  # the descriptor under which worker.c hands it over
 SIDE = 64
@@ -62,7 +62,9 @@ def check() -> None:
     frame = np.full((SIDE, SIDE, 4), 255, np.uint8)
     frame[:, : SIDE * 3 // 4, :3] = 20
     out = np.zeros_like(frame)
-    library.f0r_update(instance, ctypes.c_double(0.0), frame.ctypes.data_as(ctypes.c_void_p), out.ctypes.data_as(ctypes.c_void_p))
+    library.f0r_update(
+        instance, ctypes.c_double(0.0), frame.ctypes.data_as(ctypes.c_void_p), out.ctypes.data_as(ctypes.c_void_p)
+    )
     library.f0r_destruct(instance)
     if out.astype(int).sum() <= frame.astype(int).sum():
         raise CliplitError(f"{path}: a frame came back unchanged")

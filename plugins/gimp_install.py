@@ -13,11 +13,11 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from cliplit.plugins.launch import python_command, worker_command
 from cliplit.runtime.network import bundled_models
 
 from cliplit import __version__
 from cliplit.errors import BackendError, CliplitError, InputError
-from cliplit.plugins.launch import python_command, worker_command
 
 PROCEDURE = "plug-in-cliplit-enhance"
 MARK = "worker.json"  # by which our folder is known
@@ -78,7 +78,9 @@ def find_profiles() -> list[Profile]:
         if re.fullmatch(r"\d+\.\d+", path.name)
     ]
     known = {profile.version for profile in profiles}
-    fresh = [Profile(profile_roots()[0] / f"{v[0]}.{v[1]}") for v in map(version_of, programs()) if v and v not in known]
+    fresh = [
+        Profile(profile_roots()[0] / f"{v[0]}.{v[1]}") for v in map(version_of, programs()) if v and v not in known
+    ]
     return [profile for profile in dict.fromkeys(profiles + fresh) if profile.supported]
 
 
@@ -174,7 +176,9 @@ def check(profile: Profile) -> None:
     """
     program = next((path for path in programs() if version_of(path) == profile.version), None)
     if program is None:
-        raise BackendError(f"GIMP {profile.path.name} is not on the PATH; start it and look into Filters > Light and Shadow")
+        raise BackendError(
+            f"GIMP {profile.path.name} is not on the PATH; start it and look into Filters > Light and Shadow"
+        )
     try:
         answer = subprocess.run(
             [program, "-i", "-d", "-f", *question(profile)],

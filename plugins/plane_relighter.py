@@ -39,14 +39,15 @@ class PlaneRelighter:
                 target[...] = source
             return
         colour = len(planes) >= 3
-        full = planes[0], *(planes[1:3] if colour else self._colourless(planes[0]))
+        full = (planes[0], planes[1], planes[2]) if colour else self._with_colourless(planes[0])
         proxy = planes_proxy(full, self.coding, self.enhancer.proxy_size(*planes[0].shape))
         log_light = self._smooth(self.enhancer.log_light(proxy), proxy.luma, time)
         coefficients = self.enhancer.refine(log_light, proxy).scaled(self.enhancer.strength)
-        target = (out[0], out[1], out[2]) if colour else (out[0], np.empty_like(full[1]), np.empty_like(full[2]))
-        self._apply((full[0], full[1], full[2]), target, coefficients, interlaced)
-        for source, untouched in zip(planes[3 if colour else 1 :], out[3 if colour else 1 :], strict=True):
-            untouched[...] = source
+        into = (out[0], out[1], out[2]) if colour else (out[0], np.empty_like(full[1]), np.empty_like(full[2]))
+        self._apply(full, into, coefficients, interlaced)
+        rest = 3 if colour else 1
+        for source, target in zip(planes[rest:], out[rest:], strict=True):
+            target[...] = source
 
     def _apply(self, planes: Planes, out: Planes, coefficients: Coefficients, interlaced: bool) -> None:
         rows, columns = (-(-planes[0].shape[axis] // planes[1].shape[axis]) for axis in (0, 1))
@@ -57,15 +58,15 @@ class PlaneRelighter:
             for target, source in zip(out[1:], relighted[1:], strict=True):
                 target[...] = averaged(source, target.shape[1])
         elif interlaced and rows == 2 and planes[0].shape[0] % 4 == 0:
-            for source, target in zip(fields(planes), fields(out), strict=True):
-                apply_planes(source, target, coefficients, self.coding)
+            for field, field_out in zip(fields(planes), fields(out), strict=True):
+                apply_planes(field, field_out, coefficients, self.coding)
         else:
             apply_planes(planes, out, coefficients, self.coding)
 
-    def _colourless(self, luma: Array) -> tuple[Array, Array]:
+    def _with_colourless(self, luma: Array) -> Planes:
         shape = tuple(-(-side // 2) for side in luma.shape)
         neutral = np.full(shape, 1 << (self.coding.depth - 1), luma.dtype)
-        return neutral, neutral
+        return luma, neutral, neutral
 
 
 def fields(planes: Planes) -> Iterator[Planes]:

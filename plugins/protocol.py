@@ -107,10 +107,11 @@ class Request:
     def unpack(cls, header: bytes | bytearray) -> Request:
         """From REQUEST_SIZE bytes. Raises ProtocolError for what this version does not understand."""
         check_prefix(header)
-        _, _, pixels, width, height, exact, *numbers, model = _REQUEST.unpack(header)
+        _, _, pixels, width, height, exact, strength, max_gain, temporal, time, model = _REQUEST.unpack(header)
         if pixels not in set(Pixels):
             raise ProtocolError(f"unknown pixel layout {pixels}")
-        request = cls(Pixels(pixels), width, height, bool(exact), *numbers, model.rstrip(b"\0").decode("ascii", "replace"))
+        name = model.rstrip(b"\0").decode("ascii", "replace")
+        request = cls(Pixels(pixels), width, height, bool(exact), strength, max_gain, temporal, time, name)
         if request.pixels and not (0 < width <= LONGEST_SIDE and 0 < height <= LONGEST_SIDE):
             raise ProtocolError(f"a picture of {width}x{height} pixels; sides go from 1 to {LONGEST_SIDE}")
         if width * height > LARGEST_PICTURE:
@@ -141,7 +142,8 @@ class Reply:
 
 def check_prefix(header: bytes | bytearray) -> None:
     """Raises ProtocolError where a request, of which PREFIX_SIZE bytes are enough, is not one of this version."""
-    check_version(*_PREFIX.unpack_from(header), "the plug-in")
+    magic, version = _PREFIX.unpack_from(header)
+    check_version(magic, version, "the plug-in")
 
 
 def check_version(magic: bytes, version: int, other: str) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from cliplit.runtime.enhancer import Enhancer, available_memory
+from cliplit.plugins.protocol import Request
+from cliplit.runtime.enhancer import Enhancer, Quality, available_memory
 from cliplit.runtime.gain import apply_rgb
 from cliplit.runtime.network import bundled_models
 from cliplit.runtime.proxy import rgb_proxy
@@ -12,7 +13,6 @@ from cliplit.runtime.temporal import TemporalFilter
 
 from cliplit.arrays import Array
 from cliplit.errors import InputError
-from cliplit.plugins.protocol import Request
 
 FRAME = 1 / 25  # seconds; what is assumed where a host does not tell a frame's time
 
@@ -50,7 +50,7 @@ class Relighter:
             if request.model not in bundled_models():
                 raise InputError(f"no model {request.model!r} is bundled; there are {', '.join(bundled_models())}")
             self._enhancers[request.model] = Enhancer(request.model, self._device)
-        quality = "exact" if request.exact else "fast"
+        quality: Quality = "exact" if request.exact else "fast"
         return self._enhancers[request.model].adjusted(request.strength, request.max_gain, quality)
 
 

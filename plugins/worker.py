@@ -7,6 +7,7 @@ It ends when its client does: at the end of its input, or at once where the clie
 from __future__ import annotations
 
 import argparse
+import contextlib
 import mmap
 import os
 import select
@@ -16,10 +17,6 @@ from collections.abc import Callable
 from typing import BinaryIO, Protocol
 
 import numpy as np
-
-from cliplit import __version__
-from cliplit.arrays import Array
-from cliplit.errors import CliplitError
 from cliplit.plugins.protocol import (
     PREFIX_SIZE,
     REQUEST_SIZE,
@@ -30,6 +27,10 @@ from cliplit.plugins.protocol import (
     Status,
     check_prefix,
 )
+
+from cliplit import __version__
+from cliplit.arrays import Array
+from cliplit.errors import CliplitError
 
 REQUESTS = 0  # file descriptor; replies go to 1, or back through 0 where that is a socket
 
@@ -57,12 +58,12 @@ class StreamPixels:
 
         check_room(request)
         picture = np.empty(shape_of(request), dtype_of(request))
-        read_exactly(self._source, memoryview(picture).cast("B"))
+        read_exactly(self._source, picture.data.cast("B"))
         return picture, np.empty_like(picture)
 
     def send(self, out: Array) -> None:
         self._sink.write(Reply(Status.DONE, out.nbytes).pack())
-        write_all(self._sink, memoryview(out).cast("B"))
+        write_all(self._sink, out.data.cast("B"))
 
 
 class SharedPixels:
@@ -96,20 +97,16 @@ def main(arguments: list[str] | None = None) -> None:
     source = open(REQUESTS, "rb", buffering=0, closefd=False)  # noqa: SIM115 - for the life of the process
     sink = reply_stream(options.shared is not None)
     watch_client()
-    pixels: PixelPath = (
-        StreamPixels(source, sink) if options.shared is None else SharedPixels(options.shared, sink)
-    )
-    try:
+    pixels: PixelPath = StreamPixels(source, sink) if options.shared is None else SharedPixels(options.shared, sink)
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError, EOFError):  # the client is gone
         serve(source, sink, pixels, options.model, options.device)
-    except (BrokenPipeError, ConnectionResetError, EOFError):
-        pass  # the client is gone
 
 
 def reply_stream(through_socket: bool) -> BinaryIO:
     """Where replies go. Standard output itself is given to standard error: libraries print to it."""
     descriptor = os.dup(REQUESTS if through_socket else 1)
     os.dup2(2, 1)
-    return open(descriptor, "wb", buffering=0)
+    return open(descriptor, "wb", buffering=0)  # noqa: PTH123 - a descriptor, no path
 
 
 def watch_client() -> None:

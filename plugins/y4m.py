@@ -79,7 +79,7 @@ class Header:
         words = line.decode("ascii", "replace").split()
         if not words or words[0].encode() != MAGIC or not line.endswith(b"\n"):
             raise InputError(
-                "the input is not YUV4MPEG2; make it with: ffmpeg -i IN -f yuv4mpegpipe -strict -1 - | cliplit-filter | ..."
+                "the input is not YUV4MPEG2; make it with: ffmpeg -i IN -f yuv4mpegpipe -strict -1 - | cliplit-filter"
             )
         values = {word[0]: word[1:] for word in words[1:] if word[0] != "X"}
         width, height = (_side(values.get(key, "")) for key in "WH")
@@ -149,7 +149,7 @@ class Reader:
 
 def write_all(descriptor: int, *parts: bytes | Array) -> None:
     """Write all of them, in one system call where the pipe takes as much."""
-    left = [memoryview(part).cast("B") for part in parts]
+    left = [part.data.cast("B") if isinstance(part, np.ndarray) else memoryview(part) for part in parts]
     while left:
         count = os.writev(descriptor, left) if hasattr(os, "writev") else os.write(descriptor, left[0])
         while left and count >= len(left[0]):

@@ -37,8 +37,9 @@ def settle(title: str, procedure: str, settings: Settings) -> Settings | None:
     make = widgets.gimp_dialog_new  # takes buttons as variable arguments, so each one is typed here
     make.restype = Pointer
     # fmt: off
-    dialog = make(Text(title.encode()), Text(b"cliplit"), Pointer(None), Int(0), Pointer(None), Text(procedure.encode()),
-                  Text(b"_Cancel"), Int(RESPONSE_CANCEL), Text(b"_OK"), Int(RESPONSE_OK), Pointer(None))
+    dialog = make(Text(title.encode()), Text(b"cliplit"), Pointer(None), Int(0), Pointer(None),
+                  Text(procedure.encode()), Text(b"_Cancel"), Int(RESPONSE_CANCEL),
+                  Text(b"_OK"), Int(RESPONSE_OK), Pointer(None))
     # fmt: on
     _function(gtk, "gtk_dialog_set_default_response", None, Pointer, Int)(dialog, RESPONSE_OK)
     pack(_function(gtk, "gtk_dialog_get_content_area", Pointer, Pointer)(dialog), box, 1, 1, 12)
@@ -50,6 +51,8 @@ def settle(title: str, procedure: str, settings: Settings) -> Settings | None:
     _function(gtk, "gtk_widget_show_all", None, Pointer)(dialog)
     answer = _function(widgets, "gimp_dialog_run", Int, Pointer)(dialog)
     value = _function(gtk, "gtk_range_get_value", Double, Pointer)
-    chosen = Settings(value(strength), value(gain), bool(_function(gtk, "gtk_toggle_button_get_active", Int, Pointer)(exact)))
+    chosen = Settings(
+        value(strength), value(gain), bool(_function(gtk, "gtk_toggle_button_get_active", Int, Pointer)(exact))
+    )
     _function(gtk, "gtk_widget_destroy", None, Pointer)(dialog)
     return chosen if answer == RESPONSE_OK else None

@@ -13,7 +13,14 @@ Pointer, Text, Int, Double = c.c_void_p, c.c_char_p, c.c_int, c.c_double
 
 RUN_INTERACTIVE, RUN_NONINTERACTIVE, RUN_WITH_LAST_VALUES = range(3)
 EXECUTION_ERROR, CALLING_ERROR, PASS_THROUGH, SUCCESS, CANCEL = range(5)
-ARGUMENT_INT32, ARGUMENT_FLOAT, ARGUMENT_STRING, ARGUMENT_IMAGE, ARGUMENT_DRAWABLE, ARGUMENT_STATUS = 0, 3, 4, 13, 16, 21
+ARGUMENT_INT32, ARGUMENT_FLOAT, ARGUMENT_STRING, ARGUMENT_IMAGE, ARGUMENT_DRAWABLE, ARGUMENT_STATUS = (
+    0,
+    3,
+    4,
+    13,
+    16,
+    21,
+)
 PLUG_IN = 1
 RESPONSE_OK, RESPONSE_CANCEL = -5, -6
 
@@ -88,7 +95,8 @@ mask_intersect = _function(_gimp, "gimp_drawable_mask_intersect", Int, c.c_int32
 
 gegl_init = _function(_gegl, "gegl_init", None, Pointer, Pointer)
 # fmt: off
-buffer_get = _function(_gegl, "gegl_buffer_get", None, Pointer, c.POINTER(Rectangle), Double, Pointer, Pointer, Int, Int)
+buffer_get = _function(_gegl, "gegl_buffer_get", None, Pointer, c.POINTER(Rectangle), Double, Pointer, Pointer,
+                       Int, Int)
 # fmt: on
 buffer_set = _function(_gegl, "gegl_buffer_set", None, Pointer, c.POINTER(Rectangle), Int, Pointer, Pointer, Int)
 format_space = _function(_babl, "babl_format_get_space", Pointer, Pointer)

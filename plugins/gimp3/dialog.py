@@ -52,7 +52,8 @@ class Preview:
         self._pixels = self._layer.read()
         self._before = self._after = self._pixbuf(self._pixels)
         self._split = 0.5
-        self._stale, self._job, self._timer = False, None, 0
+        self._stale, self._timer = False, 0
+        self._job: Job | None = None
         self._build()
         self._handler = config.connect("notify", lambda *_: self._refresh())
         self._refresh()
@@ -100,7 +101,7 @@ class Preview:
             self._timer = GLib.timeout_add(LOOK, self._look)
 
     def _look(self) -> bool:
-        job: Job | None = self._job
+        job = self._job
         if job is not None and job.running:
             return True
         self._timer = 0

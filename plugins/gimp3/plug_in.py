@@ -38,8 +38,8 @@ class PlugIn(Gimp.PlugIn):  # type: ignore[misc]
         procedure.add_menu_path("<Image>/Filters/Light and Shadow")
         procedure.set_documentation(
             "Bring out what lies in the shade of backlit photos",
-            "Estimates the light of the picture with a neural network and divides it out where there is little, without "
-            "clipping what is bright. Works on RGB layers of every precision.",
+            "Estimates the light of the picture with a neural network and divides it out where there is little, "
+            "without clipping what is bright. Works on RGB layers of every precision.",
             name,
         )
         procedure.set_attribution("the cliplit authors", "Apache License 2.0", "2025")

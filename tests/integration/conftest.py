@@ -32,9 +32,11 @@ def photo():
     height, width = 427, 640
     y, x = np.mgrid[0:height, 0:width]
     sky = np.stack([0.6 + 0.3 * y / height, 0.75 + 0.15 * y / height, np.full(y.shape, 0.95)], axis=-1)
-    ground = np.stack([0.1 + 0.05 * np.sin(x / 23), 0.09 + 0.04 * np.sin(y / 17 + x / 50), 0.07 + 0.03 * np.cos(x / 31)], -1)
+    ground = np.stack(
+        [0.1 + 0.05 * np.sin(x / 23), 0.09 + 0.04 * np.sin(y / 17 + x / 50), 0.07 + 0.03 * np.cos(x / 31)], -1
+    )
     scene = np.where((y < height * 0.35 + 40 * np.sin(x / 60))[..., None], sky, ground)
-    return (np.clip(scene + rng.normal(0, 0.005, scene.shape), 0, 1) * 255).astype(np.uint8)
+    return (np.clip(scene + rng.normal(0, 0.005, (height, width, 1)), 0, 1) * 255).astype(np.uint8)
 
 
 @pytest.fixture(scope="session")
@@ -51,12 +53,35 @@ def clip(photo, tmp_path_factory):
             return path
         moving = [cv2.resize(np.roll(photo, 3 * k, axis=1), (width, height)) for k in range(frames)]
         subprocess.run(
-            # fmt: off
-            ["ffmpeg", "-v", "error", "-y",
-             "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", "25", "-i", "-",
-             "-f", "lavfi", "-t", f"{frames / 25}", "-i", "sine=440",
-             "-pix_fmt", pixel_format, "-c:v", *codec, "-c:a", "pcm_s16le", str(path)],
-            # fmt: on
+            [
+                "ffmpeg",
+                "-v",
+                "error",
+                "-y",
+                "-f",
+                "rawvideo",
+                "-pix_fmt",
+                "rgb24",
+                "-s",
+                f"{width}x{height}",
+                "-r",
+                "25",
+                "-i",
+                "-",
+                "-f",
+                "lavfi",
+                "-t",
+                f"{frames / 25}",
+                "-i",
+                "sine=440",
+                "-pix_fmt",
+                pixel_format,
+                "-c:v",
+                *codec,
+                "-c:a",
+                "pcm_s16le",
+                str(path),
+            ],
             input=b"".join(frame.tobytes() for frame in moving),
             check=True,
         )

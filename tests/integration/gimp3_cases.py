@@ -84,7 +84,9 @@ def with_both(image, layer):
 
 
 def in_adobe_rgb(image, layer):
-    image.convert_color_profile(Gimp.ColorProfile.new_rgb_adobe(), Gimp.ColorRenderingIntent.RELATIVE_COLORIMETRIC, False)
+    image.convert_color_profile(
+        Gimp.ColorProfile.new_rgb_adobe(), Gimp.ColorRenderingIntent.RELATIVE_COLORIMETRIC, False
+    )
 
 
 def offset(image, layer):

@@ -115,7 +115,9 @@ def test_strength_0_is_bit_identical(cases, name):
     np.testing.assert_array_equal(pixels(cases, name, "before"), pixels(cases, name, "after"))
 
 
-@pytest.mark.parametrize("name,settings", [("strength05", {"strength": 0.5}), ("gain2", {"max_gain": 2.0}), ("exact", {"quality": "exact"})])
+@pytest.mark.parametrize(
+    "name,settings", [("strength05", {"strength": 0.5}), ("gain2", {"max_gain": 2.0}), ("exact", {"quality": "exact"})]
+)
 def test_arguments_reach_the_worker(cases, name, settings):
     before, after = pixels(cases, name, "before"), pixels(cases, name, "after")
     assert psnr(after[..., :3], expected(before, **settings), 1.0) > 55
@@ -124,7 +126,7 @@ def test_arguments_reach_the_worker(cases, name, settings):
 
 @pytest.mark.parametrize("name", ["selection", "selection_alpha"])
 def test_selection_and_feathering(cases, name):
-    folder, answers = cases
+    folder, _answers = cases
     before, after = pixels(cases, name, "before"), pixels(cases, name, "after")
     selected = np.fromfile(folder / f"{name}.selection", np.float32).reshape(*before.shape[:2], 1)
     np.testing.assert_array_equal(before[selected[..., 0] == 0], after[selected[..., 0] == 0])
@@ -156,12 +158,12 @@ def test_several_layers(cases):
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_relighted_is_refused_with_a_reason(cases, name):
-    folder, answers = cases
+    _folder, answers = cases
     assert not answers[name]["done"]
     assert REFUSED[name] in answers[name]["error"]
 
 
 def test_24_megapixels_take_less_than_15_seconds(cases):
-    folder, answers = cases
+    _folder, answers = cases
     assert answers["large"]["done"], answers["large"]["error"]
     assert answers["large"]["seconds"] < 15
