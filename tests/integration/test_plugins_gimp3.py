@@ -41,13 +41,18 @@ class Gimp:
     root: Path
     home: str
 
-    def run(self, *command, **variables):
+    def command(self, *command, **variables):
         environment = {"HOME": self.home, "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", **variables}
         prefix = [] if self.root == Path("/") else ["chroot", str(self.root)]
-        return subprocess.run(
-            [*prefix, "env", "-C", self.home, *(f"{k}={v}" for k, v in environment.items()), *command],
-            capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+        return [*prefix, "env", "-i", "-C", self.home, *(f"{k}={v}" for k, v in environment.items()), *command]
+
+    def run(self, *command, **variables):
+        whole = self.command(*command, **variables)
+        return subprocess.run(whole, capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL)
+
+    def start(self, *command, **variables):
+        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        return subprocess.Popen(self.command(*command, **variables), **quiet)
 
     def outside(self, path):
         return self.root / str(path).lstrip("/")
@@ -67,6 +72,12 @@ def gimp(request):
     return found
 
 
+def install_into(gimp):
+    installed = gimp.run(sys.executable, "-m", "cliplit.plugins", "install", "gimp", "--check")
+    assert installed.returncode == 0, installed.stderr
+    assert f"has {gimp_install.PROCEDURE}" in installed.stdout
+
+
 @pytest.fixture(scope="module")
 def cases(gimp, photo):
     """Folder and answers of all cases, run in one GIMP."""
@@ -74,9 +85,7 @@ def cases(gimp, photo):
     gimp.outside(folder).mkdir()
     cv2.imwrite(str(gimp.outside(folder / "photo.png")), photo[..., ::-1])
     shutil.copy(Path(__file__).parent / "gimp3_cases.py", gimp.outside(folder))
-    installed = gimp.run(sys.executable, "-m", "cliplit.plugins", "install", "gimp", "--check")
-    assert installed.returncode == 0, installed.stderr
-    assert f"has {gimp_install.PROCEDURE}" in installed.stdout
+    install_into(gimp)
     code = f"exec(open('{folder}/gimp3_cases.py').read())"
     batch = ["gimp-console", "-idf", "--batch-interpreter=python-fu-eval", "-b", code, "--quit"]
     answer = gimp.run(*batch, CLIPLIT_CASES=str(folder))
