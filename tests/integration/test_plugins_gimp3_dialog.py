@@ -45,7 +45,7 @@ def dialog(gimp, photo):  # noqa: F811
 
     code = f"exec(open('{folder}/gimp3_dialog.py').read())"
     server = gimp.start("Xvfb", SCREEN, "-screen", "0", "1000x900x24")
-    batch = ["gimp-console", "-i", "--batch-interpreter=python-fu-eval", "-b", code, "--quit"]
+    batch = ["gimp-console", "-idf", "--batch-interpreter=python-fu-eval", "-b", code, "--quit"]
     host = gimp.start(*batch, **display)
     try:
         window = wait_for(lambda: outside.joinpath("accepted.open").exists() and visible(do))
