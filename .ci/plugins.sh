@@ -42,10 +42,10 @@ print("\n".join(path for path in sorted(paths) if not any(path.startswith(other 
 
 install_programs
 roots=
-for suite in trixie forky; do # GIMP 3.0, which must be there, and 3.2, where the suite can be had
+for suite in ${CLIPLIT_GIMP3_SUITES:-trixie}; do # GIMP 3.0; forky has 3.2, which at times hangs in its own start
     root=$cache/$suite
     rm -rf "$root.new"
-    [ -d "$root" ] || make_root "$suite" "$root" || { [ "$suite" != trixie ] && echo "no root of $suite" && continue; }
+    [ -d "$root" ] || make_root "$suite" "$root"
     copy_python "$root"
     roots=$roots${roots:+:}$root
 done
