@@ -34,6 +34,6 @@ packages = {f"cliplit.{folder.replace('/', '.')}": folder for folder in FOLDERS}
 setup(
     packages=["cliplit", *packages],
     package_dir=packages,
-    package_data={"cliplit": ["py.typed"], "cliplit.runtime": ["models/*", "demo/*"]},
+    package_data={"cliplit": ["py.typed", "recipes/*.yaml"], "cliplit.runtime": ["models/*", "demo/*"]},
     ext_modules=extensions,
 )

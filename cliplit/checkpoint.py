@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from cliplit.errors import InputError, ModelError
-from cliplit.lite_unet import LiteUNet
-from cliplit.networks import NETWORKS, build_network
-from cliplit.unet import UNet
+from cliplit.files import appearing
+from cliplit.light_network import LightNetwork
+from cliplit.networks import all_networks
 
 FORMAT = "cliplit-checkpoint"
 
@@ -20,9 +20,8 @@ FORMAT = "cliplit-checkpoint"
 def save(path: Path, content: dict[str, Any]) -> None:
     """Write atomically: a crash leaves the previous file or the new one, never half of one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    torch.save({"format": FORMAT, **content}, temporary)
-    temporary.replace(path)
+    with appearing(path) as temporary:
+        torch.save({"format": FORMAT, **content}, temporary)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -48,7 +47,7 @@ def read(path: Path) -> dict[str, Any]:
     return {"weights": dict(content)}
 
 
-def load_network(path: Path) -> LiteUNet | UNet:
+def load_network(path: Path) -> LightNetwork:
     """The network a checkpoint holds, in evaluation mode; which one is told by its keys.
 
     Published checkpoints load with or without the `module.` prefix of DataParallel.
@@ -56,11 +55,12 @@ def load_network(path: Path) -> LiteUNet | UNet:
     return network_from(read(path), path)
 
 
-def network_from(content: Mapping[str, Any], path: Path) -> LiteUNet | UNet:
+def network_from(content: Mapping[str, Any], path: Path) -> LightNetwork:
     """The network in a checkpoint's content; `path` is for messages."""
     weights = {key.removeprefix("module."): value for key, value in content["weights"].items()}
-    for name in NETWORKS:
-        network = build_network(name)
+    networks = all_networks()
+    for name, build in networks.items():
+        network = build()
         if set(network.state_dict()) == set(weights):
             try:
                 network.load_state_dict(weights)
@@ -69,7 +69,7 @@ def network_from(content: Mapping[str, Any], path: Path) -> LiteUNet | UNet:
                 raise ModelError(message) from error
             return network.eval()
     raise ModelError(
-        f"{path}: its {len(weights)} tensors are not those of a CLIP-LIT network ({' or '.join(NETWORKS)}); "
+        f"{path}: its {len(weights)} tensors are not those of a CLIP-LIT network ({' or '.join(networks)}); "
         f"first key: {next(iter(weights), 'none')}"
     )
 

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cliplit.light_network import LightNetwork
+
 WIDTHS = (16, 24, 32, 40)
 
 
@@ -31,7 +33,7 @@ class GlobalContext(nn.Module):
         return x + context[:, :, None, None]
 
 
-class LiteUNet(nn.Module):
+class LiteUNet(LightNetwork):
     """Light map of a proxy, at the proxy's size; four strided levels, global context, skip connections by addition.
 
     The light map is a sigmoid: it never exceeds 1 (a backlit picture is brightened, never darkened), and the

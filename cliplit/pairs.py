@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -32,8 +33,9 @@ PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"}
 class Sources:
     """Where pictures come from; a kind whose source is empty is left out."""
 
-    scenes: Sequence[Scene]
-    photos: Sequence[Array]
+    scenes: Sequence[Scene] = ()
+    photos: Sequence[Array] = ()
+    pairs: Sequence[tuple[Array, Array]] = ()  # true ones, (H, W, 3) uint8
 
 
 def render_scenes(
@@ -144,14 +146,21 @@ def well_lit_photo(sources: Sources, size: tuple[int, int], rng: np.random.Gener
     return stored, stored
 
 
+def known_pair(sources: Sources, size: tuple[int, int], rng: np.random.Generator) -> Pair:
+    """A true pair, cropped alike."""
+    both = sources.pairs[int(rng.integers(len(sources.pairs)))]
+    height, width = size
+    window = random_crop(both[0].shape[0], both[0].shape[1], width / height, rng)
+    source, target = (cv2.resize(p[window], (width, height), interpolation=cv2.INTER_AREA) for p in both)
+    return source.astype(np.float32) / 255, target.astype(np.float32) / 255
+
+
 Kind = Callable[[Sources, tuple[int, int], np.random.Generator], Pair]
 
-# How often each kind is drawn.
-MIXTURE: dict[Kind, float] = {
-    backlit_scene: 0.44,
-    backlit_photo: 0.29,
-    dark_photo: 0.14,
-    well_lit_photo: 0.13,
+# How often each kind is drawn, by task; a kind without sources is left out.
+MIXTURES: dict[str, dict[Kind, float]] = {
+    "backlit": {backlit_scene: 0.44, backlit_photo: 0.29, dark_photo: 0.14, well_lit_photo: 0.13, known_pair: 1.0},
+    "low-light": {backlit_scene: 0.1, backlit_photo: 0.1, dark_photo: 0.67, well_lit_photo: 0.13, known_pair: 1.0},
 }
 
 
@@ -170,22 +179,32 @@ def flip(pair: Pair, rng: np.random.Generator) -> Pair:
 class PairBatches(Dataset[tuple[Tensor, Tensor]]):
     """Batch number `step`: (input, target), each (batch, 3, H, W) float32 in [0, 1]; one size of `sizes` a batch."""
 
-    def __init__(self, sources: Sources, batch: int, sizes: Sequence[tuple[int, int]], seed: int, steps: int) -> None:
-        usable = {k: p for k, p in MIXTURE.items() if (sources.scenes if k is backlit_scene else sources.photos)}
+    def __init__(
+        self,
+        sources: Sources,
+        batch: int,
+        sizes: Sequence[tuple[int, int]],
+        seed: int,
+        task: str = "backlit",
+        part: tuple[int, int] = (0, 1),
+    ) -> None:
+        """`part` = (rank, processes): this process's share of every batch."""
+        source_of: dict[Kind, Sequence[Any]] = {backlit_scene: sources.scenes, known_pair: sources.pairs}
+        usable = {kind: share for kind, share in MIXTURES[task].items() if source_of.get(kind, sources.photos)}
         if not usable:
-            raise InputError("paired training found no panorama views and no well-lit photos to make pairs from")
+            raise InputError("paired training found no panorama views, no well-lit photos and no pairs")
         self.kinds = list(usable)
         self.share = np.array(list(usable.values())) / sum(usable.values())
-        self.sources, self.batch, self.sizes, self.seed, self.steps = sources, batch, list(sizes), seed, steps
-
-    def __len__(self) -> int:
-        return self.steps
+        self.sources, self.batch, self.sizes, self.seed = sources, batch, list(sizes), seed
+        self.part = part
 
     def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
         rng = np.random.default_rng((self.seed, step))
         size = self.sizes[rng.integers(len(self.sizes))]
         pairs = [self.pair(size, rng) for _ in range(self.batch)]
-        return _stack([p[0] for p in pairs]), _stack([p[1] for p in pairs])
+        rank, processes = self.part
+        mine = pairs[self.batch * rank // processes : self.batch * (rank + 1) // processes]
+        return _stack([p[0] for p in mine]), _stack([p[1] for p in mine])
 
     def pair(self, size: tuple[int, int], rng: np.random.Generator) -> Pair:
         kind = self.kinds[rng.choice(len(self.kinds), p=self.share)]

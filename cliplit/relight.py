@@ -6,6 +6,8 @@ the trained light map look right there. `tests/test_relight.py` holds the two im
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -38,12 +40,17 @@ def guided_refine(log_light: Tensor, guide: Tensor) -> Tensor:
 
 
 def bounded_log2(light: Tensor, max_gain: float) -> Tensor:
-    """log2 of the light map clamped to [1 / max_gain, 1]; the clamp passes gradients straight through.
+    """log2 of the light map clamped to [1 / max_gain, 1]."""
+    return torch.log2(straight_clamp(light, 1.0 / max_gain, 1.0))
 
-    A plain clamp would leave a network whose last ReLU went to 0, or whose map exceeds 1, without a gradient.
+
+def straight_clamp(x: Tensor, low: float, high: float) -> Tensor:
+    """A clamp that passes gradients straight through.
+
+    A plain one would leave a network whose last ReLU went to 0, or whose map exceeds 1 everywhere (as it may at the
+    start), without a gradient.
     """
-    clamped = light.clamp(1.0 / max_gain, 1.0)
-    return torch.log2(light + (clamped - light).detach())
+    return x + (x.clamp(low, high) - x).detach()
 
 
 def protected_gain(log_light: Tensor, peak: Tensor) -> Tensor:
@@ -54,6 +61,15 @@ def protected_gain(log_light: Tensor, peak: Tensor) -> Tensor:
 
 def relight(picture: Tensor, light: Tensor, max_gain: float = MAX_GAIN) -> Tensor:
     """Enhanced picture: (N, 3, H, W) in [0, 1] and light map (N, 1, H, W) -> (N, 3, H, W) in [0, 1]."""
-    log_light = guided_refine(bounded_log2(light, max_gain), luma(picture)).clamp(max=0.0)
+    refined = guided_refine(bounded_log2(light, max_gain), luma(picture))
+    log_light = straight_clamp(refined, -math.inf, 0.0)
     peak = picture.amax(dim=1, keepdim=True).clamp(0.0, 1.0)
     return picture * protected_gain(log_light, peak)
+
+
+def divide(picture: Tensor, light: Tensor) -> Tensor:
+    """The papers' enhanced picture, clip(I / (L + 1e-9), 0, 1); shapes as in `relight`."""
+    return (picture / (light + 1e-9)).clamp(0.0, 1.0)
+
+
+APPLY = {"divide": divide, "runtime": relight}

@@ -1,224 +1,203 @@
-"""Paired training, from random weights to a checkpoint: read it top to bottom like an algorithm box.
+"""Training, from pictures to a checkpoint: read it top to bottom like the papers' algorithm box.
 
-A run is a folder: `config.json`, `log.jsonl`, `last.pt` (everything needed to go on) and `best.pt` (the weights
-with the best validation score). Batch `step` depends on the seed and on `step` alone, and `last.pt` holds the
-optimizer, the schedule, the averaged weights and the random state, so a resumed run equals an uninterrupted one.
+A run is a folder: `config.json`, `log.jsonl`, `last.pt` (everything needed to go on), `best.pt` (the result) and a
+sample sheet per round. Batch `step` depends on the seed and on `step` alone, the learning rate on `step` alone, and
+`last.pt` holds all the rest, so a resumed run equals an uninterrupted one.
 """
 
 from __future__ import annotations
 
-import copy
-import json
 import math
-import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR
-from torch.utils.data import DataLoader
-from tqdm import tqdm
+from torch import Tensor
 
 from cliplit import checkpoint
+from cliplit.config import TrainConfig
+from cliplit.distributed import join_world, leave_world
 from cliplit.errors import InputError
-from cliplit.losses import paired_loss
-from cliplit.networks import build_network
-from cliplit.pairs import PairBatches, Sources, read_photos, render_scenes
-from cliplit.relight import relight
-from cliplit.validation import score_pairs
+from cliplit.guided_losses import negative_probability, prompt_loss, ranking_loss
+from cliplit.interrupt import Stop, interruption_after_step
+from cliplit.journal import Journal
+from cliplit.losses import paired_loss, psnr
+from cliplit.objective import embed, enhance, guidance_of, identity_of, live_pair, update_enhancer, update_pair
+from cliplit.phases import Stage, extended, next_phase, restarted
+from cliplit.relight import APPLY
+from cliplit.run import Run, batches_from, keep_best, keep_prompts, prepare, save, sheet_of
+from cliplit.state import WINDOW, State
+
+__all__ = ["TrainConfig", "train"]
+
+Losses = dict[str, Tensor]
+RANKING_WEIGHT = 200.0  # of the ranking loss, so that `prompt_threshold` means what it does in the published code
 
 
-@dataclass(frozen=True)
-class TrainConfig:
-    """Every constant of a run; saved beside it as `config.json`."""
-
-    network: str = "lite"
-    method: str = "paired"
-    hdri: str = ""  # folder of .hdr panoramas
-    photos: tuple[str, ...] = ()  # folders of well-lit photos
-    exclude: tuple[str, ...] = ()  # panoramas left out, by prefix of their file names
-    validation: str = ""  # folder with input/ and gt/, never trained on
-    scenes: int = 1600  # panorama views rendered at the start
-    steps: int = 5000
-    batch: int = 16
-    sizes: tuple[tuple[int, int], ...] = ((192, 256), (160, 288), (256, 192), (192, 192))
-    learning_rate: float = 2e-3
-    final_learning_rate: float = 2e-5
-    warmup: int = 200
-    weight_decay: float = 1e-4
-    gradient_clip: float = 1.0
-    ema: float = 0.998
-    seed: int = 1
-    save_every: int = 250
-    threads: int = 0  # of torch; 0 leaves torch's own choice
-    workers: int = 1  # processes that make batches
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
-        """The defaults of the chosen network, overridden by `values`. Raises InputError for an unknown option."""
-        known = {f.name for f in fields(cls)}
-        if unknown := sorted(set(values) - known):
-            raise InputError(f"unknown training option {', '.join(unknown)}; known: {', '.join(sorted(known))}")
-        values = {k: _as_tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        return cls(**{**NETWORK_DEFAULTS.get(values.get("network", cls.network), {}), **values})
-
-
-# What differs from the defaults above: the paper's network is costly and trains on smaller pictures.
-NETWORK_DEFAULTS: dict[str, dict[str, Any]] = {
-    "unet": {
-        "steps": 1300,
-        "batch": 8,
-        "sizes": ((112, 144), (96, 160), (144, 112), (128, 128)),
-        "learning_rate": 6e-4,
-        "warmup": 50,
-        "ema": 0.99,
-    },
-}
-
-
-@dataclass
-class State:
-    """What a step changes."""
-
-    network: nn.Module
-    average: nn.Module
-    optimizer: torch.optim.Optimizer
-    schedule: LambdaLR
-    step: int = 0
-    best: float = -math.inf
-
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            "weights": self.average.state_dict(),
-            "live_weights": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "random": torch.get_rng_state(),
-            "step": self.step,
-            "best": self.best,
-        }
-
-    def load_state_dict(self, content: dict[str, Any]) -> None:
-        self.average.load_state_dict(content["weights"])
-        self.network.load_state_dict(content["live_weights"])
-        self.optimizer.load_state_dict(content["optimizer"])
-        self.schedule.load_state_dict(content["schedule"])
-        torch.set_rng_state(content["random"])
-        self.step, self.best = content["step"], content["best"]
-
-
-def train(config: TrainConfig, run: Path, resume: bool = False, quiet: bool = False) -> Path:
+def train(config: TrainConfig, folder: Path, resume: bool = False, quiet: bool = False) -> Path:
     """Train and return the path of the best checkpoint. Raises InputError for data that cannot be used."""
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    torch.manual_seed(config.seed)
-    state = fresh_state(config)
-    last = run / "last.pt"
+    last = folder / "last.pt"
+    if last.exists() and not resume:
+        raise InputError(f"{folder} already holds a run; continue it with --resume, or name another folder")
+    world = join_world(config)
+    run, state = prepare(config, folder, world, quiet or not world.is_first)
     if resume:
         state.load_state_dict(checkpoint.read(last))
-    elif last.exists():
-        raise InputError(f"{run} already holds a run; continue it with --resume, or name another folder")
-    run.mkdir(parents=True, exist_ok=True)
-    (run / "config.json").write_text(json.dumps(asdict(config), indent=1) + "\n")
-
-    batches = PairBatches(load_sources(config, quiet), config.batch, config.sizes, config.seed, config.steps)
-    progress = tqdm(total=config.steps, initial=state.step, disable=quiet or None, unit="step", desc=config.network)
+    journal = Journal(folder, config, state.step, quiet=quiet, active=world.is_first)
     try:
-        for picture, target in remaining(batches, state.step, config.workers):
-            loss = paired_step(state, picture.contiguous(memory_format=torch.channels_last), target, config)
-            progress.update()
-            progress.set_postfix(loss=f"{loss:.4f}", lr=f"{state.schedule.get_last_lr()[0]:.1e}")
-            if state.step % config.save_every == 0 or state.step == config.steps:
-                validate_and_save(state, config, run, loss)
+        if config.init and state.step == 0 and not config.best_by_loss:
+            journal.scores(0, keep_best(run, state, math.inf))  # what training must beat
+        with interruption_after_step() as stop:
+            while state.phase is not None:
+                train_phase(run, state, journal, stop)
+                finish_phase(run, state, journal)
     except KeyboardInterrupt:
-        checkpoint.save(last, {**describe(config), **state.state_dict()})
+        save(run, state)
         raise
     finally:
-        progress.close()
-    return run / "best.pt"
+        journal.close()
+        leave_world(world)
+    return folder / "best.pt"
 
 
-def fresh_state(config: TrainConfig) -> State:
-    network: nn.Module = build_network(config.network)
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # twice as fast on CPUs
-    optimizer = torch.optim.AdamW(network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
-    schedule = LambdaLR(optimizer, lambda step: learning_rate_factor(step, config))
-    return State(network, copy.deepcopy(network).requires_grad_(False), optimizer, schedule)
+def train_phase(run: Run, state: State, journal: Journal, stop: Stop) -> None:
+    """Steps of one stage until its phase is over, which it is not while its loss is above the threshold."""
+    config, phase = run.config, state.phase
+    assert phase is not None
+    journal.begin(phase, state.step)
+    for batch in batches_from(run, phase.stage, state.step):
+        set_learning_rate(state.optimizer, learning_rate(state.step, config))
+        losses = STEPS[phase.stage](run, state, batch)
+        state.step += 1
+        means = run.world.mean(torch.stack([value.detach() for value in losses.values()])).tolist()
+        values = dict(zip(losses, means, strict=True))
+        loss = state.note_loss(values["loss"])
+
+        if phase.stage is Stage.RECONSTRUCT and must_restart(state, values["reconstruction_psnr"], config):
+            state.restart(config)
+            state.phase = phase = restarted(config, phase)
+        if state.step >= phase.end:
+            state.phase = phase = extended(config, phase, loss)
+        over = state.step >= phase.end
+        if state.step % config.log_every == 0 or over:
+            state.keep_best_of_phase(loss)
+        journal.step(phase, state.step, values, state.optimizer.param_groups[0]["lr"])
+        if over:
+            return
+        if state.step % config.save_every == 0:
+            if not phase.stage.trains_prompts:
+                journal.scores(state.step, keep_best(run, state, loss))
+            save(run, state)
+        if stop.asked:
+            raise KeyboardInterrupt
 
 
-def learning_rate_factor(step: int, config: TrainConfig) -> float:
+def finish_phase(run: Run, state: State, journal: Journal) -> None:
+    """The best of the phase goes into the next one; a round ends with the enhancer remembered for the ranking."""
+    phase, loss = state.phase, state.best.loss
+    assert phase is not None
+    if phase.stage is not Stage.TARGETS:  # whose result is the average over its steps, scored on the way
+        state.restore_best_of_phase()
+    if phase.stage.trains_prompts:
+        keep_prompts(run, state)
+    else:
+        journal.scores(state.step, keep_best(run, state, loss))
+        journal.sheet(phase, state.step, sheet_of(run, state))
+    if phase.stage is Stage.REFINE:
+        state.remember_enhancer()
+    state.begin(next_phase(run.config, phase))
+    if run.config.best_by_loss:
+        state.score = -math.inf  # losses of different phases do not compare
+    save(run, state)
+
+
+def learning_rate(step: int, config: TrainConfig) -> float:
     """Linear warm-up, then a cosine down to the final learning rate."""
     if step < config.warmup:
-        return (step + 1) / config.warmup
+        return config.learning_rate * (step + 1) / config.warmup
     done = (step - config.warmup) / max(1, config.steps - config.warmup)
-    floor = config.final_learning_rate / config.learning_rate
-    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+    return config.final_learning_rate + (config.learning_rate - config.final_learning_rate) * cosine
 
 
-def paired_step(state: State, picture: Tensor, target: Tensor, config: TrainConfig) -> float:
-    """One optimizer step through the light map, the runtime's refinement and the protected gain."""
-    enhanced = relight(picture, state.network(picture))
-    loss = paired_loss(enhanced, target)
-    state.optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(state.network.parameters(), config.gradient_clip)
-    state.optimizer.step()
-    state.schedule.step()
-    state.step += 1
-    average_weights(state.average, state.network, min(config.ema, state.step / (state.step + 10)))
-    return float(loss.detach())
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
 
 
-@torch.no_grad()
-def average_weights(average: nn.Module, network: nn.Module, decay: float) -> None:
-    """Exponential moving average, slower as training goes on."""
-    for mean, value in zip(average.parameters(), network.parameters(), strict=True):
-        mean.lerp_(value, 1.0 - decay)
+def must_restart(state: State, reconstruction: float, config: TrainConfig) -> bool:
+    """Whether self-reconstruction went astray: under 8 dB on average, 100 steps after the last initialisation."""
+    state.psnrs = [*state.psnrs, reconstruction][-WINDOW:]
+    return state.step - state.started > 100 and sum(state.psnrs) / len(state.psnrs) < config.restart_psnr
 
 
-def remaining(batches: PairBatches, start: int, workers: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches from number `start` on, made ahead of time by worker processes."""
-    order = range(start, len(batches))
-    yield from DataLoader(batches, batch_size=None, sampler=order, num_workers=workers)
+# One step of each stage: the losses of a batch, and the update.
 
 
-def load_sources(config: TrainConfig, quiet: bool = False) -> Sources:
-    """Render the panorama views and read the photos."""
-    scenes = []
-    if config.hdri:
-        rendered = render_scenes(Path(config.hdri), config.scenes, config.seed, config.exclude)
-        scenes = list(tqdm(rendered, total=config.scenes, disable=quiet or None, unit="view", desc="rendering"))
-    photos, failed = read_photos([Path(folder) for folder in config.photos])
-    for path in failed:
-        tqdm.write(f"skipped {path}: not a picture that can be read")
-    return Sources(scenes, photos)
+def target_step(run: Run, state: State, batch: tuple[Tensor, ...]) -> Losses:
+    """Known targets, through the light map, the runtime's refinement and the protected gain."""
+    picture, target = batch
+    loss = paired_loss(enhance(run, picture), target)
+    update_enhancer(run, state, loss)
+    return {"loss": loss}
 
 
-def validate_and_save(state: State, config: TrainConfig, run: Path, loss: float) -> None:
-    """Score the averaged weights, log a line, keep the best."""
-    entry: dict[str, Any] = {"step": state.step, "loss": round(loss, 5), "lr": state.schedule.get_last_lr()[0]}
-    score = -loss
-    if config.validation:
-        entry |= score_pairs(state.average, Path(config.validation))
-        score = entry["psnr"] + 20.0 * entry["ssim"]
-    entry["time"] = round(time.time(), 1)
-    if better := score > state.best:
-        state.best = score
-    content = {**describe(config), **state.state_dict(), "scores": entry}
-    checkpoint.save(run / "last.pt", content)
-    if better:
-        weights_only = {key: content[key] for key in ("network", "config", "weights", "scores")}
-        checkpoint.save(run / "best.pt", weights_only)
-    with (run / "log.jsonl").open("a") as log:
-        log.write(json.dumps(entry) + "\n")
+def reconstruct_step(run: Run, state: State, batch: tuple[Tensor, ...]) -> Losses:
+    """Self-reconstruction: the identity loss alone, every layer alike, so that guidance starts near the identity."""
+    picture, clean, _ = batch
+    enhanced = enhance(run, picture)
+    identity = identity_of(run, enhanced, clean, (1.0,) * len(run.config.identity_layers))
+    loss = run.config.reconstruction_weight * identity
+    update_enhancer(run, state, loss)
+    return {"loss": loss, "reconstruction_psnr": psnr(enhanced.detach(), clean, floor=1e-10).mean()}
 
 
-def describe(config: TrainConfig) -> dict[str, Any]:
-    return {"network": config.network, "config": asdict(config)}
+def enhance_step(run: Run, state: State, batch: tuple[Tensor, ...]) -> Losses:
+    """L_enhance = w_g L_guidance + w_i L_identity; prompts and encoders stay as they are."""
+    config = run.config
+    picture, clean, reference = batch
+    enhanced = enhance(run, picture)
+    guidance = guidance_of(run, state, enhanced)
+    identity = identity_of(run, enhanced, clean, config.identity_layers)
+    loss = config.guidance_weight * guidance + config.identity_weight * identity
+    losses = {"guidance": guidance, "identity": identity}
+    if config.paired_weight:
+        losses["paired"] = paired_loss(enhanced, reference)
+        loss = loss + config.paired_weight * losses["paired"]
+    update_enhancer(run, state, loss)
+    return {"loss": loss, **losses}
 
 
-def _as_tuple(value: Any) -> Any:
-    return tuple(_as_tuple(v) for v in value) if isinstance(value, list) else value
+def prompt_step(run: Run, state: State, batch: tuple[Tensor, ...]) -> Losses:
+    """Prompt initialisation: tell backlit (0) from well-lit (1) pictures."""
+    backlit, well_lit = batch
+    labels = torch.tensor([0, 1], device=run.world.device).repeat_interleave(len(backlit))
+    loss = prompt_loss(embed(run, torch.cat([backlit, well_lit])), labels, live_pair(run))
+    update_pair(state, loss)
+    return {"loss": loss}
+
+
+def refine_step(run: Run, state: State, batch: tuple[Tensor, ...]) -> Losses:
+    """Prompt refinement: rank backlit < earlier result < result < well-lit, as many of them as there are yet."""
+    backlit, well_lit = batch
+    with torch.no_grad():
+        enhancers = [e for e in (state.previous, state.average) if e is not None]
+        enhancers = enhancers[max(0, len(enhancers) - (run.config.levels - 2)) :]
+        results = [APPLY[run.config.apply](backlit, network(backlit)) for network in enhancers]
+    ladder = [backlit, *results, well_lit]
+    pair = live_pair(run)
+    rungs = negative_probability(embed(run, torch.cat(ladder)), pair).view(len(ladder), -1)
+    loss = RANKING_WEIGHT * ranking_loss(rungs.unbind(), run.config.margins)
+    update_pair(state, loss)
+    return {"loss": loss}
+
+
+Step = Callable[[Run, State, tuple[Tensor, ...]], Losses]
+
+STEPS: dict[Stage, Step] = {
+    Stage.TARGETS: target_step,
+    Stage.PROMPTS: prompt_step,
+    Stage.RECONSTRUCT: reconstruct_step,
+    Stage.ENHANCE: enhance_step,
+    Stage.REFINE: refine_step,
+}

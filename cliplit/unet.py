@@ -5,12 +5,13 @@ Attribute names are those of the published checkpoints, so that their state dict
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cliplit.light_network import LightNetwork
 from cliplit.pooling import adaptive_average_pool
 
 Padding = Literal["reflect", "zeros"]
@@ -60,7 +61,25 @@ class PyramidPooling(nn.Module):
         return self.fuse(torch.cat([x, *context], dim=1))
 
 
-class UNet(nn.Module):
+class _RevivableReLU(torch.autograd.Function):
+    """ReLU whose zero side passes gradients that would raise it.
+
+    The map starts from one bias; a few early steps that push it below zero everywhere would otherwise leave the
+    whole network without a gradient, for good.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:  # type: ignore[override]
+        ctx.save_for_backward(x)
+        return x.clamp(min=0.0)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        (x,) = ctx.saved_tensors
+        return torch.where((x > 0) | (gradient < 0), gradient, torch.zeros_like(gradient))
+
+
+class UNet(LightNetwork):
     """Light map of an RGB picture at the picture's own size.
 
     Args:
@@ -97,4 +116,5 @@ class UNet(nn.Module):
         x = self.PPM1(x)
         x = self.ResidualBlock4(self.ResidualBlock3(self.condx(x)))
         x = self.ResidualBlock6(self.ResidualBlock5(self.condy(x)))
-        return F.relu(self.cond_add1(x))
+        light = self.cond_add1(x)
+        return _RevivableReLU.apply(light) if self.training else F.relu(light)

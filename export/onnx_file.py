@@ -20,9 +20,9 @@ import cliplit
 from cliplit import checkpoint
 from cliplit.arrays import Array
 from cliplit.errors import ParityError
-from cliplit.lite_unet import LiteUNet
+from cliplit.files import appearing
+from cliplit.light_network import LightNetwork
 from cliplit.networks import network_name
-from cliplit.unet import UNet
 
 OPSET = 17  # the first with everything used here; ONNX Runtime has had it since 1.13, TensorRT since 8.6
 TOLERANCE = 1e-5
@@ -59,13 +59,12 @@ def export_onnx(source: Path, target: Path) -> float:
         raise ParityError(
             f"{source}: ONNX Runtime differs from PyTorch by {worst:.1e} (at most {TOLERANCE:.0e} allowed)"
         )
-    temporary = target.with_name(target.name + ".tmp")
-    temporary.write_bytes(data)
-    temporary.replace(target)
+    with appearing(target) as temporary:
+        temporary.write_bytes(data)
     return worst
 
 
-def build_graph(network: LiteUNet | UNet) -> onnx.ModelProto:
+def build_graph(network: LightNetwork) -> onnx.ModelProto:
     """The network as ONNX: `picture` (N, 3, H, W) -> `light` (N, 1, H, W), all three sizes dynamic."""
     side = 6 * network.multiple
     example = torch.rand(1, 3, side, side + 2 * network.multiple)
@@ -85,7 +84,7 @@ def build_graph(network: LiteUNet | UNet) -> onnx.ModelProto:
     return onnx.load_from_string(buffer.getvalue())
 
 
-def largest_difference(network: LiteUNet | UNet, data: bytes, seed: int = 0) -> float:
+def largest_difference(network: LightNetwork, data: bytes, seed: int = 0) -> float:
     """max |PyTorch - ONNX Runtime| of the light map over `PARITY_SIZES`, rounded up to what the network accepts."""
     session = import_onnxruntime().InferenceSession(data, providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(seed)

@@ -20,9 +20,9 @@
 #define INLINE static inline
 #endif
 
-/* One binary for old and new x86 processors: the loader picks the clone. */
+/* One binary for old and new x86 processors: the loader picks the clone by feature ("arch=..." would want one model). */
 #if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__linux__)
-#define FAST __attribute__((target_clones("arch=haswell", "default")))
+#define FAST __attribute__((target_clones("avx2", "default")))
 #else
 #define FAST
 #endif
@@ -166,65 +166,64 @@ FAST static void gain_row(const float *restrict luma, const float *restrict peak
         gains[x] = gain_of(slope[x], offset[x], luma[x], peak[x], floor);
 }
 
-#define RGB(T, TOP, STORE)                                                                                        \
-    FAST static void measure_rgb_##T(const T *restrict src, float *restrict luma, float *restrict peak, int width, \
-                                     int step)                                                                     \
-    {                                                                                                              \
-        const float scale = 1.0f / (float)(TOP);                                                                   \
-        int x;                                                                                                     \
-        for (x = 0; x < width; x++) {                                                                              \
-            float r = unit((float)src[step * x] * scale), g = unit((float)src[step * x + 1] * scale);              \
-            float b = unit((float)src[step * x + 2] * scale), top = r > g ? r : g;                                 \
-            luma[x] = 0.2126f * r + 0.7152f * g + 0.0722f * b;                                                     \
-            peak[x] = top > b ? top : b;                                                                           \
-        }                                                                                                          \
-    }                                                                                                              \
-    FAST static void multiply_rgb_##T(const T *restrict src, T *restrict dst, const float *restrict gains,         \
-                                      const float *restrict peak, int width)                                       \
-    {                                                                                                              \
-        int x;                                                                                                     \
-        for (x = 0; x < width; x++) {                                                                              \
-            float gain = gains[x], top = peak[x] < 1.0f ? (float)(TOP) - 1.0f : (float)(TOP);                      \
-            dst[3 * x] = (T)STORE((float)src[3 * x] * gain);                                                       \
-            dst[3 * x + 1] = (T)STORE((float)src[3 * x + 1] * gain);                                               \
-            dst[3 * x + 2] = (T)STORE((float)src[3 * x + 2] * gain);                                               \
-            (void)top;                                                                                             \
-        }                                                                                                          \
-    }                                                                                                              \
-    FAST static void multiply_rgba_##T(const T *restrict src, T *restrict dst, const float *restrict gains,        \
-                                       const float *restrict peak, int width)                                      \
-    {                                                                                                              \
-        int x;                                                                                                     \
-        for (x = 0; x < width; x++) {                                                                              \
-            float gain = gains[x], top = peak[x] < 1.0f ? (float)(TOP) - 1.0f : (float)(TOP);                      \
-            dst[4 * x] = (T)STORE((float)src[4 * x] * gain);                                                       \
-            dst[4 * x + 1] = (T)STORE((float)src[4 * x + 1] * gain);                                               \
-            dst[4 * x + 2] = (T)STORE((float)src[4 * x + 2] * gain);                                               \
-            dst[4 * x + 3] = src[4 * x + 3];                                                                       \
-            (void)top;                                                                                             \
-        }                                                                                                          \
-    }                                                                                                              \
-    INLINE void rgb_row_##T(const T *src, T *dst, Maps *m, float *buffer, int width, int channels, float floor)    \
-    {                                                                                                              \
-        float *luma = buffer, *peak = buffer + width, *gains = buffer + 2 * (size_t)width;                         \
-        if (channels == 3)                                                                                         \
-            measure_rgb_##T(src, luma, peak, width, 3);                                                            \
-        else                                                                                                       \
-            measure_rgb_##T(src, luma, peak, width, 4);                                                            \
-        gain_row(luma, peak, m, gains, width, floor);                                                              \
-        if (channels == 3)                                                                                         \
-            multiply_rgb_##T(src, dst, gains, peak, width);                                                        \
-        else                                                                                                       \
-            multiply_rgba_##T(src, dst, gains, peak, width);                                                       \
+/* `step` is a literal 3 or 4 in each, as strides must be for compilers to vectorise. */
+#define RGB_ROW(NAME, T, TOP, STORE, step)                                                                        \
+    FAST static void measure_##NAME(const T *restrict src, float *restrict luma, float *restrict peak, int width) \
+    {                                                                                                             \
+        const float scale = 1.0f / (float)(TOP);                                                                  \
+        int x;                                                                                                    \
+        for (x = 0; x < width; x++) {                                                                             \
+            float r = unit((float)src[step * x] * scale), g = unit((float)src[step * x + 1] * scale);             \
+            float b = unit((float)src[step * x + 2] * scale), top = r > g ? r : g;                                \
+            luma[x] = 0.2126f * r + 0.7152f * g + 0.0722f * b;                                                    \
+            peak[x] = top > b ? top : b;                                                                          \
+        }                                                                                                         \
+    }                                                                                                             \
+    FAST static void multiply_##NAME(const T *restrict src, T *restrict dst, const float *restrict gains,         \
+                                     const float *restrict peak, int width)                                       \
+    {                                                                                                             \
+        int x;                                                                                                    \
+        for (x = 0; x < width; x++) {                                                                             \
+            float gain = gains[x], top = peak[x] < 1.0f ? (float)(TOP) - 1.0f : (float)(TOP);                     \
+            dst[step * x] = (T)STORE((float)src[step * x] * gain);                                                \
+            dst[step * x + 1] = (T)STORE((float)src[step * x + 1] * gain);                                        \
+            dst[step * x + 2] = (T)STORE((float)src[step * x + 2] * gain);                                        \
+            if (step == 4)                                                                                        \
+                dst[step * x + 3] = src[step * x + 3];                                                            \
+            (void)top;                                                                                            \
+        }                                                                                                         \
+    }                                                                                                             \
+    static void NAME(const void *source, void *target, const Maps *m, float *buffer, int width, float floor)      \
+    {                                                                                                             \
+        const T *src = source;                                                                                    \
+        T *dst = target;                                                                                          \
+        float *luma = buffer, *peak = buffer + width, *gains = buffer + 2 * (size_t)width;                        \
+        measure_##NAME(src, luma, peak, width);                                                                   \
+        gain_row(luma, peak, m, gains, width, floor);                                                             \
+        multiply_##NAME(src, dst, gains, peak, width);                                                            \
     }
 
 /* Integers: what was below the maximum stays below it after rounding. */
 #define STORE_CODE(v) ((v) + 0.5f < top ? (v) + 0.5f : top)
 #define STORE_FLOAT(v) (v)
 
-RGB(uint8_t, 255, STORE_CODE)
-RGB(uint16_t, 65535, STORE_CODE)
-RGB(float, 1, STORE_FLOAT)
+RGB_ROW(rgb_u8, uint8_t, 255, STORE_CODE, 3)
+RGB_ROW(rgba_u8, uint8_t, 255, STORE_CODE, 4)
+RGB_ROW(rgb_u16, uint16_t, 65535, STORE_CODE, 3)
+RGB_ROW(rgba_u16, uint16_t, 65535, STORE_CODE, 4)
+RGB_ROW(rgb_f32, float, 1, STORE_FLOAT, 3)
+RGB_ROW(rgba_f32, float, 1, STORE_FLOAT, 4)
+
+typedef void (*Row)(const void *, void *, const Maps *, float *, int, float);
+
+static Row row_of(char kind, int channels)
+{
+    if (kind == 'B')
+        return channels == 3 ? rgb_u8 : rgba_u8;
+    if (kind == 'H')
+        return channels == 3 ? rgb_u16 : rgba_u16;
+    return channels == 3 ? rgb_f32 : rgba_f32;
+}
 
 typedef struct {
     float y_offset, y_scale; /* code of black, 1 / codes from black to white */
@@ -367,6 +366,7 @@ static PyObject *relight_rgb(PyObject *self, PyObject *args)
     float floor, *buffer;
     int y, height, width, channels;
     char kind;
+    Row row;
     (void)self;
     if (!PyArg_ParseTuple(args, "OOOOf", &source, &target, &slope, &offset, &floor))
         return NULL;
@@ -393,19 +393,13 @@ static PyObject *relight_rgb(PyObject *self, PyObject *args)
         PyErr_NoMemory();
         goto release;
     }
-#define ROWS(T)                                                                                                 \
-    for (y = 0; y < height; y++) {                                                                              \
-        maps_row(&maps, y);                                                                                     \
-        rgb_row_##T((const T *)((const char *)src.buf + y * src.strides[0]),                                    \
-                    (T *)((char *)dst.buf + y * dst.strides[0]), &maps, buffer, width, channels, floor);        \
-    }
+    row = row_of(kind, channels);
     Py_BEGIN_ALLOW_THREADS
-    if (kind == 'B')
-        ROWS(uint8_t)
-    else if (kind == 'H')
-        ROWS(uint16_t)
-    else
-        ROWS(float)
+    for (y = 0; y < height; y++) {
+        maps_row(&maps, y);
+        row((const char *)src.buf + y * src.strides[0], (char *)dst.buf + y * dst.strides[0], &maps, buffer, width,
+            floor);
+    }
     Py_END_ALLOW_THREADS
     free(buffer);
     result = Py_NewRef(Py_None);

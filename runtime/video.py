@@ -16,19 +16,20 @@ from cliplit.runtime.temporal import TemporalFilter
 from cliplit.runtime.video_io import Encoding, VideoReader, VideoWriter, planes_of
 
 from cliplit.errors import InputError
+from cliplit.files import appearing
 
 Progress = Callable[[int, "int | None"], object]  # called with frames written so far and frames expected, if known
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What was done to a clip."""
+    """What was done to a clip; `problems` says what of the source could not be read."""
 
     frames: int
     width: int
     height: int
     seconds: float
-    damaged: int
+    problems: str
     notes: tuple[str, ...]
 
 
@@ -48,8 +49,8 @@ def enhance_video(
     """
     start = time.monotonic()
     written = 0
-    with VideoReader(source) as reader, VideoWriter(target, reader, encoding) as writer:
-        for item in enhanced(reader, enhancer):
+    with VideoReader(source) as reader, appearing(target) as file, VideoWriter(file, reader, encoding) as writer:
+        for item in enhanced(reader, enhancer, TemporalFilter()):
             if isinstance(item, VideoFrame):
                 writer.write(item)
                 written += 1
@@ -58,12 +59,24 @@ def enhance_video(
                 writer.copy(item)
         if not written:
             raise InputError(f"{source}: not one frame could be decoded ({reader.damaged} damaged packets)")
-    return Summary(written, reader.width, reader.height, time.monotonic() - start, reader.damaged, tuple(reader.notes))
+    seconds = time.monotonic() - start
+    return Summary(written, reader.width, reader.height, seconds, problems_of(reader), tuple(reader.notes))
 
 
-def enhanced(reader: VideoReader, enhancer: Enhancer) -> Iterator[VideoFrame | av.Packet]:
-    """The reader's items, each frame relighted; the rest passes through."""
-    smooth = TemporalFilter()
+def problems_of(reader: VideoReader) -> str:
+    """What of a clip could not be read, empty if nothing."""
+    found = []
+    if reader.damaged:
+        found.append(f"{reader.damaged} damaged packets")
+    if reader.missing:
+        found.append(f"{reader.missing} of {reader.video.frames} frames missing")
+    return ", ".join(found)
+
+
+def enhanced(
+    reader: VideoReader, enhancer: Enhancer, smooth: TemporalFilter | None
+) -> Iterator[VideoFrame | av.Packet]:
+    """The reader's items, each frame relighted; the rest passes through. Without `smooth`, each frame by itself."""
     size = enhancer.proxy_size(reader.height, reader.width)
     for item in reader:
         if not isinstance(item, VideoFrame) or enhancer.strength == 0.0:
@@ -72,7 +85,9 @@ def enhanced(reader: VideoReader, enhancer: Enhancer) -> Iterator[VideoFrame | a
         frame = as_expected(item, reader)
         planes = planes_of(frame)
         proxy = planes_proxy(planes, reader.coding, size)
-        log_light = smooth(enhancer.log_light(proxy), proxy.luma, frame.time or 0.0)
+        log_light = enhancer.log_light(proxy)
+        if smooth is not None:
+            log_light = smooth(log_light, proxy.luma, frame.time or 0.0)
         coefficients = enhancer.refine(log_light, proxy).scaled(enhancer.strength)
         result = blank_like(frame)
         apply_planes(planes, planes_of(result), coefficients, reader.coding)

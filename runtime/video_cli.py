@@ -94,5 +94,5 @@ def main(
             f"{target}: {summary.frames} frames of {summary.width}x{summary.height} in {summary.seconds:.1f} s "
             f"({summary.frames / summary.seconds:.1f} frames/s, {enhancer.network.device})"
         )
-    if summary.damaged:
-        raise InputError(f"{source}: {summary.damaged} damaged packets could not be decoded; the rest is in {target}")
+    if summary.problems:
+        raise InputError(f"{source}: {summary.problems}; what could be decoded is in {target}")

@@ -8,18 +8,16 @@ streams, to be copied as they are.
 from __future__ import annotations
 
 import contextlib
-import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import av
 import numpy as np
 from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 from cliplit.runtime.gain import Coding, Planes
 
 from cliplit.arrays import Array
@@ -47,7 +45,8 @@ class VideoReader:
     Iterating gives `VideoFrame`s of the video stream and `av.Packet`s of the audio streams, in file order.
 
     Attributes:
-        damaged: how many packets could not be decoded so far.
+        decoded: frames so far.
+        damaged: packets that could not be decoded so far.
         notes: what a user should know, such as a guessed colour matrix.
 
     Raises:
@@ -56,7 +55,7 @@ class VideoReader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.damaged = 0
+        self.decoded = self.damaged = 0
         self.notes: list[str] = []
         if not path.is_file():
             raise InputError(f"{path}: no such file")
@@ -130,9 +129,20 @@ class VideoReader:
             except av.FFmpegError:
                 self.damaged += 1
                 continue
-            yield from frames
+            yield from self._counted(frames)
         with contextlib.suppress(av.FFmpegError):  # what the decoder still holds when a file breaks off
-            yield from self.video.decode(None)
+            yield from self._counted(self.video.decode(None))
+
+    def _counted(self, frames: list[VideoFrame]) -> Iterator[VideoFrame]:
+        for frame in frames:
+            self.decoded += 1
+            yield frame
+
+    @property
+    def missing(self) -> int:
+        """Frames that the file announces and does not hold, once it is read; a few are trimmed by edit lists."""
+        absent = self.video.frames - self.decoded
+        return absent if absent > max(2, self.video.frames // 50) else 0
 
     def _packets(self) -> Iterator[Any]:
         try:
@@ -158,43 +168,41 @@ class Encoding:
 
 
 class VideoWriter:
-    """Encodes frames and copies audio packets into a file that appears under its name only when complete.
+    """Encodes frames and copies audio packets. Use as a context manager, which flushes the encoder.
 
-    Use as a context manager: the file is renamed into place on success, removed on an exception.
+    Args:
+        path: the file to write.
+        reader: what the streams, their tags and time bases are taken from.
+        encoding: how.
 
     Raises:
         InputError: a container or an encoder that does not exist, or that cannot hold these streams.
     """
 
     def __init__(self, path: Path, reader: VideoReader, encoding: Encoding) -> None:
-        self.path = path
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
-        os.close(handle)
-        self._temporary = Path(name)
+        suffix = path.suffix.lower()
         try:
-            self._open(reader, encoding)
-        except BaseException as error:
-            self._discard()
-            if isinstance(error, av.FFmpegError | ValueError | OSError):
-                raise InputError(f"{path}: cannot be written with these streams ({reason(error)})") from error
+            self.container = av.open(str(path), "w")
+        except (av.FFmpegError, ValueError) as error:
+            raise InputError(f"{suffix or 'no suffix'} names no container format; try .mp4 or .mkv") from error
+        try:
+            self._add_streams(reader, encoding, suffix)
+        except (av.FFmpegError, ValueError) as error:
+            self._abandon()
+            raise InputError(f"{suffix} cannot hold these streams ({reason(error)}); .mkv holds nearly all") from error
+        except BaseException:
+            self._abandon()
             raise
 
-    def _open(self, reader: VideoReader, encoding: Encoding) -> None:
-        suffix = self.path.suffix.lower()
-        try:
-            self.container = av.open(str(self._temporary), "w")
-        except (av.FFmpegError, ValueError) as error:
-            raise InputError(
-                f"{self.path}: {suffix or 'no suffix'} names no container format; try .mp4 or .mkv"
-            ) from error
+    def _add_streams(self, reader: VideoReader, encoding: Encoding, suffix: str) -> None:
         self.container.metadata.update(reader.container.metadata)
         codec = encoding.codec or DEFAULT_CODECS.get(suffix, "libx264")
         try:
             self.video = self.container.add_stream(codec, rate=reader.rate or 25)
         except (av.FFmpegError, ValueError) as error:
-            raise InputError(
-                f"{codec}: no such video encoder here, or {suffix} cannot hold it ({reason(error)})"
-            ) from error
+            raise InputError(f"{codec}: no such video encoder here, or {suffix} cannot hold it") from error
+        if not isinstance(self.video, VideoStream):
+            raise InputError(f"{codec}: not a video encoder")
         self._configure(reader, encoding, codec)
         self._copies = {}
         for stream in reader.audio:
@@ -233,7 +241,15 @@ class VideoWriter:
         """Encode one frame; its pts is in the reader's time base."""
         if frame.format.name != self.pixel_format:
             frame = frame.reformat(format=self.pixel_format)
-        self._mux(self.video.encode(frame))
+        self._mux(self._encoded(frame))
+
+    def _encoded(self, frame: VideoFrame | None) -> list[av.Packet]:
+        try:
+            return self.video.encode(frame)
+        except (av.FFmpegError, ValueError) as error:
+            raise InputError(
+                f"the encoder {self.video.codec_context.codec.name} refuses this video or its options ({reason(error)})"
+            ) from error
 
     def copy(self, packet: av.Packet) -> None:
         packet.stream = self._copies[packet.stream.index]
@@ -244,30 +260,22 @@ class VideoWriter:
             self.container.mux(packets)
         except (av.FFmpegError, ValueError) as error:
             raise InputError(
-                f"{self.path}: cannot be written ({reason(error)}); a .mkv file holds nearly every stream"
+                f"cannot write the output ({reason(error)}); a .mkv file holds nearly every stream"
             ) from error
 
     def __enter__(self) -> VideoWriter:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
         if kind is not None:
-            self._discard()
+            self._abandon()
             return
-        try:
-            self._mux(self.video.encode(None))
-            self.container.close()
-            self._temporary.replace(self.path)
-        except BaseException:
-            self._discard()
-            raise
+        self._mux(self._encoded(None))
+        self.container.close()
 
-    def _discard(self) -> None:
-        with contextlib.suppress(Exception):
+    def _abandon(self) -> None:
+        with contextlib.suppress(Exception):  # closing writes a trailer, which may fail as the rest did
             self.container.close()
-        self._temporary.unlink(missing_ok=True)
 
 
 def fits_sampling(width: int, height: int, pixel_format: str) -> bool:

@@ -1,0 +1,278 @@
+"""Every constant of a training run, once: the command line, YAML recipes and `config.json` are made from this table.
+
+No torch here: `cliplit-train --help` reads it.
+"""
+
+from __future__ import annotations
+
+import json
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from cliplit.errors import InputError
+
+METHODS = ("paired", "cliplit", "latent", "rave")
+GUIDED = ("cliplit", "latent", "rave")  # by an image encoder; `paired` compares with a known target instead
+ALTERNATING = ("cliplit", "latent")  # whose guidance is refined in turn with the enhancer
+RECIPES = Path(__file__).parent / "recipes"
+
+
+def option(default: Any, help: str, choices: tuple[str, ...] = ()) -> Any:
+    """A field with its help text; the default may depend on the method and the network (`PRESETS`)."""
+    return field(default=default, metadata={"help": help, "choices": choices})
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Every constant of a run; saved beside it as `config.json`. Names in `PRESETS` have other defaults by method."""
+
+    method: str = option(
+        "paired",
+        "paired: targets known. cliplit: prompts (CLIP-LIT). latent: learned embeddings. rave: residual vector.",
+        METHODS,
+    )
+    network: str = option("lite", "Network to train: lite, unet, or one that an installed package brings.")
+    task: str = option("backlit", "Preset: low-light draws dark pictures and adds noise.", ("backlit", "low-light"))
+
+    # Pictures of method paired
+    hdri: str = option("", "Folder of equirectangular .hdr panoramas to render pairs from (paired).")
+    photos: tuple[str, ...] = option((), "Folder of well-lit photos to darken (paired); repeatable.")
+    exclude: tuple[str, ...] = option((), "Panorama to leave out, by the start of its file name; repeatable.")
+    scenes: int = option(1600, "Panorama views to render.")
+    # Pictures of all methods
+    pairs: str = option("", "Folder with input/ and gt/: backlit pictures and their well-lit references.")
+    # Pictures of the guided methods
+    backlit: tuple[str, ...] = option((), "Folder of backlit pictures, with subfolders (guided); repeatable.")
+    welllit: tuple[str, ...] = option((), "Folder of well-lit pictures, others than those (guided); repeatable.")
+    noise: float = option(0.0, "Share of guided inputs that get sensor noise; what is compared stays clean.")
+    # Scoring
+    validation: str = option("", "Folder with input/ and gt/ to score on; never trained on.")
+    validation_photos: str = option("", "Folder of pictures without references to score on.")
+    best_by: str = option(
+        "auto",
+        "What best.pt is best by; auto: psnr + 20 ssim on --validation, else the loss.",
+        ("auto", "loss", "psnr", "ssim", "lpips", "musiq", "niqe"),
+    )
+
+    # Length of the run and of its phases (CLIP-LIT#12: the five knobs for other tasks are marked *)
+    steps: int = option(5000, "Optimizer steps in all, every phase counted.")
+    prompt_init_steps: int = option(8000, "* Steps of prompt initialisation, before anything else.")
+    reconstruction_steps: int = option(1000, "* Steps of self-reconstruction, before any guidance.")
+    enhancer_steps: int = option(2100, "* Enhancer steps of a round.")
+    prompt_steps: int = option(1000, "* Prompt refinement steps of a round.")
+    margins: tuple[float, float] = option((0.9, 0.2), "* Margins of the ranking: from backlit, and between results.")
+    levels: int = option(4, "Pictures the ranking compares at most: 2, 3 with the result, 4 with the one before.")
+    enhancer_threshold: float = option(90.0, "While the enhancer's loss is above, its phase is extended.")
+    prompt_threshold: float = option(60.0, "While the ranking loss (times 200) is above, its phase is extended.")
+    enhancer_extension: int = option(60, "Steps an enhancer phase is extended by.")
+    prompt_extension: int = option(100, "Steps a prompt phase is extended by.")
+    restart_psnr: float = option(8.0, "Start anew where reconstruction stays under this many dB after 100 steps.")
+
+    # Losses
+    guidance_weight: float = option(320.0, "Of the guidance loss: 16 * 20, and six times that for rave.")
+    identity_weight: float = option(22.5, "Of the identity loss: 0.9 * 25.")
+    reconstruction_weight: float = option(25.0, "Of the identity loss during self-reconstruction.")
+    identity_layers: tuple[float, ...] = option((1.0, 1.0, 1.0, 1.0, 0.5), "Weights of the identity encoder's stages.")
+    paired_weight: float = option(0.0, "Of the paired loss added to a guided one (needs --pairs).")
+    bias_tokens: int = option(0, "Bias correction of rave: words taken at each end (15 in its code; 0: off).")
+    apply: str = option(
+        "runtime",
+        "How the light map is applied: divide (clip(I / (L + 1e-9)), the papers) or runtime (what ships).",
+        ("divide", "runtime"),
+    )
+
+    # Encoders
+    score_model: str = option("ViT-B-32-quickgelu", "open_clip model that judges, or a model config .json.")
+    score_weights: str = option("openai", "Its pretrained tag, a file, or `random` (for tests).")
+    identity_model: str = option("RN101-quickgelu", "open_clip model of the identity loss, or a config .json.")
+    identity_weights: str = option("openai", "Its pretrained tag, a file, or `random` (for tests).")
+    antialias: bool = option(False, "Antialias the encoders' resize (the published code with torch 1.13 does not).")
+    encoder: str = option("", "FILE.py:FACTORY of another image encoder, instead of open_clip (latent, rave).")
+    encoder_weights: str = option("", "Argument of that factory, such as a weights file.")
+    prompt_length: int = option(16, "Words a learned prompt starts from.")
+    init: str = option("", "Checkpoint whose weights the network starts from; skips self-reconstruction.")
+    init_prompts: str = option("", "Prompt pair to start from; skips prompt initialisation.")
+
+    # Optimisation
+    batch: int = option(16, "Pictures a step, over all processes.")
+    prompt_batch: int = option(16, "Pictures a prompt step, over all processes.")
+    sizes: tuple[tuple[int, int], ...] = option(
+        ((192, 256), (160, 288), (256, 192), (192, 192)), "HEIGHTxWIDTH of a batch, one drawn a step; repeatable."
+    )
+    prompt_size: int = option(256, "Side of the pictures of prompt steps.")
+    learning_rate: float = option(2e-3, "Peak learning rate of the enhancer.")
+    final_learning_rate: float = option(2e-5, "Where its cosine ends.")
+    prompt_learning_rate: float = option(5e-6, "Learning rate of the prompts or embeddings.")
+    warmup: int = option(200, "Steps of linear warm-up.")
+    betas: tuple[float, float] = option((0.9, 0.999), "Of Adam.")
+    weight_decay: float = option(1e-4, "Decoupled (AdamW) for paired, L2 (Adam) for the guided methods.")
+    gradient_clip: float = option(1.0, "Largest gradient norm; 0 for no limit.")
+    ema: float = option(0.998, "Decay of the averaged weights, which are the result; 0 for none.")
+    precision: str = option("fp32", "Of the networks' arithmetic (AMP).", ("fp32", "bf16", "fp16"))
+    compile: bool = option(False, "Compile the network with torch.compile.")
+
+    # The run
+    seed: int = option(1, "Of everything random.")
+    device: str = option("auto", "auto, cpu, cuda or cuda:N.")
+    save_every: int = option(250, "Steps between checkpoints and validations.")
+    log_every: int = option(20, "Steps between log lines, and between looks for the best of a round.")
+    threads: int = option(0, "CPU threads of torch; 0 for its own choice.")
+    workers: int = option(1, "Processes that make batches ahead of time.")
+    tensorboard: bool = option(False, "Write TensorBoard scalars and picture grids to RUN/tensorboard.")
+
+    @property
+    def best_by_loss(self) -> bool:
+        """Whether best.pt is chosen without any score."""
+        return self.best_by == "loss" or (self.best_by == "auto" and not self.validation)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:
+        """The defaults, the presets that apply, then `values`. Raises InputError for what cannot be an option."""
+        known = {f.name: f for f in fields(cls)}
+        if unknown := sorted(set(values) - set(known)):
+            raise InputError(f"unknown training option {', '.join(unknown)}; known: {', '.join(sorted(known))}")
+        values = {name: _converted(name, value) for name, value in values.items()}
+        kind = {name: values.get(name, known[name].default) for name in ("method", "network", "task")}
+        preset: dict[str, Any] = {}
+        for when, then in PRESETS:
+            if all(kind[name] in names for name, names in when.items()):
+                preset |= then
+        config = cls(**{**preset, **values})
+        check(config)
+        return config
+
+
+# What differs from the defaults above, later rows over earlier ones.
+PRESETS: tuple[tuple[dict[str, tuple[str, ...]], dict[str, Any]], ...] = (
+    # The paper's network is costly and trains on smaller pictures.
+    (
+        {"method": ("paired",), "network": ("unet",)},
+        {
+            "steps": 1100,
+            "batch": 8,
+            "sizes": ((112, 144), (96, 160), (144, 112), (128, 128)),
+            "learning_rate": 5e-4,
+            "warmup": 50,
+            "ema": 0.99,
+        },
+    ),
+    # CLIP-LIT's constants (docs: the method, section CLIP-LIT); RAVE and the latent variant share them.
+    (
+        {"method": GUIDED},
+        {
+            "steps": 50_000,
+            "batch": 8,
+            "learning_rate": 2e-5,
+            "final_learning_rate": 5e-6,
+            "warmup": 0,
+            "betas": (0.9, 0.99),
+            "weight_decay": 1e-3,
+            "gradient_clip": 0.0,
+            "ema": 0.0,
+        },
+    ),
+    ({"method": GUIDED, "network": ("unet",)}, {"sizes": ((512, 512),), "apply": "divide"}),
+    ({"method": GUIDED, "network": ("lite",)}, {"sizes": ((192, 192),)}),  # it divides at proxy size, as it will run
+    ({"method": ("latent",)}, {"prompt_learning_rate": 5e-4}),
+    ({"method": ("rave",)}, {"steps": 5000, "guidance_weight": 6 * 320.0}),
+    ({"method": GUIDED, "task": ("low-light",)}, {"noise": 0.5}),
+)
+
+POSITIVE = ("steps", "batch", "prompt_batch", "prompt_size", "save_every", "log_every", "scenes", "prompt_length")
+
+
+def check(config: TrainConfig) -> None:
+    """Raises InputError for values that contradict each other, before anything slow begins."""
+    for f in fields(config):
+        if (choices := f.metadata["choices"]) and getattr(config, f.name) not in choices:
+            raise InputError(f"--{cli_name(f.name)} {getattr(config, f.name)}: choose one of {', '.join(choices)}")
+    for name in POSITIVE:
+        if getattr(config, name) < 1:
+            raise InputError(f"--{cli_name(name)} {getattr(config, name)}: must be at least 1")
+    if not config.sizes or any(len(size) != 2 or min(size) < 2 for size in config.sizes):
+        raise InputError(f"--sizes {config.sizes}: expected HEIGHTxWIDTH, such as 192x256")
+    if not 2 <= config.levels <= 4:
+        raise InputError(f"--levels {config.levels}: the ranking compares 2, 3 or 4 pictures")
+    if config.method == "paired":
+        if not (config.hdri or config.photos or config.pairs):
+            raise InputError("method paired needs pictures: --hdri, --photos or --pairs")
+        return
+    if not config.pairs and not (config.backlit and config.welllit):
+        raise InputError(f"method {config.method} needs pictures: --backlit and --welllit, or --pairs")
+    if config.method == "cliplit" and config.encoder:
+        raise InputError("method cliplit needs a text tower, which --encoder has not; use --method latent or rave")
+    if config.paired_weight and not config.pairs:
+        raise InputError("--paired-weight needs known targets: --pairs")
+    if config.bias_tokens and config.encoder:
+        raise InputError("--bias-tokens needs a text tower, which --encoder has not")
+
+
+def read_yaml(name: str) -> dict[str, Any]:
+    """The options of a YAML file, or of a recipe that comes with the package (by name)."""
+    try:
+        import yaml
+    except ImportError as error:
+        raise InputError('reading a YAML file needs PyYAML; install it with: pip install "cliplit[train]"') from error
+    path = Path(name)
+    if not path.is_file():
+        path = RECIPES / f"{name}.yaml"
+    if not path.is_file():
+        recipes = ", ".join(sorted(p.stem for p in RECIPES.glob("*.yaml")))
+        raise InputError(f"{name}: neither a YAML file nor a recipe ({recipes})")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a YAML file that can be read ({error})") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds a {type(content).__name__}, expected options, one `name: value` a line")
+    return {str(key).replace("-", "_"): value for key, value in content.items()}
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The options a run was started with. Raises InputError where that file is damaged."""
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: not the configuration of a run ({error})") from error
+    return content
+
+
+def cli_name(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """`192x256` -> (height, width)."""
+    try:
+        height, width = (int(side) for side in text.lower().split("x"))
+    except ValueError as error:
+        raise InputError(f"--sizes {text}: expected HEIGHTxWIDTH, such as 192x256") from error
+    return height, width
+
+
+TYPES = typing.get_type_hints(TrainConfig)
+
+
+def _converted(name: str, value: Any) -> Any:
+    """A value from YAML, JSON or the command line as the field's type. Raises InputError where it has another."""
+    kind = TYPES[name]
+    try:
+        if name == "sizes":
+            return tuple(parse_size(v) if isinstance(v, str) else (int(v[0]), int(v[1])) for v in value)
+        if typing.get_origin(kind) is tuple:
+            inner = typing.get_args(kind)
+            values = (value,) if isinstance(value, str | int | float) else tuple(value)
+            if Ellipsis not in inner and len(values) != len(inner):
+                raise ValueError
+            return tuple(inner[0](v) for v in values)
+        if kind is bool and not isinstance(value, bool):
+            raise ValueError
+        if kind is int and int(value) != float(value):
+            raise ValueError
+        return kind(value)
+    except (TypeError, ValueError, IndexError) as error:
+        shown = str(kind) if typing.get_origin(kind) else kind.__name__
+        raise InputError(f"--{cli_name(name)} {value}: expected {shown}") from error

@@ -1,0 +1,182 @@
+"""The contract between training and whatever judges pictures: unit embeddings, stages of features, maybe words.
+
+An image encoder is a frozen module with two functions of pictures (N, 3, H, W), sRGB in [0, 1], of any size:
+
+    embed(pictures)   -> (N, D), unit length: where the picture lies in the encoder's space
+    features(pictures) -> a list of (N, ...) maps, from fine to coarse: what the identity loss compares
+
+A text tower maps words, or learnable vectors in their place, into the same space. `open_clip` has both;
+`--encoder FILE.py:FACTORY` brings any other image encoder.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cliplit.config import TrainConfig
+from cliplit.errors import InputError, ModelError
+
+STAGES = 5  # of the identity loss
+
+
+class ImageEncoder(Protocol):
+    def embed(self, pictures: Tensor) -> Tensor: ...
+
+    def features(self, pictures: Tensor) -> list[Tensor]: ...
+
+
+class TextTower(Protocol):
+    """The frozen text half of a contrastive model."""
+
+    name: str
+
+    def tokens(self, texts: Sequence[str]) -> Tensor:
+        """Token numbers, (N, context)."""
+
+    def word_vectors(self, tokens: Tensor) -> Tensor:
+        """What the transformer sees of them, (N, context, width)."""
+
+    def encode(self, vectors: Tensor, tokens: Tensor) -> Tensor:
+        """Unit embeddings (N, D) of word vectors; `tokens` tell where a text ends. Gradients reach `vectors`."""
+
+    def vocabulary(self) -> list[str]:
+        """Every word piece, in the order of its number."""
+
+
+@dataclass
+class Guidance:
+    """`score` judges (ViT-B/32 in the papers), `identity` compares (RN101 in the papers); they may be one."""
+
+    score: ImageEncoder
+    identity: ImageEncoder
+    text: TextTower | None = None
+
+
+def build_guidance(config: TrainConfig, device: torch.device) -> Guidance:
+    """The encoders a run asks for, frozen, on the device. Raises InputError and ModelError where they are not to be
+    had; nothing is downloaded at import, and open_clip's own cache is used."""
+    if config.encoder:
+        encoder = load_encoder(config.encoder, config.encoder_weights, device)
+        return Guidance(encoder, encoder)
+    from cliplit.open_clip_encoder import open_clip_encoder, open_clip_text
+
+    score, model = open_clip_encoder(config.score_model, config.score_weights, config.antialias, device)
+    with_text = config.method == "cliplit" or config.bias_tokens > 0
+    text = open_clip_text(config.score_model, model) if with_text else None
+    same = (config.score_model, config.score_weights) == (config.identity_model, config.identity_weights)
+    if same:
+        return Guidance(score, score, text)
+    identity, _ = open_clip_encoder(config.identity_model, config.identity_weights, config.antialias, device)
+    return Guidance(score, identity, text)
+
+
+def load_encoder(spec: str, argument: str, device: torch.device) -> ImageEncoder:
+    """`FILE.py:FACTORY` -> an image encoder. The factory is called with `argument` when there is one.
+
+    It gives an object that fulfils the contract, or any module with `encode_image(pictures)` on pictures in [0, 1]
+    (see `PlainEncoder`). The file is executed: it is the user's own code.
+    """
+    file, _, factory_name = spec.rpartition(":")
+    path = Path(file)
+    if not path.is_file() or not factory_name:
+        raise InputError(f"--encoder {spec}: expected FILE.py:FACTORY with a file that exists")
+    module_spec = importlib.util.spec_from_file_location(f"cliplit_encoder_{path.stem}", path)
+    if module_spec is None or module_spec.loader is None:
+        raise InputError(f"--encoder {spec}: {path} is not a Python file")
+    module = importlib.util.module_from_spec(module_spec)
+    try:
+        module_spec.loader.exec_module(module)
+        factory: Callable[..., Any] = getattr(module, factory_name)
+        made = factory(argument) if argument else factory()
+    except Exception as error:  # the user's code may raise anything
+        raise ModelError(f"--encoder {spec}: {type(error).__name__}: {error}") from error
+    return adapt(made, spec, device)
+
+
+def adapt(made: Any, name: str, device: torch.device) -> ImageEncoder:
+    """A frozen encoder from what a factory made. Raises ModelError where it breaks the contract."""
+    if isinstance(made, nn.Module):
+        freeze(made.to(device))
+    if callable(getattr(made, "embed", None)) and not isinstance(getattr(made, "features", None), nn.Module):
+        encoder: ImageEncoder = made
+    elif isinstance(made, nn.Module) and hasattr(made, "encode_image"):
+        encoder = PlainEncoder(made)
+    else:
+        raise ModelError(
+            f"--encoder {name}: gives a {type(made).__name__}, expected a module with encode_image, or one with "
+            "embed and features"
+        )
+    probe = torch.rand(2, 3, 64, 64, device=device)
+    with torch.no_grad():
+        embedding, features = encoder.embed(probe), encoder.features(probe)
+    if embedding.ndim != 2 or not torch.allclose(embedding.norm(dim=1), torch.ones(2, device=device), atol=1e-3):
+        raise ModelError(f"--encoder {name}: embed gives {tuple(embedding.shape)}, expected unit vectors (N, D)")
+    if not features:
+        raise ModelError(f"--encoder {name}: no stages of features found for the identity loss")
+    return encoder
+
+
+def freeze(module: nn.Module) -> nn.Module:
+    return module.eval().requires_grad_(False)
+
+
+class PlainEncoder(nn.Module):
+    """Any module with `encode_image`, as an image encoder.
+
+    The stages of the identity loss are found by looking: of the feature maps (N, C, H, W) that its submodules give,
+    the last one of each size, and of those the last five. Their scale is whatever the module's author liked, so
+    `calibrate` brings each to a root mean square of 1, the order of RN101's, for which the papers' weights are made.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+        self.encode: Any = module.encode_image
+        sizes = [(name, size) for name, size in self._map_sizes(torch.rand(1, 3, 64, 64)) if size > 1]
+        last = {size: name for name, size in sizes}  # later names replace earlier ones
+        self.stages = sorted(last.values(), key=[name for name, _ in sizes].index)[-STAGES:]
+        self.scales = [1.0] * len(self.stages)
+
+    def embed(self, pictures: Tensor) -> Tensor:
+        embedding: Tensor = self.encode(pictures)
+        return F.normalize(embedding, dim=-1)
+
+    def features(self, pictures: Tensor) -> list[Tensor]:
+        maps = self._run(pictures, self.stages)
+        return [maps[name] * scale for name, scale in zip(self.stages, self.scales, strict=True)]
+
+    @torch.no_grad()
+    def calibrate(self, pictures: Tensor) -> None:
+        """From typical pictures, (N, 3, H, W) in [0, 1]."""
+        self.scales = [1.0] * len(self.stages)
+        self.scales = [1.0 / max(float(f.square().mean().sqrt()), 1e-12) for f in self.features(pictures)]
+
+    def _map_sizes(self, probe: Tensor) -> list[tuple[str, int]]:
+        device = next((p.device for p in self.module.parameters()), torch.device("cpu"))
+        leaves = [name for name, m in self.module.named_modules() if name and not list(m.children())]
+        with torch.no_grad():
+            maps = self._run(probe.to(device), leaves)
+        return [(name, out.shape[-1]) for name, out in maps.items() if isinstance(out, Tensor) and out.ndim == 4]
+
+    def _run(self, pictures: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
+        """The outputs of the named submodules in one pass, in the order they come."""
+        found: dict[str, Tensor] = {}
+
+        def keep(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
+            return lambda _module, _inputs, output: found.update({name: output})
+
+        hooks = [self.module.get_submodule(name).register_forward_hook(keep(name)) for name in names]
+        try:
+            self.encode(pictures)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return found
