@@ -1,21 +1,39 @@
-"""Maps the top-level folders into the namespace `cliplit.*` and builds the pixel loop.
+"""Maps the top-level folders into the namespace `cliplit.*`; builds the pixel loop and the frei0r filter.
 
-The C extension is optional: without a compiler the package installs all the same and numpy does the work.
+Both are optional: without a compiler the package installs all the same and numpy does the work. The filter is a
+library for other programs, not a Python module; it is built like one to be in the wheel.
 """
 
 import os
+import sys
+from pathlib import Path
 
 from setuptools import Extension, setup
 
-FOLDERS = ("export", "runtime", "plugins", "benchmarks")
+FOLDERS = ("export", "runtime", "plugins", "plugins/gimp2", "plugins/gimp3", "benchmarks")
 
 flags = [] if os.name == "nt" else ["-O3", "-std=c11", "-fno-math-errno", "-fno-trapping-math", "-Wall", "-Wextra"]
 
+extensions = [
+    Extension("cliplit.runtime._relight", ["runtime/_relight.c"], extra_compile_args=flags, optional=True),
+]
+if sys.platform == "linux":
+    extensions.append(
+        Extension(
+            "cliplit.plugins._frei0r",
+            sorted(map(str, Path("plugins/frei0r").glob("*.c"))),
+            depends=sorted(map(str, Path("plugins/frei0r").glob("*.h"))),
+            libraries=["dl"],
+            extra_compile_args=["-O2", "-std=c11", "-Wall", "-Wextra", "-fvisibility=hidden"],
+            optional=True,
+        )
+    )
+
+packages = {f"cliplit.{folder.replace('/', '.')}": folder for folder in FOLDERS}
+
 setup(
-    packages=["cliplit", *(f"cliplit.{folder}" for folder in FOLDERS)],
-    package_dir={f"cliplit.{folder}": folder for folder in FOLDERS},
+    packages=["cliplit", *packages],
+    package_dir=packages,
     package_data={"cliplit": ["py.typed", "recipes/*.yaml"], "cliplit.runtime": ["models/*", "demo/*"]},
-    ext_modules=[
-        Extension("cliplit.runtime._relight", ["runtime/_relight.c"], extra_compile_args=flags, optional=True),
-    ],
+    ext_modules=extensions,
 )

@@ -1,1 +1,1 @@
-"""Adapters that bring the runtime into other programs."""
+"""Other programs' doors to the runtime: GIMP, frei0r (ffmpeg, melt, GStreamer), y4m pipes, VapourSynth."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Literal
 
@@ -49,14 +50,16 @@ class Enhancer:
         quality: Quality = "fast",
         threads: int = 0,
     ) -> None:
-        if not 0.0 <= strength <= 2.0:
-            raise InputError(f"strength {strength} is outside 0..2")
-        if not 1.0 <= max_gain <= 256.0:
-            raise InputError(f"max_gain {max_gain} is outside 1..256")
-        if quality not in ("fast", "exact"):
-            raise InputError(f"quality {quality!r} is neither 'fast' nor 'exact'")
+        check_settings(strength, max_gain, quality)
         self.network = LightMapNetwork(model, device, threads)
         self.strength, self.max_gain, self.quality = float(strength), float(max_gain), quality
+
+    def adjusted(self, strength: float, max_gain: float, quality: Quality = "fast") -> Enhancer:
+        """Another enhancer with the same network, which is not loaded again; for sliders."""
+        check_settings(strength, max_gain, quality)
+        other = copy.copy(self)
+        other.strength, other.max_gain, other.quality = float(strength), float(max_gain), quality
+        return other
 
     def __call__(self, picture: Array) -> Array:
         """The enhanced picture, a new array of the same shape and type.
@@ -107,6 +110,16 @@ class Enhancer:
         if self.quality == "exact":
             return plain_coefficients(log_light, self.max_gain)
         return guided_coefficients(log_light, proxy.luma, self.max_gain)
+
+
+def check_settings(strength: float, max_gain: float, quality: str) -> None:
+    """Raises InputError for a value out of range."""
+    if not 0.0 <= strength <= 2.0:
+        raise InputError(f"strength {strength} is outside 0..2")
+    if not 1.0 <= max_gain <= 256.0:
+        raise InputError(f"max_gain {max_gain} is outside 1..256")
+    if quality not in ("fast", "exact"):
+        raise InputError(f"quality {quality!r} is neither 'fast' nor 'exact'")
 
 
 def check_picture(picture: Array) -> None:

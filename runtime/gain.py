@@ -65,12 +65,13 @@ class Coding:
         return (*luma, *chroma, *matrix, top)
 
 
-def apply_rgb(picture: Array, coefficients: Coefficients) -> Array:
-    """Enhance (H, W, 3 or 4) uint8, uint16 or float32; alpha, if any, is copied. Returns a new array."""
+def apply_rgb(picture: Array, coefficients: Coefficients, out: Array | None = None) -> Array:
+    """Enhance (H, W, 3 or 4) uint8, uint16 or float32 into `out` or a new array; alpha, if any, is copied."""
+    enhanced = np.empty(picture.shape, picture.dtype) if out is None else out
     if _relight is None:
-        return rgb_reference(picture, coefficients)
+        enhanced[...] = rgb_reference(picture, coefficients)
+        return enhanced
     picture = np.ascontiguousarray(picture)
-    enhanced = np.empty_like(picture)
     maps = coefficients.slope, coefficients.offset, coefficients.floor
     height = picture.shape[0]
     bands = min(os.cpu_count() or 1, 4, 1 + picture.size // BAND)

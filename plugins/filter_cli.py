@@ -1,0 +1,98 @@
+"""`cliplit-filter`: relight raw video on its way from one program to another."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+
+import click
+
+from cliplit import __version__
+from cliplit.command import reports_errors
+from cliplit.constants import MAX_GAIN
+
+IN, OUT = 0, 1  # standard input and output
+BUFFER = 1 << 16
+PIPE = 1 << 20  # bytes; the most an ordinary user gets
+MATRICES = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722), "bt2020": (0.2627, 0.0593)}
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--strength", default=1.0, show_default=True, help="0 copies, 1 is the model's choice, up to 2.")
+@click.option(
+    "--max-gain", default=MAX_GAIN, show_default=True, help="Upper bound of the gain; lower it against noise."
+)
+@click.option(
+    "--temporal",
+    type=click.FloatRange(0, 10),
+    default=0.7,
+    show_default=True,
+    help="Time constant of the smoothing over time in seconds; 0 for none.",
+)
+@click.option("--model", default="lite", show_default=True, help="lite, unet, or an exported ONNX file.")
+@click.option("--quality", type=click.Choice(["fast", "exact"]), default="fast", show_default=True)
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option(
+    "--matrix",
+    type=click.Choice(["auto", *MATRICES]),
+    default="auto",
+    show_default=True,
+    help="Colour matrix, which the format does not tell; auto is bt709 from 720 lines on, else bt601.",
+)
+@click.option(
+    "--range",
+    "levels",
+    type=click.Choice(["auto", "limited", "full"]),
+    default="auto",
+    show_default=True,
+    help="Range of the samples; auto takes FFmpeg's XCOLORRANGE mark, else limited.",
+)
+@click.version_option(__version__)
+@reports_errors
+def main(
+    strength: float,
+    max_gain: float,
+    temporal: float,
+    model: str,
+    quality: str,
+    device: str,
+    matrix: str,
+    levels: str,
+) -> None:
+    """Relight YUV4MPEG2 video from standard input to standard output: 8 to 16 bits, every chroma format.
+
+    \b
+    ffmpeg -i IN -f yuv4mpegpipe -strict -1 - | cliplit-filter --strength 0.8 | ffmpeg -i - -i IN -map 0:v -map 1:a? OUT
+    """
+    if sys.stdin.isatty() or sys.stdout.isatty():
+        raise click.UsageError("reads and writes YUV4MPEG2 through pipes; see --help for the whole command")
+
+    # Imported here so that --help answers at once.
+    import numpy as np
+    from cliplit.plugins.plane_relighter import PlaneRelighter
+    from cliplit.plugins.y4m import Reader, write_all
+    from cliplit.runtime.enhancer import Enhancer
+    from cliplit.runtime.gain import Coding
+
+    enhancer = Enhancer(model, device, strength, max_gain, quality)  # type: ignore[arg-type]
+    widen_pipes()
+    reader = Reader(open(IN, "rb", BUFFER, closefd=False))  # noqa: SIM115 - standard input stays open
+    header = reader.header
+    kr, kb = MATRICES[matrix if matrix != "auto" else "bt709" if header.height >= 720 else "bt601"]
+    full_range = header.full_range if levels == "auto" else levels == "full"
+    relight = PlaneRelighter(enhancer, Coding(kr, kb, full_range, header.layout.depth), temporal)
+    out = np.empty(header.frame_bytes, np.uint8)
+    write_all(OUT, header.line)
+    for number, frame in enumerate(reader):
+        time = float(number / header.rate)
+        relight(header.planes(frame.data), header.planes(out), time, frame.interlaced(header.scan))
+        write_all(OUT, frame.line, out)
+
+
+def widen_pipes() -> None:
+    """Let more than the usual 64 KB wait in the pipes: fewer switches between the programs."""
+    with contextlib.suppress(ImportError, AttributeError, OSError):  # not Linux, or not a pipe
+        import fcntl
+
+        for descriptor in (IN, OUT):
+            fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE)

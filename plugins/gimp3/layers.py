@@ -1,0 +1,88 @@
+"""A layer's pixels, out of GIMP and back into it.
+
+They leave as gamma-coded float in the layer's own colour space, whatever its precision, and return through the
+shadow buffer, whose merge applies the selection and makes the undo step. The whole layer goes, not only what is
+selected: the light of a part can only be judged from the whole.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..protocol import Pixels, Request
+from .libraries import Babl, Gegl, Gimp
+
+
+def refusal(drawable: Any) -> str | None:
+    """Why a drawable cannot be relighted, for the user; None where it can."""
+    name = drawable.get_name()
+    if drawable.is_group():
+        return f"“{name}” is a layer group; select the layers in it"
+    if not drawable.is_rgb():
+        kind = "an indexed" if drawable.is_indexed() else "a greyscale"
+        return f"“{name}” is {kind} layer, mask or channel; use Image > Mode > RGB first, and select the layer itself"
+    if drawable.get_lock_content():
+        return f"the pixels of “{name}” are locked; unlock them in the Layers dialog"
+    return None
+
+
+@dataclass(frozen=True)
+class LayerPixels:
+    """How a layer's pixels are exchanged, at full size or smaller."""
+
+    drawable: Any
+    width: int
+    height: int
+    scale: float
+    layout: Pixels
+    format: str
+
+    @classmethod
+    def of(cls, drawable: Any, longest_side: int | None = None) -> LayerPixels:
+        """With `longest_side`, a smaller picture of the layer for a preview."""
+        width, height = drawable.get_width(), drawable.get_height()
+        scale = min(1.0, longest_side / max(width, height)) if longest_side else 1.0
+        layout = Pixels.RGBA_FLOAT if drawable.has_alpha() else Pixels.RGB_FLOAT
+        model = "R'G'B'A float" if drawable.has_alpha() else "R'G'B' float"
+        space = Babl.format_get_space(drawable.get_format())
+        name = Babl.get_name(Babl.format_with_space(model, space))
+        return cls(drawable, max(1, int(width * scale)), max(1, int(height * scale)), scale, layout, name)
+
+    @property
+    def rectangle(self) -> Any:
+        return Gegl.Rectangle.new(0, 0, self.width, self.height)
+
+    def request(self, settings: Request) -> Request:
+        """The settings with this picture's size and layout."""
+        return replace(settings, pixels=self.layout, width=self.width, height=self.height)
+
+    def read(self) -> bytes:
+        pixels: bytes = self.drawable.get_buffer().get(self.rectangle, self.scale, self.format, Gegl.AbyssPolicy.NONE)
+        return pixels
+
+    def write(self, pixels: bytearray) -> None:
+        """Into the layer, where selected. Raises RuntimeError where GIMP does not take them."""
+        shadow = self.drawable.get_shadow_buffer()
+        shadow.set(self.rectangle, self.format, bytes(pixels))
+        shadow.flush()
+        if not self.drawable.merge_shadow(True):
+            raise RuntimeError(f"GIMP did not take the pixels of “{self.drawable.get_name()}”")
+        _, x, y, width, height = self.drawable.mask_intersect()
+        self.drawable.update(x, y, width, height)
+
+    def for_screen(self, pixels: bytes | bytearray) -> bytes:
+        """The same picture as 8-bit sRGB with alpha."""
+        buffer = Gegl.Buffer.new(self.format, 0, 0, self.width, self.height)
+        buffer.set(self.rectangle, self.format, bytes(pixels))
+        screen: bytes = buffer.get(self.rectangle, 1.0, "R'G'B'A u8", Gegl.AbyssPolicy.NONE)
+        return screen
+
+
+def is_selected(drawable: Any) -> bool:
+    """Whether the selection, if any, touches the drawable."""
+    return bool(drawable.mask_intersect()[0])
+
+
+def update_display() -> None:
+    Gimp.displays_flush()

@@ -1,0 +1,127 @@
+"""The procedure: its place in the menu, its arguments, and what happens when it is run."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from ..client import WorkerError
+from ..protocol import Request
+from .layers import LayerPixels, is_selected, refusal, update_display
+from .libraries import Gegl, Gimp, GLib, GObject
+from .service import Installation, Service
+
+PROCEDURE = "plug-in-cliplit-enhance"
+TITLE = "Backlit Enhancement (CLIP-LIT)"
+INSTALLED_MODEL = "default"
+
+
+def main() -> None:
+    Gimp.main(PlugIn.__gtype__, sys.argv)
+
+
+class PlugIn(Gimp.PlugIn):  # type: ignore[misc]
+    """Registers the one procedure."""
+
+    def do_set_i18n(self, name: str) -> bool:
+        return False
+
+    def do_query_procedures(self) -> list[str]:
+        return [PROCEDURE]
+
+    def do_create_procedure(self, name: str) -> Any:
+        procedure = Gimp.ImageProcedure.new(self, name, Gimp.PDBProcType.PLUGIN, run, None)
+        procedure.set_image_types("RGB*")
+        mask = Gimp.ProcedureSensitivityMask
+        procedure.set_sensitivity_mask(mask.DRAWABLE | mask.DRAWABLES)
+        procedure.set_menu_label(f"_{TITLE}...")
+        procedure.add_menu_path("<Image>/Filters/Light and Shadow")
+        procedure.set_documentation(
+            "Bring out what lies in the shade of backlit photos",
+            "Estimates the light of the picture with a neural network and divides it out where there is little, "
+            "without clipping what is bright. Works on RGB layers of every precision.",
+            name,
+        )
+        procedure.set_attribution("the cliplit authors", "Apache License 2.0", "2025")
+        flags = GObject.ParamFlags.READWRITE
+        procedure.add_double_argument(
+            "strength", "_Strength", "0 leaves the layer as it is, 1 is what the model says", 0.0, 2.0, 1.0, flags
+        )
+        procedure.add_double_argument(
+            "max-gain", "Maximum _gain", "Upper bound of the gain; lower it against noise", 1.0, 64.0, 16.0, flags
+        )
+        procedure.add_choice_argument(
+            "model", "_Model", "The network that estimates the light", models(), INSTALLED_MODEL, flags
+        )
+        procedure.add_boolean_argument(
+            "exact", "_Exact", "Run the network at full size: slow, and needs much memory", False, flags
+        )
+        return procedure
+
+
+def models() -> Any:
+    """The choice of models: the one named when the plug-in was installed, and all that are bundled."""
+    choice = Gimp.Choice.new()
+    choice.add(INSTALLED_MODEL, 0, "As installed", "The one named when the plug-in was installed")
+    try:
+        names = Installation.load().models
+    except WorkerError:  # running says so; a procedure that is not there would say nothing
+        names = []
+    for number, name in enumerate(names):
+        choice.add(name, number + 1, name, "A model of the package")
+    return choice
+
+
+def run(procedure: Any, run_mode: Any, image: Any, drawables: list[Any], config: Any, data: Any) -> Any:
+    """GIMP's call. Failures become its error value, never SUCCESS and never a traceback."""
+    Gegl.init(None)
+    problem = next((text for text in map(refusal, drawables) if text), None)
+    if problem is None and not any(map(is_selected, drawables)):
+        problem = "the selection does not touch the layer" if drawables else "no layer is selected"
+    if problem is not None:
+        return failure(procedure, problem)
+    try:
+        with Service(Installation.load().command) as service:
+            if run_mode == Gimp.RunMode.INTERACTIVE:
+                from .dialog import settle  # here: batch work has no display for GTK
+
+                if not settle(procedure, config, drawables[0], service):
+                    return procedure.new_return_values(Gimp.PDBStatusType.CANCEL, GLib.Error())
+            relight(image, [d for d in drawables if is_selected(d)], settings_of(config), service)
+    except (WorkerError, RuntimeError, GLib.Error, MemoryError) as error:
+        return failure(procedure, str(error) or "out of memory")
+    update_display()
+    return procedure.new_return_values(Gimp.PDBStatusType.SUCCESS, GLib.Error())
+
+
+def settings_of(config: Any) -> Request:
+    """The user's choices, as a request without a picture."""
+    model = config.get_property("model")
+    return Request(
+        strength=config.get_property("strength"),
+        max_gain=config.get_property("max-gain"),
+        exact=config.get_property("exact"),
+        model="" if model == INSTALLED_MODEL else model,
+    )
+
+
+def relight(image: Any, drawables: list[Any], settings: Request, service: Service) -> None:
+    """Relight the layers, as one undo step."""
+    if settings.strength == 0.0:  # nothing to do, and nothing to undo
+        return
+    Gimp.progress_init(TITLE)
+    image.undo_group_start()
+    try:
+        for number, drawable in enumerate(drawables):
+            pixels = LayerPixels.of(drawable)
+            job = service.start(pixels.request(settings), pixels.read())
+            done, layers = float(number), len(drawables)
+            pixels.write(job.wait(lambda share, d=done, n=layers: Gimp.progress_update((d + share) / n)))  # type: ignore[misc]
+    finally:
+        image.undo_group_end()
+        Gimp.progress_end()
+
+
+def failure(procedure: Any, message: str) -> Any:
+    error = GLib.Error.new_literal(Gimp.PlugIn.error_quark(), message, 0)
+    return procedure.new_return_values(Gimp.PDBStatusType.EXECUTION_ERROR, error)

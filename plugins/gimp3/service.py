@@ -1,0 +1,107 @@
+"""The worker as the plug-in uses it: started when first needed, kept between pictures, waited for in a thread."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..client import Worker, WorkerError
+from ..protocol import Request
+
+FOLDER = Path(__file__).resolve().parents[2]  # the plug-in's, as installed
+SETTINGS = FOLDER / "worker.json"
+POLL = 0.05  # seconds between two looks at a running job
+
+
+@dataclass(frozen=True)
+class Installation:
+    """What the installer left for the plug-in: the worker's command and the models it has."""
+
+    command: list[str]
+    models: list[str]
+
+    @classmethod
+    def load(cls) -> Installation:
+        """Raises WorkerError where the file is missing or damaged."""
+        try:
+            content = json.loads(SETTINGS.read_text(encoding="utf-8"))
+            return cls(list(content["command"]), list(content["models"]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise WorkerError(f"{SETTINGS} cannot be used; run again: cliplit-plugins install gimp") from error
+
+
+class Job:
+    """One picture under way in a thread of its own."""
+
+    def __init__(self, worker: Worker, request: Request, pixels: bytes) -> None:
+        self.share = 0.0  # of its bytes that went over the pipes
+        self._result: bytearray | WorkerError | None = None
+        self._arguments = worker, request, pixels
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    @property
+    def running(self) -> bool:
+        return self._thread.is_alive()
+
+    def wait(self, meanwhile: Callable[[float], object]) -> bytearray:
+        """The result; calls `meanwhile` with the share some times a second. Raises WorkerError."""
+        while self.running:
+            self._thread.join(POLL)
+            meanwhile(self.share)
+        return self.result()
+
+    def result(self) -> bytearray:
+        if isinstance(self._result, bytearray):
+            return self._result
+        raise self._result or WorkerError("the worker's thread failed")
+
+    def _run(self) -> None:
+        worker, request, pixels = self._arguments
+        try:
+            self._result = worker.relight(request, memoryview(pixels), self._progress)
+        except WorkerError as error:
+            self._result = error
+
+    def _progress(self, share: float) -> None:
+        self.share = share
+
+
+class Service:
+    """One worker at a time. Use as a context manager."""
+
+    def __init__(self, command: list[str]) -> None:
+        self._command = command
+        self._worker: Worker | None = None
+        self._job: Job | None = None
+
+    def start(self, request: Request, pixels: bytes) -> Job:
+        """Relight a picture; whatever is still under way is given up. Raises WorkerError."""
+        if self._job is not None and (self._job.running or self._failed(self._job)):
+            self.close()
+        if self._worker is None:
+            self._worker = Worker(self._command)
+        self._job = Job(self._worker, request, pixels)
+        return self._job
+
+    def close(self) -> None:
+        if self._worker is not None:
+            self._worker.close()
+        self._worker = self._job = None
+
+    def __enter__(self) -> Service:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    @staticmethod
+    def _failed(job: Job) -> bool:
+        try:
+            job.result()
+        except WorkerError:
+            return True
+        return False

@@ -1,0 +1,88 @@
+"""Relights frames given as planes of any sampling: what the runtime's pixel loop takes as it is, and what it does not.
+
+The loop knows 4:4:4, 4:2:2 and 4:2:0. Other samplings are brought to one of these and back: 4:1:1 chroma is
+repeated to 4:2:2 and averaged, which is the same gain, the mean over the luma samples it covers; grey gets
+colourless chroma; interlaced 4:2:0, whose chroma lines belong to fields, goes as two fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from cliplit.runtime.enhancer import Enhancer
+from cliplit.runtime.gain import Coding, Planes, apply_planes
+from cliplit.runtime.light_map import Coefficients
+from cliplit.runtime.proxy import planes_proxy
+from cliplit.runtime.temporal import TemporalFilter
+
+from cliplit.arrays import Array
+
+
+class PlaneRelighter:
+    """Relights the frames of one clip.
+
+    Args:
+        enhancer: with the strength to use.
+        coding: of the clip's planes.
+        time_constant: of the temporal filter in seconds; 0 for none.
+    """
+
+    def __init__(self, enhancer: Enhancer, coding: Coding, time_constant: float) -> None:
+        self.enhancer, self.coding = enhancer, coding
+        self._smooth = TemporalFilter(time_constant)
+
+    def __call__(self, planes: list[Array], out: list[Array], time: float, interlaced: bool) -> None:
+        """Relight luma, then Cb and Cr if any, then alpha if any, from `planes` into `out`."""
+        if self.enhancer.strength == 0.0:
+            for source, target in zip(planes, out, strict=True):
+                target[...] = source
+            return
+        colour = len(planes) >= 3
+        full = (planes[0], planes[1], planes[2]) if colour else self._with_colourless(planes[0])
+        proxy = planes_proxy(full, self.coding, self.enhancer.proxy_size(*planes[0].shape))
+        log_light = self._smooth(self.enhancer.log_light(proxy), proxy.luma, time)
+        coefficients = self.enhancer.refine(log_light, proxy).scaled(self.enhancer.strength)
+        into = (out[0], out[1], out[2]) if colour else (out[0], np.empty_like(full[1]), np.empty_like(full[2]))
+        self._apply(full, into, coefficients, interlaced)
+        rest = 3 if colour else 1
+        for source, target in zip(planes[rest:], out[rest:], strict=True):
+            target[...] = source
+
+    def _apply(self, planes: Planes, out: Planes, coefficients: Coefficients, interlaced: bool) -> None:
+        rows, columns = (-(-planes[0].shape[axis] // planes[1].shape[axis]) for axis in (0, 1))
+        if columns == 4:
+            wide = repeated(planes, axis=1)
+            relighted = wide[0], np.empty_like(wide[1]), np.empty_like(wide[2])
+            self._apply(wide, (out[0], relighted[1], relighted[2]), coefficients, interlaced)
+            for target, source in zip(out[1:], relighted[1:], strict=True):
+                target[...] = averaged(source, target.shape[1])
+        elif interlaced and rows == 2 and planes[0].shape[0] % 4 == 0:
+            for field, field_out in zip(fields(planes), fields(out), strict=True):
+                apply_planes(field, field_out, coefficients, self.coding)
+        else:
+            apply_planes(planes, out, coefficients, self.coding)
+
+    def _with_colourless(self, luma: Array) -> Planes:
+        shape = tuple(-(-side // 2) for side in luma.shape)
+        neutral = np.full(shape, 1 << (self.coding.depth - 1), luma.dtype)
+        return luma, neutral, neutral
+
+
+def fields(planes: Planes) -> Iterator[Planes]:
+    """The frame's two fields, as views."""
+    for first in (0, 1):
+        yield planes[0][first::2], planes[1][first::2], planes[2][first::2]
+
+
+def repeated(planes: Planes, axis: int) -> Planes:
+    """The same with each chroma sample twice along a row, cut to half of luma's width."""
+    width = -(-planes[0].shape[1] // 2)
+    cb, cr = (np.ascontiguousarray(plane.repeat(2, axis)[:, :width]) for plane in planes[1:])
+    return planes[0], cb, cr
+
+
+def averaged(plane: Array, width: int) -> Array:
+    """Means of pairs of columns, the last one by itself where its partner is missing."""
+    whole = np.pad(plane, ((0, 0), (0, 2 * width - plane.shape[1])), mode="edge").astype(np.uint32)
+    return (whole[:, ::2] + whole[:, 1::2] + 1) // 2

@@ -1,0 +1,64 @@
+"""What the worker does to a picture: the way of a frame, with settings that may change from one to the next."""
+
+from __future__ import annotations
+
+import math
+
+from cliplit.plugins.protocol import Request
+from cliplit.runtime.enhancer import Enhancer, Quality, available_memory
+from cliplit.runtime.gain import apply_rgb
+from cliplit.runtime.network import bundled_models
+from cliplit.runtime.proxy import rgb_proxy
+from cliplit.runtime.temporal import TemporalFilter
+
+from cliplit.arrays import Array
+from cliplit.errors import InputError
+
+FRAME = 1 / 25  # seconds; what is assumed where a host does not tell a frame's time
+
+
+class Relighter:
+    """Relights the pictures of one client: loads each network once and keeps the light of its clip.
+
+    Args:
+        model: for requests that name none: a bundled model's name or the path of an exported ONNX file.
+        device: "auto", "cpu" or "cuda".
+    """
+
+    def __init__(self, model: str, device: str) -> None:
+        self._device = device
+        self._enhancers = {"": Enhancer(model, device)}
+        self._smooth = TemporalFilter()
+        self._time = 0.0
+
+    def __call__(self, request: Request, picture: Array, out: Array) -> None:
+        """Relight `picture` into `out`, both (H, W, 3 or 4) uint8 or float32."""
+        enhancer = self._enhancer(request)
+        if enhancer.strength == 0.0:
+            out[...] = picture
+            return
+        proxy = rgb_proxy(picture, enhancer.proxy_size(*picture.shape[:2]))
+        light = enhancer.log_light(proxy)
+        if request.temporal >= 0.0:
+            self._time = self._time + FRAME if math.isnan(request.time) else request.time
+            self._smooth.time_constant = request.temporal
+            light = self._smooth(light, proxy.luma, self._time)
+        apply_rgb(picture, enhancer.refine(light, proxy).scaled(enhancer.strength), out)
+
+    def _enhancer(self, request: Request) -> Enhancer:
+        if request.model not in self._enhancers:
+            if request.model not in bundled_models():
+                raise InputError(f"no model {request.model!r} is bundled; there are {', '.join(bundled_models())}")
+            self._enhancers[request.model] = Enhancer(request.model, self._device)
+        quality: Quality = "exact" if request.exact else "fast"
+        return self._enhancers[request.model].adjusted(request.strength, request.max_gain, quality)
+
+
+def check_room(request: Request) -> None:
+    """Raises InputError for a picture whose two copies do not fit into this machine's free memory."""
+    available = available_memory()
+    if available is not None and 2 * request.size > 0.9 * available:
+        raise InputError(
+            f"a picture of {request.width}x{request.height} needs {2 * request.size / 2**30:.1f} GB of memory and "
+            f"{available / 2**30:.1f} GB are free"
+        )
