@@ -35,5 +35,6 @@ setup(
     packages=["cliplit", *packages],
     package_dir=packages,
     package_data={"cliplit": ["py.typed", "recipes/*.yaml"], "cliplit.runtime": ["models/*", "demo/*"]},
+    include_package_data=False,  # only what stands above; MANIFEST.in is for the source distribution
     ext_modules=extensions,
 )

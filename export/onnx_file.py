@@ -74,7 +74,7 @@ def build_graph(network: LightNetwork) -> onnx.ModelProto:
         torch.onnx.export(
             network.eval(),
             (example,),
-            buffer,
+            buffer,  # type: ignore[arg-type]  # this exporter takes any file object
             dynamo=False,  # the newer exporter bakes dynamic sizes into the pooling matrices
             opset_version=OPSET,
             input_names=["picture"],

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import av
 from av.video.frame import VideoFrame
@@ -75,7 +76,7 @@ def problems_of(reader: VideoReader) -> str:
 
 def enhanced(
     reader: VideoReader, enhancer: Enhancer, smooth: TemporalFilter | None
-) -> Iterator[VideoFrame | av.Packet]:
+) -> Iterator[VideoFrame | av.Packet[Any]]:
     """The reader's items, each frame relighted; the rest passes through. Without `smooth`, each frame by itself."""
     size = enhancer.proxy_size(reader.height, reader.width)
     for item in reader:

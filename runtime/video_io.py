@@ -118,7 +118,7 @@ class VideoReader:
             return round(Fraction(self.container.duration, av.time_base) * self.rate)
         return None
 
-    def __iter__(self) -> Iterator[VideoFrame | av.Packet]:
+    def __iter__(self) -> Iterator[VideoFrame | av.Packet[Any]]:
         for packet in self._packets():
             if packet.stream is not self.video:
                 if packet.dts is not None:  # None marks the end of a stream
@@ -198,11 +198,12 @@ class VideoWriter:
         self.container.metadata.update(reader.container.metadata)
         codec = encoding.codec or DEFAULT_CODECS.get(suffix, "libx264")
         try:
-            self.video = self.container.add_stream(codec, rate=reader.rate or 25)
+            stream = self.container.add_stream(codec, rate=reader.rate or 25)
         except (av.FFmpegError, ValueError) as error:
             raise InputError(f"{codec}: no such video encoder here, or {suffix} cannot hold it") from error
-        if not isinstance(self.video, VideoStream):
+        if not isinstance(stream, VideoStream):
             raise InputError(f"{codec}: not a video encoder")
+        self.video = stream
         self._configure(reader, encoding, codec)
         self._copies = {}
         for stream in reader.audio:
@@ -221,7 +222,7 @@ class VideoWriter:
                 f"{reader.width}x{reader.height} is odd: written as 4:4:4, so that no row or column is lost"
             )
         target.pix_fmt = self.pixel_format
-        target.time_base = self.video.time_base = reader.video.time_base
+        target.time_base = self.video.time_base = reader.video.time_base or Fraction(1, 90_000)
         if source.sample_aspect_ratio:
             target.sample_aspect_ratio = source.sample_aspect_ratio
         target.colorspace, target.color_primaries = source.colorspace, source.color_primaries
@@ -243,7 +244,7 @@ class VideoWriter:
             frame = frame.reformat(format=self.pixel_format)
         self._mux(self._encoded(frame))
 
-    def _encoded(self, frame: VideoFrame | None) -> list[av.Packet]:
+    def _encoded(self, frame: VideoFrame | None) -> list[av.Packet[Any]]:
         try:
             return self.video.encode(frame)
         except (av.FFmpegError, ValueError) as error:
@@ -251,11 +252,11 @@ class VideoWriter:
                 f"the encoder {self.video.codec_context.codec.name} refuses this video or its options ({reason(error)})"
             ) from error
 
-    def copy(self, packet: av.Packet) -> None:
+    def copy(self, packet: av.Packet[Any]) -> None:
         packet.stream = self._copies[packet.stream.index]
         self._mux([packet])
 
-    def _mux(self, packets: list[av.Packet]) -> None:
+    def _mux(self, packets: list[av.Packet[Any]]) -> None:
         try:
             self.container.mux(packets)
         except (av.FFmpegError, ValueError) as error:
