@@ -1,6 +1,6 @@
 """Renders the sample clip of the package: a backlit pan through a CC0 panorama.
 
-python -m cliplit.demo_clip vestibule_1k.hdr runtime/demo/backlit.mp4
+python -m cliplit.demo_clip leadenhall_market_1k.hdr runtime/demo/backlit.mp4
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ def hum(seconds: float, sample_rate: int = 48000) -> Array:
 @click.command()
 @click.argument("panorama", type=click.Path(path_type=Path))
 @click.argument("target", type=click.Path(path_type=Path))
-@click.option("--yaw", nargs=2, type=float, default=(20.0, 110.0), show_default=True, help="Pan from, to; degrees.")
+@click.option("--yaw", nargs=2, type=float, default=(105.0, 250.0), show_default=True, help="Pan from, to; degrees.")
 @click.option("--seconds", default=6.0, show_default=True)
-@click.option("--crf", default=25, show_default=True)
+@click.option("--crf", default=20, show_default=True)
 @reports_errors
 def main(panorama: Path, target: Path, yaw: tuple[float, float], seconds: float, crf: int) -> None:
     """Render a backlit pan through PANORAMA (.hdr) into the clip TARGET."""

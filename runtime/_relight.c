@@ -355,8 +355,9 @@ fail:
 }
 
 PyDoc_STRVAR(rgb_doc,
-             "rgb(source, target, slope, offset, floor)\n\n"
-             "Relight an interleaved (H, W, 3 or 4) uint8, uint16 or float32 picture into `target`; alpha is copied.");
+             "rgb(source, target, slope, offset, floor, start, stop)\n\n"
+             "Relight rows [start, stop) of an interleaved (H, W, 3 or 4) uint8, uint16 or float32 picture into `target`;\n"
+             "alpha is copied.");
 
 static PyObject *relight_rgb(PyObject *self, PyObject *args)
 {
@@ -364,11 +365,11 @@ static PyObject *relight_rgb(PyObject *self, PyObject *args)
     Py_buffer src, dst, views[2];
     Maps maps;
     float floor, *buffer;
-    int y, height, width, channels;
+    int y, height, width, channels, start, stop;
     char kind;
     Row row;
     (void)self;
-    if (!PyArg_ParseTuple(args, "OOOOf", &source, &target, &slope, &offset, &floor))
+    if (!PyArg_ParseTuple(args, "OOOOfii", &source, &target, &slope, &offset, &floor, &start, &stop))
         return NULL;
     if (get_plane(source, &src, 3, "source", 0) < 0)
         return NULL;
@@ -380,6 +381,8 @@ static PyObject *relight_rgb(PyObject *self, PyObject *args)
     height = (int)src.shape[0];
     width = (int)src.shape[1];
     channels = (int)src.shape[2];
+    start = start > 0 ? start : 0;
+    stop = stop < height ? stop : height;
     if (memcmp(src.shape, dst.shape, 3 * sizeof(Py_ssize_t)) || strcmp(src.format, dst.format) ||
         !strchr("BHf", kind) || (channels != 3 && channels != 4) ||
         src.strides[1] != channels * src.itemsize || dst.strides[1] != channels * dst.itemsize) {
@@ -395,7 +398,7 @@ static PyObject *relight_rgb(PyObject *self, PyObject *args)
     }
     row = row_of(kind, channels);
     Py_BEGIN_ALLOW_THREADS
-    for (y = 0; y < height; y++) {
+    for (y = start; y < stop; y++) {
         maps_row(&maps, y);
         row((const char *)src.buf + y * src.strides[0], (char *)dst.buf + y * dst.strides[0], &maps, buffer, width,
             floor);

@@ -10,7 +10,10 @@ where the package was installed without a compiler.
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -27,6 +30,7 @@ except ImportError:  # built without a compiler
 Planes = tuple[Array, Array, Array]
 
 COMPILED = _relight is not None
+BAND = 1 << 20  # samples worth a thread of their own
 WHITE = {"u1": 255.0, "u2": 65535.0, "f4": 1.0}
 
 
@@ -68,7 +72,16 @@ def apply_rgb(picture: Array, coefficients: Coefficients, out: Array | None = No
         enhanced[...] = rgb_reference(picture, coefficients)
         return enhanced
     picture = np.ascontiguousarray(picture)
-    _relight.rgb(picture, enhanced, coefficients.slope, coefficients.offset, coefficients.floor)
+    maps = coefficients.slope, coefficients.offset, coefficients.floor
+    height = picture.shape[0]
+    bands = min(os.cpu_count() or 1, 4, 1 + picture.size // BAND)
+    edges = [height * i // bands for i in range(bands + 1)]
+    if bands == 1:
+        _relight.rgb(picture, enhanced, *maps, 0, height)
+        return enhanced
+    with ThreadPoolExecutor(bands) as pool:  # the loop lets other threads run
+        for part in [pool.submit(_relight.rgb, picture, enhanced, *maps, *rows) for rows in pairwise(edges)]:
+            part.result()
     return enhanced
 
 

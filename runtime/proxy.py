@@ -50,7 +50,13 @@ def planes_proxy(planes: Planes, coding: Coding, size: tuple[int, int]) -> Proxy
 
 
 def shrink(picture: Array, size: tuple[int, int]) -> Array:
-    """Area average; the few pictures that are enlarged to fill a network's smallest size are interpolated."""
+    """Area average; the few pictures that are enlarged to fill a network's smallest size are interpolated.
+
+    Halving first is several times faster, and differs by the rounding of each step only.
+    """
     height, width = size
+    while all(side % 2 == 0 and side >= 2 * goal for side, goal in zip(picture.shape, size, strict=False)):
+        half = picture.shape[1] // 2, picture.shape[0] // 2
+        picture = cv2.resize(picture, half, interpolation=cv2.INTER_AREA)
     shrinking = height <= picture.shape[0] and width <= picture.shape[1]
     return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)
