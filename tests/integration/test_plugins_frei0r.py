@@ -67,10 +67,11 @@ def frames(path):
 
 
 def workers():
-    return [
-        int(path.name) for path in Path("/proc").iterdir()
-        if path.name.isdigit() and b"cliplit.plugins.worker" in read_quietly(path / "cmdline")
-    ]  # fmt: skip
+    """Process ids of the filter's workers."""
+    commands = {
+        int(path.name): read_quietly(path / "cmdline") for path in Path("/proc").iterdir() if path.name.isdigit()
+    }
+    return [pid for pid, command in commands.items() if b"plugins.worker" in command and b"--shared" in command]
 
 
 def read_quietly(path):
