@@ -50,4 +50,5 @@ for suite in ${CLIPLIT_GIMP3_SUITES:-trixie}; do # GIMP 3.0; forky has 3.2, whic
     roots=$roots${roots:+:}$root
 done
 
-CLIPLIT_INTEGRATION=required CLIPLIT_GIMP3_ROOT=$roots "$python" -m pytest tests/integration
+# The command, not `python -m pytest`, which would find the checkout's `cliplit` before the installed one.
+CLIPLIT_INTEGRATION=required CLIPLIT_GIMP3_ROOT=$roots "$(dirname "$python")/pytest" tests/integration
