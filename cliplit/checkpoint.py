@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from cliplit.errors import InputError, ModelError
+from cliplit.errors import InputError, ModelError, first_line
 from cliplit.files import appearing
 from cliplit.light_network import LightNetwork
 from cliplit.networks import all_networks
@@ -35,7 +35,7 @@ def read(path: Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises half a dozen types here, pickle's among them
-        raise ModelError(f"{path}: not a PyTorch checkpoint that can be read safely ({_first_line(error)})") from error
+        raise ModelError(f"{path}: not a PyTorch checkpoint that can be read safely ({first_line(error)})") from error
     if not isinstance(content, Mapping):
         raise ModelError(f"{path}: holds a {type(content).__name__}, expected a state dict of a CLIP-LIT network")
     if content.get("format") == FORMAT:
@@ -65,7 +65,7 @@ def network_from(content: Mapping[str, Any], path: Path) -> LightNetwork:
             try:
                 network.load_state_dict(weights)
             except (RuntimeError, TypeError) as error:
-                message = f"{path}: the {name} network has other sizes ({_first_line(error)})"
+                message = f"{path}: the {name} network has other sizes ({str(error).splitlines()[-1].strip()})"
                 raise ModelError(message) from error
             return network.eval()
     raise ModelError(
@@ -76,8 +76,3 @@ def network_from(content: Mapping[str, Any], path: Path) -> LightNetwork:
 
 def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[min(1, len(lines) - 1)] if lines else type(error).__name__

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 
+def first_line(error: BaseException) -> str:
+    """The first line another library's error has to say, or its type."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
 class CliplitError(Exception):
     """Base of all expected failures; a command prints its message as one line and exits with `exit_code`."""
 

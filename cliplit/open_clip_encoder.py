@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cliplit.errors import InputError, ModelError
+from cliplit.errors import InputError, ModelError, first_line
 from cliplit.guidance import STAGES, freeze
 
 RANDOM = "random"
@@ -121,7 +121,7 @@ def _create(name: str, weights: str) -> Any:
         return open_clip.create_model(model_name, pretrained=weights)
     except Exception as error:  # no network, no space, a damaged file: every library below raises its own type
         if is_file:
-            raise ModelError(f"{weights}: not weights of {model_name} ({_first_line(error)})") from error
+            raise ModelError(f"{weights}: not weights of {model_name} ({first_line(error)})") from error
         raise ModelError(offline_advice(model_name, weights, error)) from error
 
 
@@ -141,7 +141,7 @@ def offline_advice(name: str, tag: str, error: Exception) -> str:
     option = "--identity-weights" if name.startswith("RN") else "--score-weights"
     return (
         f"the weights {tag} of {name} are not in open_clip's cache and could not be downloaded "
-        f"({_first_line(error)}); on a machine with a network {', or '.join(advice)}, then name the file: {option} FILE"
+        f"({first_line(error)}); on a machine with a network {', or '.join(advice)}, then name the file: {option} FILE"
     )
 
 
@@ -174,7 +174,3 @@ def _import_open_clip() -> Any:
     except ImportError as error:
         raise InputError('this method needs open_clip; install it with: pip install "cliplit[train]"') from error
     return open_clip
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

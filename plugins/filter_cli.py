@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from typing import Any
 
 import click
+from cliplit.runtime.options import enhancer_options
 
 from cliplit import __version__
 from cliplit.command import reports_errors
-from cliplit.constants import MAX_GAIN
 
 IN, OUT = 0, 1  # standard input and output
 BUFFER = 1 << 16
@@ -18,10 +19,7 @@ MATRICES = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722), "bt2020": (0.262
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--strength", default=1.0, show_default=True, help="0 copies, 1 is the model's choice, up to 2.")
-@click.option(
-    "--max-gain", default=MAX_GAIN, show_default=True, help="Upper bound of the gain; lower it against noise."
-)
+@enhancer_options
 @click.option(
     "--temporal",
     type=click.FloatRange(0, 10),
@@ -29,9 +27,6 @@ MATRICES = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722), "bt2020": (0.262
     show_default=True,
     help="Time constant of the smoothing over time in seconds; 0 for none.",
 )
-@click.option("--model", default="lite", show_default=True, help="lite, unet, or an exported ONNX file.")
-@click.option("--quality", type=click.Choice(["fast", "exact"]), default="fast", show_default=True)
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option(
     "--matrix",
     type=click.Choice(["auto", *MATRICES]),
@@ -50,14 +45,10 @@ MATRICES = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722), "bt2020": (0.262
 @click.version_option(__version__)
 @reports_errors
 def main(
-    strength: float,
-    max_gain: float,
     temporal: float,
-    model: str,
-    quality: str,
-    device: str,
     matrix: str,
     levels: str,
+    **settings: Any,
 ) -> None:
     """Relight YUV4MPEG2 video from standard input to standard output: 8 to 16 bits, every chroma format.
 
@@ -74,7 +65,7 @@ def main(
     from cliplit.runtime.enhancer import Enhancer
     from cliplit.runtime.gain import Coding
 
-    enhancer = Enhancer(model, device, strength, max_gain, quality)  # type: ignore[arg-type]
+    enhancer = Enhancer(**settings)
     widen_pipes()
     reader = Reader(open(IN, "rb", BUFFER, closefd=False))  # noqa: SIM115 - standard input stays open
     header = reader.header

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+from cliplit.runtime.options import enhancer_options
 
 from cliplit import __version__
 from cliplit.command import check_output, reports_errors
-from cliplit.constants import MAX_GAIN
 from cliplit.errors import CliplitError, InputError
 
 if TYPE_CHECKING:
@@ -21,21 +21,7 @@ Job = tuple[Path, Path]  # a file to read, a file to write
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("paths", metavar="IN... OUT", type=click.Path(path_type=Path), nargs=-1, required=True)
-@click.option(
-    "--strength", default=1.0, show_default=True, help="0 leaves a picture as it is, 1 is the model's choice."
-)
-@click.option("--model", default="lite", show_default=True, help="lite, unet, or an exported ONNX file.")
-@click.option(
-    "--quality",
-    type=click.Choice(["fast", "exact"]),
-    default="fast",
-    show_default=True,
-    help="exact runs the network at full size: slow.",
-)
-@click.option(
-    "--max-gain", default=MAX_GAIN, show_default=True, help="Upper bound of the gain; lower it against noise."
-)
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@enhancer_options
 @click.option("--jpeg-quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Of JPEG and WebP.")
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")
 @click.option("--quiet", is_flag=True, help="Print errors only.")
@@ -43,14 +29,10 @@ Job = tuple[Path, Path]  # a file to read, a file to write
 @reports_errors
 def main(
     paths: tuple[Path, ...],
-    strength: float,
-    model: str,
-    quality: str,
-    max_gain: float,
-    device: str,
     jpeg_quality: int,
     overwrite: bool,
     quiet: bool,
+    **settings: Any,
 ) -> None:
     """Relight pictures: PNG, JPEG, TIFF, WebP; 8 and 16 bit; alpha, orientation, ICC profile and EXIF are kept.
 
@@ -64,7 +46,7 @@ def main(
     from cliplit.runtime.enhancer import Enhancer
     from tqdm import tqdm
 
-    enhancer = Enhancer(model, device, strength, max_gain, quality)  # type: ignore[arg-type]
+    enhancer = Enhancer(**settings)
     failures = 0
     for source, target in tqdm(jobs, unit=" pictures", disable=True if quiet or len(jobs) == 1 else None):
         try:

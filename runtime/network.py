@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from cliplit.arrays import Array
-from cliplit.errors import BackendError, InputError, ModelError
+from cliplit.errors import BackendError, InputError, ModelError, first_line
 
 BUNDLED = Path(__file__).parent / "models"
 DEVICES = ("auto", "cpu", "cuda")
@@ -105,7 +105,7 @@ def _open_session(path: Path, device: str, threads: int) -> Any:
     try:
         session = runtime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # ONNX Runtime raises a type of its own for every cause
-        raise ModelError(f"{path}: not an ONNX model that ONNX Runtime can run ({_first_line(error)})") from error
+        raise ModelError(f"{path}: not an ONNX model that ONNX Runtime can run ({first_line(error)})") from error
     if device == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
         raise BackendError(
             "device cuda was asked for, and ONNX Runtime has no working CUDA provider here; install it with: "
@@ -121,7 +121,7 @@ def import_onnxruntime() -> ModuleType:
 
         onnxruntime.InferenceSession  # noqa: B018 - absent where two distributions overwrote each other
     except (ImportError, AttributeError) as error:
-        raise BackendError(f"ONNX Runtime cannot be used ({_first_line(error)}); {_install_advice()}") from error
+        raise BackendError(f"ONNX Runtime cannot be used ({first_line(error)}); {_install_advice()}") from error
     return onnxruntime
 
 
@@ -141,7 +141,3 @@ def _is_installed(distribution: str) -> bool:
     except metadata.PackageNotFoundError:
         return False
     return True
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

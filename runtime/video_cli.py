@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
+from cliplit.runtime.options import enhancer_options
 
 from cliplit import __version__
 from cliplit.command import check_output, reports_errors
-from cliplit.constants import MAX_GAIN
 from cliplit.errors import InputError
 
 DEMO = Path(__file__).parent / "demo" / "backlit.mp4"
@@ -18,21 +19,7 @@ DEMO = Path(__file__).parent / "demo" / "backlit.mp4"
 @click.argument("source", metavar="IN", type=click.Path(path_type=Path), required=False)
 @click.argument("target", metavar="OUT", type=click.Path(path_type=Path), required=False)
 @click.option("--demo", metavar="OUT", type=click.Path(path_type=Path), help="Enhance the sample clip of the package.")
-@click.option(
-    "--strength", default=1.0, show_default=True, help="0 leaves the clip as it is, 1 is the model's choice, up to 2."
-)
-@click.option("--model", default="lite", show_default=True, help="lite, unet, or an exported ONNX file.")
-@click.option(
-    "--quality",
-    type=click.Choice(["fast", "exact"]),
-    default="fast",
-    show_default=True,
-    help="exact runs the network at full size: slow.",
-)
-@click.option(
-    "--max-gain", default=MAX_GAIN, show_default=True, help="Upper bound of the gain; lower it against noise."
-)
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@enhancer_options
 @click.option(
     "--crf", default=18, show_default=True, help="Constant quality of the encoder; lower is better and larger."
 )
@@ -48,16 +35,12 @@ def main(
     source: Path | None,
     target: Path | None,
     demo: Path | None,
-    strength: float,
-    model: str,
-    quality: str,
-    max_gain: float,
-    device: str,
     crf: int,
     preset: str,
     codec: str | None,
     overwrite: bool,
     quiet: bool,
+    **settings: Any,
 ) -> None:
     """Relight the backlit clip IN into OUT; the suffix of OUT names the container (.mp4, .mkv, .mov, .webm).
 
@@ -79,7 +62,7 @@ def main(
     from cliplit.runtime.video_io import Encoding
     from tqdm import tqdm
 
-    enhancer = Enhancer(model, device, strength, max_gain, quality)  # type: ignore[arg-type]
+    enhancer = Enhancer(**settings)
     with tqdm(unit=" frames", desc=source.name, disable=True if quiet else None) as bar:
 
         def show(written: int, expected: int | None) -> None:

@@ -1,0 +1,35 @@
+"""The options every enhancing command has: their names are `Enhancer`'s arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from cliplit.constants import MAX_GAIN
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+OPTIONS = (
+    click.option(
+        "--strength", default=1.0, show_default=True, help="0 changes nothing, 1 is the model's choice, up to 2."
+    ),
+    click.option("--model", default="lite", show_default=True, help="lite, unet, or an exported ONNX file."),
+    click.option(
+        "--quality",
+        type=click.Choice(["fast", "exact"]),
+        default="fast",
+        show_default=True,
+        help="exact runs the network at full size: slow.",
+    ),
+    click.option("--max-gain", default=MAX_GAIN, show_default=True, help="Bound of the gain; lower it against noise."),
+    click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
+)
+
+
+def enhancer_options(command: Command) -> Command:
+    """Adds them to a click command, which takes them as `**settings` and passes them to `Enhancer(**settings)`."""
+    for option in reversed(OPTIONS):
+        command = option(command)
+    return command
