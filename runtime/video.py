@@ -83,33 +83,21 @@ def enhanced(
         if not isinstance(item, VideoFrame) or enhancer.strength == 0.0:
             yield item
             continue
-        frame = as_expected(item, reader)
-        planes = planes_of(frame)
+        planes = planes_of(item)
         proxy = planes_proxy(planes, reader.coding, size)
         log_light = enhancer.log_light(proxy)
         if smooth is not None:
-            log_light = smooth(log_light, proxy.luma, frame.time or 0.0)
+            log_light = smooth(log_light, proxy.luma, item.time or 0.0)
         coefficients = enhancer.refine(log_light, proxy).scaled(enhancer.strength)
-        result = blank_like(frame)
+        result = blank_like(item, reader.pixel_format)
         apply_planes(planes, planes_of(result), coefficients, reader.coding)
         yield result
 
 
-def as_expected(frame: VideoFrame, reader: VideoReader) -> VideoFrame:
-    """The frame itself, or converted where a stream changes its size or format on the way."""
-    if (frame.width, frame.height, frame.format.name.replace("yuvj", "yuv")) == (
-        reader.width,
-        reader.height,
-        reader.pixel_format,
-    ):
-        return frame
-    return frame.reformat(reader.width, reader.height, reader.pixel_format)
-
-
-def blank_like(frame: VideoFrame) -> VideoFrame:
+def blank_like(frame: VideoFrame, pixel_format: str) -> VideoFrame:
     """A new frame with the same time, size and colour tags. Decoded frames must not be written to: the decoder
     predicts later frames from them."""
-    blank = VideoFrame(frame.width, frame.height, frame.format.name)
+    blank = VideoFrame(frame.width, frame.height, pixel_format)
     blank.pts, blank.time_base = frame.pts, frame.time_base
     blank.colorspace, blank.color_range = frame.colorspace, frame.color_range
     return blank

@@ -27,7 +27,6 @@ from cliplit.errors import InputError
 PLANAR_8BIT = ("yuv420p", "yuv422p", "yuv444p", "yuvj420p", "yuvj422p", "yuvj444p")
 
 # ITU-T H.273 codes, as libavutil numbers them.
-UNSPECIFIED = 2
 FULL_RANGE = 2
 MATRICES = {1: (0.2126, 0.0722), 4: (0.30, 0.11), 5: (0.299, 0.114), 6: (0.299, 0.114), 7: (0.212, 0.087)}
 MATRIX_NAMES = {1: "BT.709", 6: "BT.601"}
@@ -42,7 +41,8 @@ WITHOUT_PRESET = ("libvpx-vp9", "libaom-av1", "libsvtav1")  # their presets are 
 class VideoReader:
     """Decodes one video stream and passes the audio packets along. Use as a context manager.
 
-    Iterating gives `VideoFrame`s of the video stream and `av.Packet`s of the audio streams, in file order.
+    Iterating gives `VideoFrame`s of the video stream, all of one size and format, and `av.Packet`s of the audio
+    streams, in file order.
 
     Attributes:
         decoded: frames so far.
@@ -136,7 +136,14 @@ class VideoReader:
     def _counted(self, frames: list[VideoFrame]) -> Iterator[VideoFrame]:
         for frame in frames:
             self.decoded += 1
-            yield frame
+            yield self._uniform(frame)
+
+    def _uniform(self, frame: VideoFrame) -> VideoFrame:
+        """The frame itself, or converted where a stream changes its size or format on the way."""
+        shape = frame.width, frame.height, frame.format.name.replace("yuvj", "yuv")
+        if shape == (self.width, self.height, self.pixel_format):
+            return frame
+        return frame.reformat(self.width, self.height, self.pixel_format)
 
     @property
     def missing(self) -> int:

@@ -90,6 +90,25 @@ def test_colour_tags_are_kept_and_honoured(tmp_path, enhancer, matrix, full):
     assert psnr(float_rgb(relighted, *weights, full) * 255, through_rgb * 255) > 40
 
 
+@pytest.mark.parametrize("strength", [0.0, 1.0])
+def test_full_range_planes_are_written_as_computed(tmp_path, strength):
+    """R2.3: no conversion between the gain and the encoder."""
+    from cliplit.runtime import Enhancer
+    from cliplit.runtime.temporal import TemporalFilter
+    from cliplit.runtime.video import enhanced
+    from cliplit.runtime.video_io import VideoReader, planes_of
+
+    enhancer = Enhancer(strength=strength)
+    source = write_clip(tmp_path / "in.mkv", moving(3), sound=False, colorspace=1, color_range=2)
+    enhance_video(source, tmp_path / "out.mkv", enhancer, Encoding("ffv1", None, None))
+    with VideoReader(source) as reader, av.open(str(tmp_path / "out.mkv")) as out:
+        assert reader.full_range
+        computed = enhanced(reader, enhancer, TemporalFilter())
+        for expected, written in zip(computed, out.decode(video=0), strict=True):
+            for a, b in zip(planes_of(expected), planes_of(written), strict=True):
+                assert np.array_equal(a, b)
+
+
 def test_strength_zero_leaves_the_planes_untouched(tmp_path):
     from cliplit.runtime import Enhancer
 

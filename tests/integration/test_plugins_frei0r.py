@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import av
@@ -223,19 +224,26 @@ def test_a_worker_of_another_version_says_so(broken, clip, tmp_path):
     assert "cliplit-plugins install" in said
 
 
-def signalled(home, source, number, tmp_path):
-    """Run ffmpeg on a long clip, send its worker a signal amid it; seconds it took, messages, frames."""
+@contextmanager
+def working(home, source, out):
+    """ffmpeg amid a long clip, a second after its worker came up: (process, the worker's pids)."""
     before = set(workers())
-    out = tmp_path / "out.mkv"
     command = ["ffmpeg", "-v", "error", "-y", "-re", "-i", str(source), "-vf", FILTER, "-c:v", "ffv1", str(out)]
-    start = time.monotonic()
     with subprocess.Popen(
         command, env=environment(home), stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True
     ) as process:
         while not set(workers()) - before:
             time.sleep(0.02)
         time.sleep(1.0)
-        for pid in set(workers()) - before:
+        yield process, set(workers()) - before
+
+
+def signalled(home, source, number, tmp_path):
+    """Run ffmpeg on a long clip, send its worker a signal amid it; seconds it took, messages, frames."""
+    out = tmp_path / "out.mkv"
+    start = time.monotonic()
+    with working(home, source, out) as (process, pids):
+        for pid in pids:
             os.kill(pid, number)
         said = process.communicate(timeout=60)[1]
     return time.monotonic() - start, said, len(frames(out))
@@ -252,27 +260,7 @@ def test_a_worker_that_dies_or_stops_costs_no_frame_and_at_most_2_seconds(home, 
 
 def test_interrupting_the_host_ends_the_worker(home, clip, tmp_path):
     need("ffmpeg")
-    before = set(workers())
-    command = [
-        "ffmpeg",
-        "-v",
-        "error",
-        "-y",
-        "-re",
-        "-i",
-        str(clip(frames=75)),
-        "-vf",
-        FILTER,
-        "-c:v",
-        "ffv1",
-        str(tmp_path / "out.mkv"),
-    ]
-    with subprocess.Popen(
-        command, env=environment(home), stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True
-    ) as process:
-        while not set(workers()) - before:
-            time.sleep(0.02)
-        time.sleep(1.0)
+    with working(home, clip(frames=75), tmp_path / "out.mkv") as (process, _):
         process.send_signal(signal.SIGINT)
         said = process.communicate(timeout=20)[1]
     assert "cliplit" not in said
