@@ -32,6 +32,25 @@ def shadow_of_objects(luma: Array, rng: np.random.Generator) -> Array:
     return cv2.GaussianBlur(mask, (0, 0), rng.uniform(0.4, 2.0))
 
 
+def shadow_of_people(luma: Array, rng: np.random.Generator) -> Array:
+    """Heads and shoulders, near or far: the face against the window, the group before the sunset."""
+    height, width = luma.shape
+    mask = np.zeros((height, width), np.float32)
+    for _ in range(rng.integers(1, 4)):
+        head = rng.uniform(0.05, 0.24) * min(height, width)  # half the width of a head
+        x, y = rng.uniform(0.1, 0.9) * width, rng.uniform(0.15, 0.75) * height
+        lean = rng.normal(0.0, 8.0)
+        cv2.ellipse(mask, ((x, y), (2 * head, 2 * head * rng.uniform(1.15, 1.5)), lean), 1.0, -1)
+        neck, shoulder = head * rng.uniform(0.4, 0.7), head * rng.uniform(1.6, 3.0)
+        top, slope = y + head * rng.uniform(1.2, 1.5), head * rng.uniform(0.3, 1.0)
+        floor = y + head * rng.uniform(4.0, 14.0)
+        hip = shoulder * rng.uniform(0.6, 1.1)
+        right = [(x + neck, y), (x + neck, top), (x + shoulder, top + slope), (x + hip, floor)]
+        left = [(2 * x - px, py) for px, py in reversed(right)]
+        cv2.fillPoly(mask, [np.array(right + left).astype(np.int32)], 1.0)
+    return cv2.GaussianBlur(mask, (0, 0), rng.uniform(0.4, 1.5))
+
+
 def shadow_of_gradient(luma: Array, rng: np.random.Generator) -> Array:
     """A soft horizon at any tilt: ground under a bright sky, the far end of a room."""
     height, width = luma.shape
@@ -41,7 +60,7 @@ def shadow_of_gradient(luma: Array, rng: np.random.Generator) -> Array:
     return (1.0 / (1.0 + np.exp(-(along - rng.uniform(-0.35, 0.2)) / rng.uniform(0.02, 0.3)))).astype(np.float32)
 
 
-SHADOWS = (shadow_of_dark_areas, shadow_of_dark_areas, shadow_of_objects, shadow_of_gradient)
+SHADOWS = (shadow_of_dark_areas, shadow_of_dark_areas, shadow_of_objects, shadow_of_people, shadow_of_gradient)
 
 
 def exposure_map(luma: Array, rng: np.random.Generator) -> tuple[Array, Array]:

@@ -17,6 +17,7 @@ from cliplit.errors import InputError
 METHODS = ("paired", "cliplit", "latent", "rave")
 GUIDED = ("cliplit", "latent", "rave")  # by an image encoder; `paired` compares with a known target instead
 ALTERNATING = ("cliplit", "latent")  # whose guidance is refined in turn with the enhancer
+PRECISIONS = ("fp32", "bf16", "fp16")
 RECIPES = Path(__file__).parent / "recipes"
 
 
@@ -111,7 +112,10 @@ class TrainConfig:
     weight_decay: float = option(1e-4, "Decoupled (AdamW) for paired, L2 (Adam) for the guided methods.")
     gradient_clip: float = option(1.0, "Largest gradient norm; 0 for no limit.")
     ema: float = option(0.998, "Decay of the averaged weights, which are the result; 0 for none.")
-    precision: str = option("fp32", "Of the networks' arithmetic (AMP).", ("fp32", "bf16", "fp16"))
+    precision: str = option("fp32", "Of the enhancer's arithmetic (AMP).", PRECISIONS)
+    encoder_precision: str = option(
+        "auto", "Of the frozen encoders' arithmetic; auto: as --precision.", ("auto", *PRECISIONS)
+    )
     compile: bool = option(False, "Compile the network with torch.compile.")
 
     # The run
@@ -127,6 +131,10 @@ class TrainConfig:
     def best_by_loss(self) -> bool:
         """Whether best.pt is chosen without any score."""
         return self.best_by == "loss" or (self.best_by == "auto" and not self.validation)
+
+    @property
+    def encoder_arithmetic(self) -> str:
+        return self.precision if self.encoder_precision == "auto" else self.encoder_precision
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:

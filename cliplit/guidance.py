@@ -25,6 +25,7 @@ from cliplit.config import TrainConfig
 from cliplit.errors import InputError, ModelError
 
 STAGES = 5  # of the identity loss
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class ImageEncoder(Protocol):
@@ -68,13 +69,14 @@ def build_guidance(config: TrainConfig, device: torch.device) -> Guidance:
         return Guidance(encoder, encoder)
     from cliplit.open_clip_encoder import open_clip_encoder, open_clip_text
 
-    score, model = open_clip_encoder(config.score_model, config.score_weights, config.antialias, device)
+    dtype = DTYPES[config.encoder_arithmetic]
+    score, model = open_clip_encoder(config.score_model, config.score_weights, config.antialias, device, dtype)
     with_text = config.method == "cliplit" or config.bias_tokens > 0
     text = open_clip_text(config.score_model, model) if with_text else None
     same = (config.score_model, config.score_weights) == (config.identity_model, config.identity_weights)
     if same:
         return Guidance(score, score, text)
-    identity, _ = open_clip_encoder(config.identity_model, config.identity_weights, config.antialias, device)
+    identity, _ = open_clip_encoder(config.identity_model, config.identity_weights, config.antialias, device, dtype)
     return Guidance(score, identity, text)
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from cliplit.errors import InputError
+from cliplit.guidance import DTYPES
 from cliplit.guided_losses import clip_loss, identity_loss, residual_loss
 from cliplit.relight import APPLY
 from cliplit.run import Run
@@ -14,7 +15,7 @@ from cliplit.state import State, average_weights
 
 def enhance(run: Run, picture: Tensor) -> Tensor:
     """I_t, from the network that is being trained. The light map is applied in float32 whatever the precision."""
-    with amp(run):
+    with amp(run, run.config.precision):
         light = run.network(picture)
     return APPLY[run.config.apply](picture, light.float())
 
@@ -22,7 +23,7 @@ def enhance(run: Run, picture: Tensor) -> Tensor:
 def guidance_of(run: Run, state: State, enhanced: Tensor) -> Tensor:
     """L_res for rave, else L_clip with the current prompts."""
     assert run.guidance is not None
-    with amp(run):
+    with amp(run, run.config.encoder_arithmetic):
         embeddings = run.guidance.score.embed(enhanced)
     if run.residual is not None:
         return residual_loss(embeddings.float(), run.residual.vector, run.residual.threshold)
@@ -35,7 +36,7 @@ def guidance_of(run: Run, state: State, enhanced: Tensor) -> Tensor:
 def identity_of(run: Run, enhanced: Tensor, original: Tensor, weights: tuple[float, ...]) -> Tensor:
     """L_identity, a sum over the global batch: gradients are averaged over processes, hence the factor."""
     assert run.guidance is not None
-    with amp(run):
+    with amp(run, run.config.encoder_arithmetic):
         with torch.no_grad():
             wanted = run.guidance.identity.features(original)
         found = run.guidance.identity.features(enhanced)
@@ -49,7 +50,7 @@ def identity_of(run: Run, enhanced: Tensor, original: Tensor, weights: tuple[flo
 def embed(run: Run, pictures: Tensor) -> Tensor:
     """f(I) for prompts to be compared with: the encoder is frozen and no gradient leaves towards pictures."""
     assert run.guidance is not None
-    with amp(run):
+    with amp(run, run.config.encoder_arithmetic):
         return run.guidance.score.embed(pictures).float()
 
 
@@ -60,9 +61,8 @@ def live_pair(run: Run) -> Tensor:
     return pair
 
 
-def amp(run: Run) -> torch.autocast:
-    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[run.config.precision]
-    return torch.autocast(run.world.device.type, dtype, enabled=run.config.precision != "fp32")
+def amp(run: Run, precision: str) -> torch.autocast:
+    return torch.autocast(run.world.device.type, DTYPES[precision], enabled=precision != "fp32")
 
 
 def update_enhancer(run: Run, state: State, loss: Tensor) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from cliplit.arrays import Array
-from cliplit.backlight import exposure_map
+from cliplit.backlight import exposure_map, shadow_of_objects, shadow_of_people
 from cliplit.errors import InputError
 from cliplit.panorama import Scene, backlit_share, read_panorama, render_scene
 from cliplit.sensor import random_noise, store_8bit
@@ -134,6 +134,19 @@ def backlit_photo(sources: Sources, size: tuple[int, int], rng: np.random.Genera
     return expose(target, stops[..., None], rng), target
 
 
+def figures_before_light(sources: Sources, size: tuple[int, int], rng: np.random.Generator) -> Pair:
+    """People or things cut out of one photo, in shadow, before another one that is bright: whatever they are made of,
+    the light map must find them by their outline against the light."""
+    figures, background = photo(sources, size, rng), photo(sources, size, rng)
+    outlines = shadow_of_people if rng.random() < 0.7 else shadow_of_objects
+    shadow = outlines(figures[..., 0], rng)
+    glare = np.float32(2.0 ** rng.uniform(0.5, 3.0))
+    light = srgb_encode(1.0 - (1.0 - srgb_decode(background)) ** glare)
+    target = light + shadow[..., None] * (figures - light)
+    stops = -rng.uniform(1.5, 5.0) * shadow - rng.uniform(0.0, 0.3)
+    return expose(target, stops[..., None], rng), target
+
+
 def dark_photo(sources: Sources, size: tuple[int, int], rng: np.random.Generator) -> Pair:
     """Underexposed as a whole, down to a mean luminance of a few percent."""
     target = photo(sources, size, rng)
@@ -159,7 +172,14 @@ Kind = Callable[[Sources, tuple[int, int], np.random.Generator], Pair]
 
 # How often each kind is drawn, by task; a kind without sources is left out.
 MIXTURES: dict[str, dict[Kind, float]] = {
-    "backlit": {backlit_scene: 0.44, backlit_photo: 0.29, dark_photo: 0.14, well_lit_photo: 0.13, known_pair: 1.0},
+    "backlit": {
+        backlit_scene: 0.40,
+        backlit_photo: 0.24,
+        figures_before_light: 0.10,
+        dark_photo: 0.13,
+        well_lit_photo: 0.13,
+        known_pair: 1.0,
+    },
     "low-light": {backlit_scene: 0.1, backlit_photo: 0.1, dark_photo: 0.67, well_lit_photo: 0.13, known_pair: 1.0},
 }
 
