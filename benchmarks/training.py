@@ -141,6 +141,7 @@ def main(
         config = TrainConfig.from_dict({**options, **weights, **given, "encoder_precision": precision})
         ours[precision] = set_up(config)
     loop, state = set_up(config)
+    state.network.to(memory_format=torch.contiguous_format)  # as published; slices of a channels-last batch are slow
     published = LoopedGuidance(config, loop.world.device)
     pictures = torch.rand(batch, 3, *config.sizes[0], device=loop.world.device) * 0.4
     nothing = torch.empty(0)

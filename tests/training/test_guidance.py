@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from cliplit.prompts import LatentPair, PromptPair, build_pair, load_pair, save_
 from cliplit.residual import embed_vocabulary
 
 pytest.importorskip("open_clip")
-from cliplit.open_clip_encoder import CLIP_MEAN, CLIP_STD, OpenClipEncoder, open_clip_encoder
+from cliplit.open_clip_encoder import CLIP_MEAN, CLIP_STD, OpenClipEncoder, _registered, open_clip_encoder
 
 from .conftest import STUDENT, needs_student
 
@@ -82,21 +83,59 @@ def test_pictures_of_the_models_size_are_not_resampled(guidance):
     assert torch.allclose(guidance.score.preprocess(x), (x - mean) / std, atol=1e-6)
 
 
-def test_identity_features_are_the_stem_and_the_four_layers_of_the_resnet(made):
-    """The published RN101 gives its features after the stem (pooled) and after layer1 to layer4, and no more."""
-    encoder, model = open_clip_encoder(made.resnet, "random", False, CPU)
-    x = torch.rand(2, 3, 50, 60)
-    visual, y = model.visual, encoder.preprocess(x)
+def published_stages(visual, y):
+    """The published RN101's features: after the stem (pooled) and after layer1 to layer4, and no more."""
     y = visual.act1(visual.bn1(visual.conv1(y)))
     y = visual.act2(visual.bn2(visual.conv2(y)))
     y = visual.avgpool(visual.act3(visual.bn3(visual.conv3(y))))
-    expected = [y]
+    stages = [y]
     for layer in (visual.layer1, visual.layer2, visual.layer3, visual.layer4):
-        expected.append(layer(expected[-1]))
+        stages.append(layer(stages[-1]))
+    return stages
+
+
+@pytest.fixture
+def resnet(made):
+    """A frozen CLIP ResNet whose batch normalisation has something to do, as a trained one's has."""
+    import open_clip
+
+    _registered(str(made.resnet))
+    torch.manual_seed(3)
+    visual = open_clip.create_model(Path(made.resnet).stem, pretrained=None).visual.eval().requires_grad_(False)
+    for module in visual.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            for tensor in (module.weight, module.running_var):
+                tensor.uniform_(0.5, 2.0)
+            for tensor in (module.bias, module.running_mean):
+                tensor.normal_(0.0, 0.3)
+    return visual
+
+
+def test_identity_features_are_the_stem_and_the_four_layers_of_the_resnet(resnet):
+    """Also with batch normalisation folded into the convolutions, which must change nothing but the time."""
+    x = torch.rand(2, 3, 50, 60)
+    preprocessed = OpenClipEncoder(copy.deepcopy(resnet)).preprocess(x)
+    expected, expected_embedding = published_stages(resnet, preprocessed), F.normalize(resnet(preprocessed), dim=-1)
+    encoder = OpenClipEncoder(resnet)
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in encoder.modules())
     found = encoder.features(x)
     assert len(found) == 5
     for a, b in zip(found, expected, strict=True):
-        assert torch.equal(a, b)
+        assert torch.allclose(a, b, rtol=1e-5, atol=1e-5)
+    assert torch.allclose(encoder.embed(x), expected_embedding, atol=1e-5)
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_an_encoder_in_bfloat16_gives_float32_near_the_exact_values(resnet, autocast):
+    x = torch.rand(2, 3, 50, 60, requires_grad=True)
+    exact = OpenClipEncoder(copy.deepcopy(resnet)).embed(x)
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        encoder = OpenClipEncoder(resnet, dtype=torch.bfloat16)
+        embedding, features = encoder.embed(x), encoder.features(x)
+    assert {embedding.dtype, *(f.dtype for f in features)} == {torch.float32}
+    assert 0 < (embedding - exact).abs().max() < 0.05
+    embedding[:, 0].sum().backward()
+    assert torch.isfinite(x.grad).all() and x.grad.abs().max() > 0
 
 
 def test_a_real_rn101_has_five_stages_at_strides_4_to_32():
