@@ -117,8 +117,10 @@ class OpenClipText:
 def open_clip_encoder(
     name: str, weights: str, antialias: bool, device: torch.device, dtype: torch.dtype = torch.float32
 ) -> tuple[OpenClipEncoder, Any]:
-    """(frozen image encoder, the whole model it is half of, of which the text half stays float32). Raises InputError for a name or tag that does not exist
-    and ModelError for weights that cannot be had."""
+    """(frozen image encoder, the whole model it is half of, whose text half stays float32).
+
+    Raises InputError for a name or tag that does not exist and ModelError for weights that cannot be had.
+    """
     model: Any = freeze(_create(name, weights)).to(device)
     return OpenClipEncoder(model.visual, antialias, dtype).to(device), model
 

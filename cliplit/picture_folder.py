@@ -7,7 +7,6 @@ each time they are drawn, for the highlights when they play the backlit part.
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -108,8 +107,9 @@ def decoded(path: Path) -> Array | None:
     data = np.fromfile(path, np.uint8)
     if not data.size:
         return None
+    if path.suffix.lower() == ".exr":
+        return _open_exr(path)
     if path.suffix.lower() in LINEAR_SUFFIXES:
-        os.environ.setdefault("OPENCV_IO_ENABLE_OPENEXR", "1")  # or OpenCV refuses EXR
         linear = _opencv(data, cv2.IMREAD_UNCHANGED)
         if linear is not None and linear.dtype == np.float32 and linear.ndim == 3:
             return np.ascontiguousarray(linear[..., 2::-1])
@@ -121,6 +121,25 @@ def decoded(path: Path) -> Array | None:
             return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # PIL raises all of these
         return None
+
+
+def _open_exr(path: Path) -> Array | None:
+    """By OpenEXR's own library: OpenCV's wheels have none since version 5, and refused by default before."""
+    try:
+        import OpenEXR
+    except ImportError as error:
+        raise InputError(
+            f'{path}: OpenEXR pictures need a library; install it with: pip install "openexr>=3.3"'
+        ) from error
+    try:
+        with OpenEXR.File(str(path), separate_channels=True) as file:
+            planes = {name: channel.pixels for name, channel in file.channels().items()}
+    except (RuntimeError, ValueError, TypeError):  # what the binding raises for a damaged file
+        return None
+    names = "RGB" if "R" in planes else "YYY"
+    if any(name not in planes for name in names):
+        return None
+    return np.stack([planes[name] for name in names], axis=-1).astype(np.float32)
 
 
 def _opencv(data: Array, flags: int) -> Array | None:

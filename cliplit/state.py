@@ -133,7 +133,9 @@ def fresh_state(
         network,
         copy.deepcopy(network).requires_grad_(False),
         make_optimizer(network, config),
-        torch.amp.GradScaler((device or torch.device("cpu")).type, enabled="fp16" in (config.precision, config.encoder_arithmetic)),
+        torch.amp.GradScaler(
+            (device or torch.device("cpu")).type, enabled="fp16" in (config.precision, config.encoder_arithmetic)
+        ),
         pair,
         pair_optimizer,
         first_phase(config),

@@ -6,6 +6,7 @@ import io
 
 import cv2
 import numpy as np
+import OpenEXR
 import pytest
 import tifffile
 import torch
@@ -61,13 +62,19 @@ def test_linear_pictures_keep_their_range_and_are_exposed_when_drawn(tmp_path):
     radiance = scene(3) ** 4 * 50 + 0.01
     cv2.imwrite(str(tmp_path / "a.hdr"), radiance[..., ::-1])
     tifffile.imwrite(tmp_path / "a.tif", radiance, photometric="rgb")
+    exr = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
+    half = {name: radiance[..., i].astype(np.float16) for i, name in enumerate("RGB")}
+    OpenEXR.File(exr, half).write(str(tmp_path / "a.exr"))
     rng = np.random.default_rng(0)
-    for name in ("a.hdr", "a.tif"):
+    for name in ("a.hdr", "a.tif", "a.exr"):
         picture = read_picture(tmp_path / name, (48, 64))
         assert picture.dtype == np.float16 and picture.max() / picture.mean() > 3
         dark, light = developed(picture, True, rng), developed(picture, False, rng)
         assert dark.min() >= 0 and dark.max() <= 1 and light.min() >= 0 and light.max() <= 1
         assert dark.mean() < light.mean()  # exposed for the highlights, against exposure fusion
+    assert np.allclose(decoded(tmp_path / "a.exr"), decoded(tmp_path / "a.tif"), rtol=1e-3)
+    (tmp_path / "cut.exr").write_bytes((tmp_path / "a.exr").read_bytes()[:200])
+    assert decoded(tmp_path / "cut.exr") is None
 
 
 def test_broken_files_are_named_and_left_out(options, tmp_path, capsys):
