@@ -27,7 +27,8 @@ class Enhancer:
     """Relights pictures. Immutable after construction and safe to call from several threads at once.
 
     Args:
-        model: "lite" (real time), "unet" (the paper's network), or the path of an exported ONNX file.
+        model: "lite" (real time), "unet" (the paper's network), the path of an exported ONNX file, or an opened network
+            (then `device`, `threads` and `backend` do not count).
         device: "auto", "cpu", "cuda" or "cuda:N".
         strength: exponent on the gain: 0 leaves the picture as it is, 1 is what the model says, up to 2.
         max_gain: upper bound of the gain, 1 to 256; bounds the noise that is brought up from the dark.
@@ -44,7 +45,7 @@ class Enhancer:
 
     def __init__(
         self,
-        model: str | Path = "lite",
+        model: str | Path | LightMapNetwork = "lite",
         device: str = "auto",
         strength: float = 1.0,
         max_gain: float = MAX_GAIN,
@@ -53,7 +54,8 @@ class Enhancer:
         backend: str = "auto",
     ) -> None:
         check_settings(strength, max_gain, quality)
-        self.network = LightMapNetwork(model, device, threads, backend)
+        opened = isinstance(model, LightMapNetwork)
+        self.network = model if opened else LightMapNetwork(model, device, threads, backend)
         self.strength, self.max_gain, self.quality = float(strength), float(max_gain), quality
 
     def adjusted(self, strength: float, max_gain: float, quality: Quality = "fast") -> Enhancer:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from cliplit.runtime.backends import Backend, open_backend
-from cliplit.runtime.model_file import ModelInfo
+from cliplit.runtime.model_file import ModelInfo, find_model, model_info
 
 from cliplit.arrays import Array
 from cliplit.errors import BackendError, ModelError
@@ -20,19 +20,22 @@ class LightMapNetwork:
     """Proxy in, light map out. Holds one back end; calls may come from several threads at once.
 
     Args:
-        model: a bundled model's name, or the path of an exported ONNX file (back end "pytorch": of a checkpoint).
+        model: a bundled model's name, the path of an exported ONNX file (back end "pytorch": or of a checkpoint), or
+            an opened back end.
         device: "cpu", "cuda", "cuda:N", or "auto" (CUDA when it works, else CPU).
         threads: on the CPU; 0 leaves the back end's choice, one per core.
         backend: a name of `cliplit.runtime.backends.NAMES`.
     """
 
     def __init__(
-        self, model: str | Path = "lite", device: str = "auto", threads: int = 0, backend: str = "auto"
+        self, model: str | Path | Backend = "lite", device: str = "auto", threads: int = 0, backend: str = "auto"
     ) -> None:
-        self.backend: Backend = open_backend(model, backend, device, threads)
+        by_name = isinstance(model, (str, Path))
+        self.backend: Backend = open_backend(model, backend, device, threads) if by_name else model
         if self.info.kind != "light":
             raise ModelError(f"{model}: a whole-image graph, for other programs; this runtime wants the network alone")
-        self._model, self._threads = model, threads
+        self._model = model if by_name else None
+        self._threads = threads
         self._lock = threading.Lock()
 
     @property
@@ -69,7 +72,7 @@ class LightMapNetwork:
 
     def _fall_back(self) -> None:
         before = self.backend
-        model = full_precision_sibling(self._model, before.info)
+        model = None if self._model is None else full_precision_sibling(self._model, before.info)
         if model is None:
             raise BackendError(
                 f"the network gave NaN or infinity in {before.precision} ({before.detail}) and no fp32 model of the "
@@ -82,15 +85,13 @@ class LightMapNetwork:
 
 def full_precision_sibling(model: str | Path, info: ModelInfo) -> str | Path | None:
     """The fp32 ONNX model of the same checkpoint: `model` itself, or a file in its folder."""
-    from cliplit.runtime.model_file import find_model, model_info
-
     path = find_model(model, checkpoints=True)
     if info.precision == "fp32":  # the file is fp32, the back end was not
         return model
     for other in sorted(path.parent.glob("*.onnx")):
         try:
             found = model_info(other)
-        except Exception:  # noqa: S112 - somebody else's ONNX file
+        except ModelError:  # somebody else's ONNX file
             continue
         if (found.checkpoint_sha256, found.precision, found.kind) == (info.checkpoint_sha256, "fp32", "light"):
             return other
