@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from cliplit.export.parity import sample_pictures
+from cliplit.export.parity import demo_frames
 from cliplit.runtime.model_file import ModelInfo
 from cliplit.runtime.proxy import proxy_size, rgb_proxy
 
@@ -41,9 +41,18 @@ class Proxies(CalibrationDataReader):  # type: ignore[misc]
         return {"picture": np.ascontiguousarray(rgb.transpose(2, 0, 1))[None]}
 
 
+def demo_pictures() -> list[Array]:
+    """For want of the user's own: frames that the comparison does not use, as they are, darker, brighter, cropped."""
+    pictures = []
+    for frame in demo_frames([0.1, 0.2, 0.45, 0.55, 0.8, 0.9]):
+        height, width = frame.shape[:2]
+        pictures += [frame, frame * np.float32(0.4), np.sqrt(frame), frame[: height // 2], frame[:, width // 3 :]]
+    return pictures
+
+
 def to_int8(model: onnx.ModelProto, info: ModelInfo, calibration: Sequence[Array] = ()) -> onnx.ModelProto:
     """A quantised copy of an fp32 graph; `calibration` pictures are (H, W, 3) float32 in [0, 1]."""
-    pictures = list(calibration) or [picture for _, picture in sample_pictures(seed=0)]
+    pictures = list(calibration) or demo_pictures()
     with tempfile.TemporaryDirectory() as folder:
         plain, prepared, done = (Path(folder) / name for name in ("plain.onnx", "prepared.onnx", "int8.onnx"))
         onnx.save(model, plain)
