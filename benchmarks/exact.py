@@ -150,7 +150,9 @@ def main(
         return
     others = {file.stem: file for file in extra}
     for size in chosen:
-        click.echo(f"{path.stem} {size[1]}x{size[0]}, {threads} threads, median of {repeats}, load {os.getloadavg()[0]:.1f}")
+        click.echo(
+            f"{path.stem} {size[1]}x{size[0]}, {threads} threads, median of {repeats}, load {os.getloadavg()[0]:.1f}"
+        )
         show(cpu_rows(path, size, repeats, threads, others))
     if not skip_lite:
         click.echo("lite {1}x{0}, one thread, median of 50".format(*LITE_SIZE))

@@ -51,7 +51,11 @@ class SizeType(click.ParamType):
 @click.option("--shape", type=SizeType(), help="Fixed size of what the network sees.  [default: free]")
 @click.option("--whole-image", is_flag=True, help="Image in, enhanced image out, for any ONNX host.")
 @click.option(
-    "--image-type", type=click.Choice(["uint8", "float32"]), default="uint8", show_default=True, help="Of --whole-image."
+    "--image-type",
+    type=click.Choice(["uint8", "float32"]),
+    default="uint8",
+    show_default=True,
+    help="Of --whole-image.",
 )
 @click.option("--strength", type=click.FloatRange(0, 2), default=1.0, show_default=True, help="Inside --whole-image.")
 @click.option(
@@ -60,7 +64,9 @@ class SizeType(click.ParamType):
 @click.option("--triton", type=click.Path(path_type=Path), metavar="DIR", help="Write a Triton model repository.")
 @click.option("--tensorrt", is_flag=True, help="Also build the TensorRT engine, into the cache.")
 @click.option(
-    "--shapes", metavar="MIN,BEST,MAX", help="Range of sizes of the --tensorrt engine.  [default: --shape, or the proxy of 16:9]"
+    "--shapes",
+    metavar="MIN,BEST,MAX",
+    help="Range of sizes of the --tensorrt engine.  [default: --shape, or the proxy of 16:9]",
 )
 @click.option("--workspace", default=4096, show_default=True, help="Megabytes TensorRT's layers may use.")
 @click.option("--device", default="cuda", show_default=True, metavar="cuda[:N]", help="Of --tensorrt.")
@@ -205,7 +211,9 @@ def parse_shapes(text: str | None, shape: Size | None) -> Shapes | None:
     if text is None:
         return Shapes.fixed(shape) if shape else None
     sizes = [SizeType().convert(part, None, None) for part in text.split(",")]
-    if len(sizes) != 3 or any(a > b for low, high in zip(sizes, sizes[1:], strict=False) for a, b in zip(low, high, strict=True)):
+    if len(sizes) != 3 or any(
+        a > b for low, high in zip(sizes, sizes[1:], strict=False) for a, b in zip(low, high, strict=True)
+    ):
         raise click.UsageError(f"--shapes {text}: expected three sizes, none smaller than the one before it")
     return Shapes(*sizes)
 

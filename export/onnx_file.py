@@ -26,7 +26,7 @@ from cliplit.runtime.model_file import PROPERTY, ModelInfo
 import cliplit
 from cliplit import checkpoint
 from cliplit.arrays import Array
-from cliplit.errors import ParityError
+from cliplit.errors import InputError, ParityError
 from cliplit.files import appearing
 from cliplit.light_network import LightNetwork
 from cliplit.networks import network_name
@@ -57,6 +57,10 @@ def export_onnx(
         ParityError: the exported graph computes something else; nothing is written.
     """
     network, info = load(source)
+    if shape is not None and any(side % network.multiple for side in shape[1:]):
+        raise InputError(
+            f"{shape[1]}x{shape[2]}: the {info.name} network wants sides that are a multiple of {network.multiple}"
+        )
     model = light_graph(network, info, precision, shape, calibration)
     reference = TorchNetwork(network, replace(info, shape=shape), Device("cpu"))
     with appearing(target) as temporary:

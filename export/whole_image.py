@@ -198,9 +198,6 @@ def compare(path: Path, reference: Enhancer, image_type: ImageType) -> list[Comp
         difference = np.abs(enhanced - expected)
         quality = psnr(enhanced, expected)
         lines.append(
-            Comparison(
-                "whole image, onnxruntime cpu", name, float(difference.max()), float(difference.mean()), quality
-            )
+            Comparison("whole image, onnxruntime cpu", name, float(difference.max()), float(difference.mean()), quality)
         )
     return lines
-

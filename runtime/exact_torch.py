@@ -62,9 +62,7 @@ class ExactTorch:
         return result
 
     @torch.inference_mode()
-    def planes(
-        self, frames: Sequence[Planes], coding: Coding, strength: float, max_gain: float
-    ) -> list[Planes]:
+    def planes(self, frames: Sequence[Planes], coding: Coding, strength: float, max_gain: float) -> list[Planes]:
         """Frames of one size as Y', Cb, Cr planes (uint8 or uint16), in batches; new planes of the same kind."""
         enhanced: list[Planes] = []
         for at in range(0, len(frames), BATCH):
