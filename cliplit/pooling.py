@@ -30,7 +30,8 @@ def adaptive_average_pool(x: Tensor, cells: int) -> Tensor:
 
     In float32 at least: a half cannot count positions beyond 2048, nor average many of them.
     """
-    wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-    rows = averaging_matrix(wide[0, 0, :, 0], cells)
-    columns = averaging_matrix(wide[0, 0, 0, :], cells)
-    return (rows @ wide @ columns.transpose(0, 1)).to(x.dtype)
+    if x.dtype in (torch.float16, torch.bfloat16):
+        return adaptive_average_pool(x.float(), cells).to(x.dtype)
+    rows = averaging_matrix(x[0, 0, :, 0], cells)
+    columns = averaging_matrix(x[0, 0, 0, :], cells)
+    return rows @ x @ columns.transpose(0, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -211,9 +212,7 @@ def parse_shapes(text: str | None, shape: Size | None) -> Shapes | None:
     if text is None:
         return Shapes.fixed(shape) if shape else None
     sizes = [SizeType().convert(part, None, None) for part in text.split(",")]
-    if len(sizes) != 3 or any(
-        a > b for low, high in zip(sizes, sizes[1:], strict=False) for a, b in zip(low, high, strict=True)
-    ):
+    if len(sizes) != 3 or any(a > b for low, high in pairwise(sizes) for a, b in zip(low, high, strict=True)):
         raise click.UsageError(f"--shapes {text}: expected three sizes, none smaller than the one before it")
     return Shapes(*sizes)
 
@@ -260,8 +259,8 @@ def show_cache(clear: bool) -> None:
             continue
         machine = header.machine
         click.echo(
-            f"{path.name}: {path.stat().st_size / 2**20:.1f} MB, {header.model} {header.precision} for {header.shapes}, "
-            f"TensorRT {machine.tensorrt}, CUDA {machine.cuda}, {machine.gpu} ({machine.compute_capability}), "
+            f"{path.name}: {path.stat().st_size / 2**20:.1f} MB, {header.model} {header.precision} for "
+            f"{header.shapes}, TensorRT {machine.tensorrt}, CUDA {machine.cuda}, {machine.gpu} ({machine.compute_capability}), "
             f"{machine.system}"
         )
     click.echo(f"{engine_file.cache_folder()}: {count} engines")

@@ -120,7 +120,19 @@ def build_graph(network: LightNetwork, shape: Shape | None = None) -> onnx.Model
     model = trace(network.eval(), example, "picture", "light", axes if shape is None else None)
     restore_names(model, {name: value.numpy() for name, value in network.state_dict().items()})
     pack_head(model, network.multiple)
+    declare_output(model, [batch, 1, height, width] if shape else ["N", 1, "H", "W"])
     return model
+
+
+def declare_output(model: onnx.ModelProto, dimensions: Sequence[int | str]) -> None:
+    """Say what size the output has; inference loses it where sizes are computed (a resize to the input's size)."""
+    shape = model.graph.output[0].type.tensor_type.shape
+    del shape.dim[:]
+    for dimension in dimensions:
+        if isinstance(dimension, str):
+            shape.dim.add(dim_param=dimension)
+        else:
+            shape.dim.add(dim_value=dimension)
 
 
 def trace(

@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 import torch
 from cliplit.export.half import to_half
-from cliplit.export.onnx_file import describe, load, trace
+from cliplit.export.onnx_file import declare_output, describe, load, trace
 from cliplit.export.parity import Comparison, psnr, sample_pictures
 from cliplit.export.passes import pack_head, restore_names
 from cliplit.runtime.backends.onnx_runtime import import_onnxruntime
@@ -148,6 +148,7 @@ def whole_image_graph(
     model = trace(whole, example, "image", "enhanced", axes)
     restore_names(model, {f"network.{name}": value.numpy() for name, value in network.state_dict().items()})
     pack_head(model, network.multiple)
+    declare_output(model, ["N", "H", "W", 3])
     if half:
         model = to_half(model)
     describe(model, replace(info, precision="fp16" if half else "fp32", kind="image"))

@@ -64,7 +64,7 @@ def problems(installed: dict[str, str]) -> Iterator[str]:
     from cliplit.runtime.gain import COMPILED
 
     if not COMPILED:
-        yield "the pixel loop is not compiled, numpy does its work several times slower; install a C compiler and cliplit again"
+        yield "the pixel loop is not compiled, numpy is several times slower; install a C compiler, then cliplit again"
 
 
 def examine(row: Row, device: Device) -> Finding:

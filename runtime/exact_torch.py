@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cliplit.arrays import Array
-from cliplit.constants import LUMA_WEIGHTS
 from cliplit.errors import BackendError, InputError, first_line
 
 log = logging.getLogger("cliplit")

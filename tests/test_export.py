@@ -27,7 +27,7 @@ from onnx import TensorProto, numpy_helper  # noqa: E402
 from cliplit import checkpoint  # noqa: E402
 from cliplit.errors import InputError, ModelError, ParityError  # noqa: E402
 
-SIZES = [(1, 7, 7), (2, 97, 101), (1, 511, 767), (3, 64, 6), (1, 383, 2)]
+SIZES = [(1, 7, 7), (2, 61, 43), (1, 511, 767), (1, 144, 2)]
 
 
 @pytest.fixture(scope="module", params=["lite", "unet"])
@@ -92,7 +92,7 @@ def test_half_precision_where_it_counts_and_fp32_where_it_matters(trained):
 
 
 def test_fixed_shapes_have_no_free_sizes(trained, tmp_path, few_pictures):
-    network, info, source = trained
+    _, _, source = trained
     lines = onnx_file.export_onnx(source, tmp_path / "m.onnx", shape=(1, 96, 160))
     model = onnx.load(str(tmp_path / "m.onnx"))
     dims = [[d.dim_value for d in v.type.tensor_type.shape.dim] for v in (*model.graph.input, *model.graph.output)]
@@ -120,7 +120,7 @@ def test_int8_is_quantised_and_close(trained):
 
 
 def test_calibration_comes_from_the_pictures_given(trained):
-    network, info, _ = trained
+    _, info, _ = trained
     reader = int8.Proxies([np.zeros((300, 400, 3), np.float32)] * 2, info)
     assert reader.get_next()["picture"].shape[2] == info.proxy_short_side
     assert reader.get_next() is not None

@@ -44,7 +44,7 @@ def test_a_file_cut_short_is_seen(tmp_path, keep):
     path = tmp_path / "a.engine"
     engine_file.write_engine(path, HEADER, b"engine" * 100)
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(ModelError, match="a.engine"):
+    with pytest.raises(ModelError, match=r"a\.engine"):
         engine_file.read_engine(path)
 
 
@@ -226,7 +226,7 @@ def test_an_fp32_engine_is_not_passed_off_as_fp16():
 def test_failures_of_parser_and_builder_have_their_reason():
     with pytest.raises(ModelError, match="no importer for Frobnicate"):
         tensorrt_build.build_engine(FakeTensorRt(parses=False), LITE, HEADER.shapes, "fp32")
-    with pytest.raises(BackendError, match="could not build lite.onnx for 1x192x336: out of tactics"):
+    with pytest.raises(BackendError, match=r"could not build lite\.onnx for 1x192x336: out of tactics"):
         tensorrt_build.build_engine(FakeTensorRt(built=None), LITE, HEADER.shapes, "fp32")
 
 

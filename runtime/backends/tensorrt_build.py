@@ -124,7 +124,8 @@ def logger_of(trt: ModuleType) -> Any:
             self.last = "no reason given"
 
         def log(self, severity: Any, message: str) -> None:
-            if severity <= trt.ILogger.ERROR or self.last == "no reason given" and severity == trt.ILogger.WARNING:
+            first_warning = severity == trt.ILogger.WARNING and self.last == "no reason given"
+            if severity <= trt.ILogger.ERROR or first_warning:
                 self.last = " ".join(message.split())
 
     return Keep()
