@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -47,10 +47,10 @@ def interleaved(works: dict[str, Work], repeats: int) -> dict[str, list[float]]:
     return times
 
 
-def cpu_backends(model: Path, threads: int) -> Iterator[tuple[str, Backend]]:
-    """Every back end that opens `model` on the CPU, except the reference."""
+def cpu_backends(model: Path, threads: int, names: Sequence[str]) -> Iterator[tuple[str, Backend]]:
+    """Every back end, or those named, that opens `model` on the CPU, except the reference."""
     for row in BACKENDS:
-        if "cpu" in row.devices and row.name != "pytorch":
+        if "cpu" in row.devices and row.name != "pytorch" and row.name in (names or row.name):
             try:
                 yield row.name, row.open(model, Device("cpu"), threads)
             except BackendError as error:
@@ -58,7 +58,7 @@ def cpu_backends(model: Path, threads: int) -> Iterator[tuple[str, Backend]]:
 
 
 def cpu_rows(
-    model: Path, size: tuple[int, int], repeats: int, threads: int, extra: dict[str, Path]
+    model: Path, size: tuple[int, int], repeats: int, threads: int, extra: dict[str, Path], names: Sequence[str]
 ) -> Iterator[tuple[str, float, float]]:
     """(name, median milliseconds, times the original) for the network of `model` on a picture of `size`."""
     torch.set_num_threads(threads)
@@ -68,7 +68,7 @@ def cpu_rows(
     works: dict[str, Work] = {"PyTorch original": lambda: original(picture)}
     files = {"": model} | extra
     for tag, file in files.items():
-        for name, backend in cpu_backends(file, threads):
+        for name, backend in cpu_backends(file, threads, names):
             works[f"{name} {tag}".strip()] = lambda backend=backend: backend(picture)  # type: ignore[misc]
     times = interleaved(works, repeats)
     reference = statistics.median(times["PyTorch original"])
@@ -105,7 +105,7 @@ def cuda_rows(model: Path, size: tuple[int, int], repeats: int, batch: int, devi
         run()
     times = []
     for _ in range(repeats):
-        start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
         start.record()  # type: ignore[no-untyped-call]
         run()
         stop.record()  # type: ignore[no-untyped-call]
@@ -126,6 +126,7 @@ def cuda_rows(model: Path, size: tuple[int, int], repeats: int, batch: int, devi
 @click.option("--threads", type=int, default=os.cpu_count() or 1, show_default=True)
 @click.option("--batch", default=4, show_default=True, help="Frames at once on a card.")
 @click.option("--with", "extra", multiple=True, type=click.Path(path_type=Path), help="Another ONNX file to run too.")
+@click.option("--backend", "names", multiple=True, help="Only this one, of the CPU's; may be repeated.")
 @click.option("--device", default="cpu", show_default=True, callback=check_device)
 @click.option("--skip-lite", is_flag=True, help="Not the lite network on one core.")
 @reports_errors
@@ -136,6 +137,7 @@ def main(
     threads: int,
     batch: int,
     extra: tuple[Path, ...],
+    names: tuple[str, ...],
     device: str,
     skip_lite: bool,
 ) -> None:
@@ -153,10 +155,10 @@ def main(
         click.echo(
             f"{path.stem} {size[1]}x{size[0]}, {threads} threads, median of {repeats}, load {os.getloadavg()[0]:.1f}"
         )
-        show(cpu_rows(path, size, repeats, threads, others))
+        show(cpu_rows(path, size, repeats, threads, others, names))
     if not skip_lite:
         click.echo("lite {1}x{0}, one thread, median of 50".format(*LITE_SIZE))
-        show(cpu_rows(find_model("lite"), LITE_SIZE, 50, 1, {}))
+        show(cpu_rows(find_model("lite"), LITE_SIZE, 50, 1, {}, names))
 
 
 def show(rows: Iterator[tuple[str, float, float]]) -> None:

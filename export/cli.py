@@ -25,18 +25,16 @@ Size = tuple[int, int, int]  # batch, height, width
 SIZE = re.compile(r"(?:(\d+)x)?(\d+)x(\d+)")
 
 
-class SizeType(click.ParamType):
-    """HxW or NxHxW."""
+def parse_size(text: str) -> Size:
+    """HxW or NxHxW. Raises click's error of wrong usage for anything else."""
+    found = SIZE.fullmatch(text)
+    if found is None or 0 in (size := (int(found[1] or 1), int(found[2]), int(found[3]))):
+        raise click.BadParameter(f"{text!r} is not HxW or NxHxW, such as 192x336")
+    return size
 
-    name = "[Nx]HxW"
 
-    def convert(self, value: str | Size, param: click.Parameter | None, ctx: click.Context | None) -> Size:
-        if isinstance(value, tuple):
-            return value
-        found = SIZE.fullmatch(value)
-        if found is None or 0 in (size := (int(found[1] or 1), int(found[2]), int(found[3]))):
-            self.fail(f"{value!r} is not HxW or NxHxW, such as 192x336", param, ctx)
-        return size
+def optional_size(context: click.Context, option: click.Parameter, text: str | None) -> Size | None:
+    return None if text is None else parse_size(text)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -49,7 +47,9 @@ class SizeType(click.ParamType):
 @click.option(
     "--calibration", type=click.Path(path_type=Path), help="Folder of pictures for --int8.  [default: the demo clip]"
 )
-@click.option("--shape", type=SizeType(), help="Fixed size of what the network sees.  [default: free]")
+@click.option(
+    "--shape", callback=optional_size, metavar="[Nx]HxW", help="Fixed size of what the network sees.  [default: free]"
+)
 @click.option("--whole-image", is_flag=True, help="Image in, enhanced image out, for any ONNX host.")
 @click.option(
     "--image-type",
@@ -211,7 +211,7 @@ def parse_shapes(text: str | None, shape: Size | None) -> Shapes | None:
 
     if text is None:
         return Shapes.fixed(shape) if shape else None
-    sizes = [SizeType().convert(part, None, None) for part in text.split(",")]
+    sizes = [parse_size(part) for part in text.split(",")]
     if len(sizes) != 3 or any(a > b for low, high in pairwise(sizes) for a, b in zip(low, high, strict=True)):
         raise click.UsageError(f"--shapes {text}: expected three sizes, none smaller than the one before it")
     return Shapes(*sizes)
@@ -260,7 +260,7 @@ def show_cache(clear: bool) -> None:
         machine = header.machine
         click.echo(
             f"{path.name}: {path.stat().st_size / 2**20:.1f} MB, {header.model} {header.precision} for "
-            f"{header.shapes}, TensorRT {machine.tensorrt}, CUDA {machine.cuda}, {machine.gpu} ({machine.compute_capability}), "
-            f"{machine.system}"
+            f"{header.shapes}, TensorRT {machine.tensorrt}, CUDA {machine.cuda}, "
+            f"{machine.gpu} ({machine.compute_capability}), {machine.system}"
         )
     click.echo(f"{engine_file.cache_folder()}: {count} engines")

@@ -36,7 +36,8 @@ class Proxies(CalibrationDataReader):  # type: ignore[misc]
         picture = next(self._left, None)
         if picture is None:
             return None
-        size = proxy_size(*picture.shape[:2], self._info.proxy_short_side, self._info.multiple)
+        height, width = picture.shape[:2]
+        size = proxy_size(height, width, self._info.proxy_short_side, self._info.multiple)
         rgb = rgb_proxy(picture, size).rgb
         return {"picture": np.ascontiguousarray(rgb.transpose(2, 0, 1))[None]}
 

@@ -51,7 +51,7 @@ class WholeImage(nn.Module):
         self.network, self.strength, self.floor = network, strength, -math.log2(max_gain)
         self.white = 255.0 if whole_numbers else 1.0
         self.whole_numbers = whole_numbers
-        self.register_buffer("weights", torch.tensor(LUMA_WEIGHTS).reshape(1, 3, 1, 1))
+        self.weights = torch.tensor(LUMA_WEIGHTS).reshape(1, 3, 1, 1)
 
     def forward(self, image: Tensor) -> Tensor:
         """See the class."""

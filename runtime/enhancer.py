@@ -54,8 +54,9 @@ class Enhancer:
         backend: str = "auto",
     ) -> None:
         check_settings(strength, max_gain, quality)
-        opened = isinstance(model, LightMapNetwork)
-        self.network = model if opened else LightMapNetwork(model, device, threads, backend)
+        if not isinstance(model, LightMapNetwork):
+            model = LightMapNetwork(model, device, threads, backend)
+        self.network = model
         self.strength, self.max_gain, self.quality = float(strength), float(max_gain), quality
 
     def adjusted(self, strength: float, max_gain: float, quality: Quality = "fast") -> Enhancer:

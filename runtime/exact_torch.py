@@ -72,9 +72,8 @@ class ExactTorch:
         dtype = frames[0][0].dtype
         raw = [np.stack([frame[i] for frame in frames])[:, None] for i in range(3)]
         codes = [self._up(plane.astype(np.int32) if dtype == np.uint16 else plane) for plane in raw]
-        y, cb, cr = self.enhance_planes(
-            *(plane.to(torch.float32) for plane in codes), coding=coding, strength=strength, max_gain=max_gain
-        )
+        luma, blue, red = (plane.to(torch.float32) for plane in codes)
+        y, cb, cr = self.enhance_planes(luma, blue, red, coding, strength, max_gain)
         down = [plane.to(torch.int32 if dtype == np.uint16 else torch.uint8).cpu().numpy() for plane in (y, cb, cr)]
         cast = [plane.astype(dtype, copy=False)[:, 0] for plane in down]
         return list(zip(*cast, strict=True))  # type: ignore[arg-type]

@@ -38,11 +38,14 @@ class LightMapNetwork:
     def __init__(
         self, model: str | Path | Backend = "lite", device: str = "auto", threads: int = 0, backend: str = "auto"
     ) -> None:
-        by_name = isinstance(model, (str, Path))
-        self.backend: Backend = open_backend(model, backend, device, threads) if by_name else model
+        self.path: Path | None = None
+        if isinstance(model, (str, Path)):
+            self.path = find_model(model, checkpoints=True)
+            self.backend = open_backend(model, backend, device, threads)
+        else:
+            self.backend = model
         if self.info.kind != "light":
             raise ModelError(f"{model}: a whole-image graph, for other programs; this runtime wants the network alone")
-        self.path = find_model(model, checkpoints=True) if by_name else None
         self._threads = threads
         self._lock = threading.Lock()
 

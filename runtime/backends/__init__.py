@@ -34,10 +34,17 @@ class Backend(Protocol):
         info: how the network wants to be fed.
     """
 
-    device: str
-    detail: str
-    precision: str
-    info: ModelInfo
+    @property
+    def device(self) -> str: ...
+
+    @property
+    def detail(self) -> str: ...
+
+    @property
+    def precision(self) -> str: ...
+
+    @property
+    def info(self) -> ModelInfo: ...
 
     def __call__(self, pictures: Array) -> Array:
         """(N, 3, h, w) contiguous float32 RGB in [0, 1], sides multiples of `info.multiple` -> (N, 1, h, w) float32.

@@ -82,7 +82,7 @@ class CudaPython:
     def pinned(self, shape: tuple[int, ...]) -> Array:
         count = int(np.prod(shape))
         address = int(self._call(self._cuda.cudaMallocHost(4 * count)))
-        return np.frombuffer((ctypes.c_float * count).from_address(address), np.float32).reshape(shape)
+        return np.ctypeslib.as_array((ctypes.c_float * count).from_address(address)).reshape(shape)
 
     def stream(self) -> int:
         return int(self._call(self._cuda.cudaStreamCreateWithFlags(self._cuda.cudaStreamNonBlocking)))

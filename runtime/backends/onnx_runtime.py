@@ -112,7 +112,7 @@ def _preload(runtime: ModuleType) -> None:
 
 def _why_not(runtime: ModuleType, provider: str) -> str:
     """The missing library's name, by loading the provider as ONNX Runtime does; "" where it loads."""
-    folder = Path(runtime.__file__).parent / "capi"
+    folder = Path(str(runtime.__file__)).parent / "capi"
     name = LIBRARIES.get(provider, "")
     libraries = [*folder.glob("*providers_shared.*"), *folder.glob(f"*{name}.*")]
     try:
