@@ -6,7 +6,9 @@ Inside are the proxy, the network, the guided filter, the enlargement and the ga
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -28,6 +30,7 @@ from cliplit.runtime.proxy import LONGEST_SIDE
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cliplit.arrays import Array
 from cliplit.constants import GUIDE_EPSILON, GUIDE_RADIUS, LUMA_WEIGHTS, MAX_GAIN
 from cliplit.errors import ParityError
 from cliplit.files import appearing
@@ -179,26 +182,42 @@ def export_whole_image(
         lines = compare(temporary, reference, image_type)
         if failed := [line for line in lines if not line.psnr >= LEAST_PSNR]:
             raise ParityError(
-                f"{source}: the whole-image graph differs from Enhancer on {failed[0].picture}: {failed[0].psnr:.1f} "
-                f"dB (at least {LEAST_PSNR:.0f}); nothing was written"
+                f"{source}: the whole-image graph in {failed[0].backend} differs from Enhancer on {failed[0].picture}: "
+                f"{failed[0].psnr:.1f} dB (at least {LEAST_PSNR:.0f}); nothing was written"
             )
     return lines
 
 
-def compare(path: Path, reference: Enhancer, image_type: ImageType) -> list[Comparison]:
-    """The graph in ONNX Runtime on the CPU, the pipeline in numpy, C and PyTorch; errors are in units of white."""
-    options = import_onnxruntime().SessionOptions()
+Host = Callable[[Array], Array]  # (1, H, W, 3) -> the same, enhanced
+
+
+def hosts(path: Path) -> dict[str, Host]:
+    """The programs of this machine that run the file as it is."""
+    runtime = import_onnxruntime()
+    options = runtime.SessionOptions()
     options.log_severity_level = 4
-    session = import_onnxruntime().InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    lines = []
-    for name, picture in sample_pictures():
+    session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    found: dict[str, Host] = {"onnxruntime cpu": lambda image: session.run(None, {"image": image})[0]}
+    with contextlib.suppress(ImportError):
+        import openvino
+
+        compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        found["openvino cpu"] = lambda image: compiled([image])[0]
+    return found
+
+
+def compare(path: Path, reference: Enhancer, image_type: ImageType) -> list[Comparison]:
+    """The graph in every host, against the pipeline in numpy, C and PyTorch; errors are in units of white."""
+    white = 255.0 if image_type == "uint8" else 1.0
+    found = hosts(path)
+    lines: dict[str, list[Comparison]] = {name: [] for name in found}
+    for title, picture in sample_pictures():
         image = np.round(picture * 255).astype(np.uint8) if image_type == "uint8" else picture
-        white = 255.0 if image_type == "uint8" else 1.0
         expected = reference(image).astype(np.float64) / white
-        enhanced = session.run(None, {"image": image[None]})[0][0] / white
-        difference = np.abs(enhanced - expected)
-        quality = psnr(enhanced, expected)
-        lines.append(
-            Comparison("whole image, onnxruntime cpu", name, float(difference.max()), float(difference.mean()), quality)
-        )
-    return lines
+        for name, host in found.items():
+            enhanced = host(image[None])[0] / white
+            difference = np.abs(enhanced - expected)
+            lines[name].append(
+                Comparison(name, title, float(difference.max()), float(difference.mean()), psnr(enhanced, expected))
+            )
+    return [line for name in found for line in lines[name]]
