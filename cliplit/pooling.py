@@ -26,7 +26,12 @@ def averaging_matrix(line: Tensor, cells: int) -> Tensor:
 
 
 def adaptive_average_pool(x: Tensor, cells: int) -> Tensor:
-    """The same as `adaptive_avg_pool2d(x, cells)`: (N, C, H, W) -> (N, C, cells, cells)."""
+    """The same as `adaptive_avg_pool2d(x, cells)`: (N, C, H, W) -> (N, C, cells, cells).
+
+    In float32 at least: a half cannot count positions beyond 2048, nor average many of them.
+    """
+    if x.dtype in (torch.float16, torch.bfloat16):
+        return adaptive_average_pool(x.float(), cells).to(x.dtype)
     rows = averaging_matrix(x[0, 0, :, 0], cells)
     columns = averaging_matrix(x[0, 0, 0, :], cells)
     return rows @ x @ columns.transpose(0, 1)

@@ -1,33 +1,266 @@
-"""`cliplit-export CHECKPOINT`: a trained network as a file that runs elsewhere."""
+"""`cliplit-export CHECKPOINT`: a trained network as files that run elsewhere, proven equal."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from cliplit import __version__
 from cliplit.command import check_output, reports_errors
-from cliplit.errors import BackendError
+from cliplit.constants import MAX_GAIN
+from cliplit.errors import BackendError, InputError
+
+if TYPE_CHECKING:
+    from cliplit.export.parity import Comparison
+    from cliplit.runtime.backends.engine_file import Shapes
+
+    from cliplit.arrays import Array
+
+Size = tuple[int, int, int]  # batch, height, width
+SIZE = re.compile(r"(?:(\d+)x)?(\d+)x(\d+)")
+
+
+def parse_size(text: str) -> Size:
+    """HxW or NxHxW. Raises click's error of wrong usage for anything else."""
+    found = SIZE.fullmatch(text)
+    if found is None or 0 in (size := (int(found[1] or 1), int(found[2]), int(found[3]))):
+        raise click.BadParameter(f"{text!r} is not HxW or NxHxW, such as 192x336")
+    return size
+
+
+def optional_size(context: click.Context, option: click.Parameter, text: str | None) -> Size | None:
+    return None if text is None else parse_size(text)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("checkpoint", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="[default: CHECKPOINT with the suffix .onnx]")
-@click.option("--overwrite", is_flag=True, help="Replace the output if it exists.")
+@click.argument("checkpoint", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="File, or folder that exists. [default: beside CHECKPOINT]"
+)
+@click.option("--fp16", "half", is_flag=True, help="Half precision; beside it the fp32 file, to fall back on.")
+@click.option("--int8", is_flag=True, help="Statically quantised, for CPUs with VNNI.")
+@click.option(
+    "--calibration", type=click.Path(path_type=Path), help="Folder of pictures for --int8.  [default: the demo clip]"
+)
+@click.option(
+    "--shape", callback=optional_size, metavar="[Nx]HxW", help="Fixed size of what the network sees.  [default: free]"
+)
+@click.option("--whole-image", is_flag=True, help="Image in, enhanced image out, for any ONNX host.")
+@click.option(
+    "--image-type",
+    type=click.Choice(["uint8", "float32"]),
+    default="uint8",
+    show_default=True,
+    help="Of --whole-image.",
+)
+@click.option("--strength", type=click.FloatRange(0, 2), default=1.0, show_default=True, help="Inside --whole-image.")
+@click.option(
+    "--max-gain", type=click.FloatRange(1, 256), default=MAX_GAIN, show_default=True, help="Inside --whole-image."
+)
+@click.option("--triton", type=click.Path(path_type=Path), metavar="DIR", help="Write a Triton model repository.")
+@click.option("--tensorrt", is_flag=True, help="Also build the TensorRT engine, into the cache.")
+@click.option(
+    "--shapes",
+    metavar="MIN,BEST,MAX",
+    help="Range of sizes of the --tensorrt engine.  [default: --shape, or the proxy of 16:9]",
+)
+@click.option("--workspace", default=4096, show_default=True, help="Megabytes TensorRT's layers may use.")
+@click.option("--device", default="cuda", show_default=True, metavar="cuda[:N]", help="Of --tensorrt.")
+@click.option("--list-cache", is_flag=True, help="Show the engines in the cache (CLIPLIT_HOME) and stop.")
+@click.option("--clear-cache", is_flag=True, help="Remove them and stop.")
+@click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 @click.version_option(__version__)
 @reports_errors
-def main(checkpoint: Path, output: Path | None, overwrite: bool) -> None:
-    """Export CHECKPOINT, ours or one published by the CLIP-LIT authors, to ONNX with dynamic sizes.
+def main(
+    checkpoint: Path | None,
+    output: Path | None,
+    half: bool,
+    int8: bool,
+    calibration: Path | None,
+    shape: Size | None,
+    whole_image: bool,
+    image_type: Literal["uint8", "float32"],
+    strength: float,
+    max_gain: float,
+    triton: Path | None,
+    tensorrt: bool,
+    shapes: str | None,
+    workspace: int,
+    device: str,
+    list_cache: bool,
+    clear_cache: bool,
+    overwrite: bool,
+) -> None:
+    """Export CHECKPOINT, ours or one published by the CLIP-LIT authors, to ONNX.
 
-    The file is written only if ONNX Runtime computes what PyTorch computes (else exit code 4).
+    Every file is compared with PyTorch on every back end of this machine and written only if it passes (else exit
+    code 4). Names tell what is inside: NAME.onnx, NAME.fp16.onnx, NAME.int8.onnx, NAME.image.onnx, NAME.192x336.onnx.
     """
-    target = output or checkpoint.with_suffix(".onnx")
-    check_output(checkpoint, target, overwrite)
+    if list_cache or clear_cache:
+        show_cache(clear_cache)
+        return
+    if checkpoint is None:
+        raise click.UsageError("name a CHECKPOINT")
+    if half and int8:
+        raise click.UsageError("--fp16 and --int8 are two files; run the command twice")
+    if int8 and (whole_image or triton or tensorrt):
+        raise click.UsageError("--int8 is for the network alone, on CPUs")
+    if shape and (whole_image or triton):
+        raise click.UsageError("a whole-image graph takes every size; leave --shape out")
     try:
-        from cliplit.export.onnx_file import export_onnx
+        import onnx  # noqa: F401
+        import torch  # noqa: F401
     except ImportError as error:
         raise BackendError(f'{error.name} is missing; install it with: pip install "cliplit[export]"') from error
+    ranges = parse_shapes(shapes, shape)
 
-    difference = export_onnx(checkpoint, target)
-    click.echo(f"{target}: {target.stat().st_size / 1024:.0f} KB, largest difference to PyTorch {difference:.1e}")
+    if triton is not None:
+        from cliplit.export.triton import write_repository
+
+        folder, lines = write_repository(checkpoint, triton, half, strength, max_gain, overwrite)
+        report(folder / "1" / "model.onnx", lines)
+        click.echo(f"{folder}: serve it with: tritonserver --model-repository={triton}")
+        return
+    if whole_image:
+        from cliplit.export.whole_image import export_whole_image
+
+        target = name_output(checkpoint, output, ("image", "fp16") if half else ("image",))
+        check_output(checkpoint, target, overwrite)
+        report(target, export_whole_image(checkpoint, target, half, image_type, strength, max_gain))
+        return
+
+    from cliplit.export.onnx_file import Precision, export_onnx
+
+    precision: Precision = "fp16" if half else "int8" if int8 else "fp32"
+    tags = (*(() if precision == "fp32" else (precision,)), *(("x".join(map(str, shape)),) if shape else ()))
+    target = name_output(checkpoint, output, tags)
+    check_output(checkpoint, target, overwrite)
+    if int8 and calibration is not None:
+        pictures: Sequence[Array] = read_pictures(calibration)
+    else:
+        pictures = ()
+    if half and target == name_output(checkpoint, output if output and output.is_dir() else None, tags):
+        fallback = target.with_name(target.name.replace(".fp16", ""))
+        if not is_of(fallback, checkpoint):
+            check_output(checkpoint, fallback, overwrite)
+            report(fallback, export_onnx(checkpoint, fallback, "fp32", shape))
+    report(target, export_onnx(checkpoint, target, precision, shape, pictures))
+    if tensorrt:
+        build(target, ranges, workspace << 20, device)
+
+
+def name_output(checkpoint: Path, output: Path | None, tags: Sequence[str]) -> Path:
+    """The output as given, or CHECKPOINT's name with what is inside before the suffix."""
+    if output is not None and not output.is_dir():
+        return output
+    return (output or checkpoint.parent) / ".".join([checkpoint.stem, *tags, "onnx"])
+
+
+def is_of(path: Path, checkpoint: Path) -> bool:
+    """Whether `path` is the fp32 export of this very checkpoint already."""
+    from cliplit.runtime.model_file import model_info
+
+    from cliplit.checkpoint import sha256
+    from cliplit.errors import ModelError
+
+    try:
+        info = model_info(path)
+    except (OSError, ModelError):
+        return False
+    return (info.checkpoint_sha256, info.precision, info.kind) == (sha256(checkpoint), "fp32", "light")
+
+
+def read_pictures(folder: Path) -> list[Array]:
+    """Every picture below a folder, (H, W, 3) float32. Raises InputError where there is none."""
+    import numpy as np
+    from cliplit.runtime.image_cli import pictures_below
+    from cliplit.runtime.image_io import SUFFIXES, read_picture, upright
+
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder of calibration pictures")
+    found = []
+    for path in pictures_below(folder, set(SUFFIXES)):
+        picture = read_picture(path)
+        pixels = upright(picture.pixels, picture.orientation)[..., :3]
+        white = 1.0 if pixels.dtype == np.float32 else np.iinfo(pixels.dtype).max
+        found.append(pixels.astype(np.float32) / np.float32(white))
+    if not found:
+        raise InputError(f"{folder}: no pictures ({', '.join(SUFFIXES)}) to calibrate with")
+    return found
+
+
+def report(target: Path, lines: Sequence[Comparison]) -> None:
+    from cliplit.export.parity import table
+
+    click.echo(table(lines))
+    worst = min(line.psnr for line in lines)
+    click.echo(
+        f"{target}: {target.stat().st_size / 1024:.0f} KB, largest difference to PyTorch "
+        f"{max(line.largest for line in lines):.1e}, least PSNR {worst:.1f} dB"
+    )
+
+
+def parse_shapes(text: str | None, shape: Size | None) -> Shapes | None:
+    """MIN,BEST,MAX of an engine. A click usage error for anything else."""
+    from cliplit.runtime.backends.engine_file import Shapes
+
+    if text is None:
+        return Shapes.fixed(shape) if shape else None
+    sizes = [parse_size(part) for part in text.split(",")]
+    if len(sizes) != 3 or any(a > b for low, high in pairwise(sizes) for a, b in zip(low, high, strict=True)):
+        raise click.UsageError(f"--shapes {text}: expected three sizes, none smaller than the one before it")
+    return Shapes(*sizes)
+
+
+def build(model: Path, shapes: Shapes | None, workspace: int, device: str) -> None:
+    """The engine of an exported file, into the cache, with progress. Raises BackendError where it cannot be built."""
+    from cliplit.runtime.backends import tensorrt_native
+    from cliplit.runtime.backends.engine_file import Shapes
+    from cliplit.runtime.devices import Device
+    from cliplit.runtime.proxy import proxy_size
+    from tqdm import tqdm
+
+    wanted = Device.parse(device)
+    if wanted.kind != "cuda":
+        raise InputError(f"TensorRT runs on cuda, not on {device}")
+    network = tensorrt_native.open_model(model, wanted, 0)
+    if shapes is None:
+        shapes = Shapes.fixed((1, *proxy_size(1080, 1920, network.info.proxy_short_side, network.info.multiple)))
+    with tqdm(disable=None) as bar:
+
+        def show(phase: str, done: int, steps: int) -> None:
+            bar.set_description(phase, refresh=False)
+            bar.total, bar.n = steps, done
+            bar.refresh()
+
+        network.engine(shapes, workspace, show)
+    click.echo(f"{network.header(shapes).path()}: engine for {shapes} on {network.detail}")
+
+
+def show_cache(clear: bool) -> None:
+    from cliplit.runtime.backends import engine_file
+
+    from cliplit.errors import ModelError
+
+    if clear:
+        files, size = engine_file.clear_cache()
+        click.echo(f"{engine_file.cache_folder()}: {files} files, {size / 2**20:.1f} MB removed")
+        return
+    count = 0
+    for path, header in engine_file.cached_engines():
+        count += 1
+        if isinstance(header, ModelError):
+            click.echo(str(header))
+            continue
+        machine = header.machine
+        click.echo(
+            f"{path.name}: {path.stat().st_size / 2**20:.1f} MB, {header.model} {header.precision} for "
+            f"{header.shapes}, TensorRT {machine.tensorrt}, CUDA {machine.cuda}, "
+            f"{machine.gpu} ({machine.compute_capability}), {machine.system}"
+        )
+    click.echo(f"{engine_file.cache_folder()}: {count} engines")

@@ -1,4 +1,4 @@
-"""One exporter for every network: PyTorch to a single ONNX file with dynamic batch, height and width.
+"""One exporter for every network: PyTorch to a single ONNX file.
 
 Metadata goes into the file (`cliplit` property, JSON), so that a runtime needs nothing but the file.
 """
@@ -8,36 +8,68 @@ from __future__ import annotations
 import io
 import json
 import warnings
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Literal
 
-import numpy as np
 import onnx
 import torch
-from cliplit.runtime.network import ModelInfo, import_onnxruntime
+from cliplit.export import parity
+from cliplit.export.half import half_convolutions, to_half
+from cliplit.export.int8 import to_int8
+from cliplit.export.passes import pack_head, restore_names
+from cliplit.runtime.backends.pytorch import TorchNetwork
+from cliplit.runtime.devices import Device
+from cliplit.runtime.model_file import PROPERTY, ModelInfo
 
 import cliplit
 from cliplit import checkpoint
 from cliplit.arrays import Array
-from cliplit.errors import ParityError
+from cliplit.errors import InputError, ParityError
 from cliplit.files import appearing
 from cliplit.light_network import LightNetwork
 from cliplit.networks import network_name
 
 OPSET = 17  # the first with everything used here; ONNX Runtime has had it since 1.13, TensorRT since 8.6
-TOLERANCE = 1e-5
-PARITY_SIZES = ((1, 16, 16), (2, 192, 256), (1, 257, 331), (3, 101, 67), (1, 511, 767))  # batch, height, width
+
+Precision = Literal["fp32", "fp16", "int8"]
+Shape = tuple[int, int, int]  # batch, height, width
 
 
-def export_onnx(source: Path, target: Path) -> float:
-    """Export a checkpoint; returns the largest |difference| of the light map between PyTorch and ONNX Runtime.
+def export_onnx(
+    source: Path,
+    target: Path,
+    precision: Precision = "fp32",
+    shape: Shape | None = None,
+    calibration: Sequence[Array] = (),
+) -> list[parity.Comparison]:
+    """Export a checkpoint; returns the comparison of every back end of this machine with PyTorch.
 
-    The file appears under its final name only after the comparison at `PARITY_SIZES` has passed.
+    The file appears under its final name only after the comparison has passed.
+
+    Args:
+        shape: (N, H, W) for fixed sizes; None leaves all three free.
+        calibration: for "int8": pictures (H, W, 3) float32 in [0, 1]; frames of the demo clip if there are none.
 
     Raises:
-        InputError, ModelError: `source` is no checkpoint of a network we know.
+        InputError, ModelError: `source` is no checkpoint of a network we know, or `shape` does not fit it.
         ParityError: the exported graph computes something else; nothing is written.
     """
+    network, info = load(source)
+    if shape is not None and any(side % network.multiple for side in shape[1:]):
+        raise InputError(
+            f"{shape[1]}x{shape[2]}: the {info.name} network wants sides that are a multiple of {network.multiple}"
+        )
+    model = light_graph(network, info, precision, shape, calibration)
+    reference = TorchNetwork(network, replace(info, shape=shape), Device("cpu"))
+    with appearing(target) as temporary:
+        temporary.write_bytes(model.SerializeToString())
+        return parity.check(temporary, reference, precision, source)
+
+
+def load(source: Path) -> tuple[LightNetwork, ModelInfo]:
+    """A checkpoint's network, in evaluation mode, and what its exported file will say about itself."""
     content = checkpoint.read(source)
     network = checkpoint.network_from(content, source)
     info = ModelInfo(
@@ -50,58 +82,78 @@ def export_onnx(source: Path, target: Path) -> float:
         training=training_summary(content),
         checkpoint_sha256=checkpoint.sha256(source),
     )
-    model = build_graph(network)
-    onnx.helper.set_model_props(model, {"cliplit": json.dumps(asdict(info))})
+    return network, info
+
+
+def light_graph(
+    network: LightNetwork,
+    info: ModelInfo,
+    precision: Precision = "fp32",
+    shape: Shape | None = None,
+    calibration: Sequence[Array] = (),
+) -> onnx.ModelProto:
+    """The checked graph of a network with its description inside."""
+    model = build_graph(network, shape)
+    if precision == "fp16":
+        model = to_half(model)
+        if half_convolutions(model)[0] == 0:
+            raise ParityError(f"{info.name}: no layer of it came out in half precision")
+    elif precision == "int8":
+        model = to_int8(model, info, calibration)
+    describe(model, replace(info, precision=precision, shape=shape))
+    return model
+
+
+def describe(model: onnx.ModelProto, info: ModelInfo) -> None:
+    """Write the description and check the whole: schema, types and shapes."""
+    onnx.helper.set_model_props(model, {PROPERTY: json.dumps(asdict(info))})
+    model.producer_name, model.producer_version = "cliplit", info.version
     onnx.checker.check_model(model, full_check=True)
-    data = model.SerializeToString()
-    worst = largest_difference(network, data)
-    if worst > TOLERANCE:
-        raise ParityError(
-            f"{source}: ONNX Runtime differs from PyTorch by {worst:.1e} (at most {TOLERANCE:.0e} allowed)"
-        )
-    with appearing(target) as temporary:
-        temporary.write_bytes(data)
-    return worst
 
 
-def build_graph(network: LightNetwork) -> onnx.ModelProto:
-    """The network as ONNX: `picture` (N, 3, H, W) -> `light` (N, 1, H, W), all three sizes dynamic."""
+def build_graph(network: LightNetwork, shape: Shape | None = None) -> onnx.ModelProto:
+    """The network as ONNX: `picture` (N, 3, H, W) -> `light` (N, 1, H, W), in fp32."""
     side = 6 * network.multiple
-    example = torch.rand(1, 3, side, side + 2 * network.multiple)
+    batch, height, width = shape or (1, side, side + 2 * network.multiple)
+    axes = {"picture": {0: "N", 2: "H", 3: "W"}, "light": {0: "N", 2: "H", 3: "W"}}
+    example = torch.rand(batch, 3, height, width)
+    model = trace(network.eval(), example, "picture", "light", axes if shape is None else None)
+    restore_names(model, {name: value.numpy() for name, value in network.state_dict().items()})
+    pack_head(model, network.multiple)
+    declare_output(model, [batch, 1, height, width] if shape else ["N", 1, "H", "W"])
+    return model
+
+
+def declare_output(model: onnx.ModelProto, dimensions: Sequence[int | str]) -> None:
+    """Say what size the output has; inference loses it where sizes are computed (a resize to the input's size)."""
+    shape = model.graph.output[0].type.tensor_type.shape
+    del shape.dim[:]
+    for dimension in dimensions:
+        if isinstance(dimension, str):
+            shape.dim.add(dim_param=dimension)
+        else:
+            shape.dim.add(dim_value=dimension)
+
+
+def trace(
+    module: torch.nn.Module, example: torch.Tensor, source: str, result: str, axes: dict[str, dict[int, str]] | None
+) -> onnx.ModelProto:
+    """A module of one input and one output as ONNX."""
     buffer = io.BytesIO()
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the tracer warns about itself
-        torch.onnx.export(
-            network.eval(),
+        export: Callable[..., object] = torch.onnx.export
+        export(
+            module,
             (example,),
-            buffer,  # type: ignore[arg-type]  # this exporter takes any file object
+            buffer,
             dynamo=False,  # the newer exporter bakes dynamic sizes into the pooling matrices
             opset_version=OPSET,
-            input_names=["picture"],
-            output_names=["light"],
-            dynamic_axes={"picture": {0: "N", 2: "H", 3: "W"}, "light": {0: "N", 2: "H", 3: "W"}},
+            input_names=[source],
+            output_names=[result],
+            dynamic_axes=axes,
         )
     return onnx.load_from_string(buffer.getvalue())
-
-
-def largest_difference(network: LightNetwork, data: bytes, seed: int = 0) -> float:
-    """max |PyTorch - ONNX Runtime| of the light map over `PARITY_SIZES`, rounded up to what the network accepts."""
-    session = import_onnxruntime().InferenceSession(data, providers=["CPUExecutionProvider"])
-    rng = np.random.default_rng(seed)
-    worst = 0.0
-    for batch, height, width in PARITY_SIZES:
-        size = [-(-side // network.multiple) * network.multiple for side in (height, width)]
-        picture = rng.random((batch, 3, *size), dtype=np.float32)
-        worst = max(
-            worst, float(np.abs(run_torch(network, picture) - session.run(None, {"picture": picture})[0]).max())
-        )
-    return worst
-
-
-def run_torch(network: torch.nn.Module, picture: Array) -> Array:
-    with torch.no_grad():
-        light: Array = network(torch.from_numpy(picture)).numpy()
-    return light
 
 
 def training_summary(content: dict[str, object]) -> str:

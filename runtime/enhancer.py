@@ -27,31 +27,36 @@ class Enhancer:
     """Relights pictures. Immutable after construction and safe to call from several threads at once.
 
     Args:
-        model: "lite" (real time), "unet" (the paper's network), or the path of an exported ONNX file.
-        device: "auto", "cpu" or "cuda".
+        model: "lite" (real time), "unet" (the paper's network), the path of an exported ONNX file, or an opened network
+            (then `device`, `threads` and `backend` do not count).
+        device: "auto", "cpu", "cuda" or "cuda:N".
         strength: exponent on the gain: 0 leaves the picture as it is, 1 is what the model says, up to 2.
         max_gain: upper bound of the gain, 1 to 256; bounds the noise that is brought up from the dark.
         quality: "fast" runs the network on a small proxy and follows edges at full size; "exact" runs it at full
             size (the paper's way; slow, and about 1 GB of memory a megapixel).
-        threads: of ONNX Runtime on the CPU; 0 for one per core.
+        threads: of the network on the CPU; 0 for one per core.
+        backend: what runs the network: "auto" or a name of `cliplit.runtime.backends.NAMES`.
 
     Raises:
         InputError: an argument out of range, an unknown model.
         ModelError: a file that is not an exported model.
-        BackendError: ONNX Runtime missing, or CUDA asked for and not usable.
+        BackendError: no back end here, or one asked for, or CUDA asked for, and not usable.
     """
 
     def __init__(
         self,
-        model: str | Path = "lite",
+        model: str | Path | LightMapNetwork = "lite",
         device: str = "auto",
         strength: float = 1.0,
         max_gain: float = MAX_GAIN,
         quality: Quality = "fast",
         threads: int = 0,
+        backend: str = "auto",
     ) -> None:
         check_settings(strength, max_gain, quality)
-        self.network = LightMapNetwork(model, device, threads)
+        if not isinstance(model, LightMapNetwork):
+            model = LightMapNetwork(model, device, threads, backend)
+        self.network = model
         self.strength, self.max_gain, self.quality = float(strength), float(max_gain), quality
 
     def adjusted(self, strength: float, max_gain: float, quality: Quality = "fast") -> Enhancer:
@@ -74,6 +79,8 @@ class Enhancer:
         check_picture(picture)
         if self.strength == 0.0:
             return picture.copy()
+        if self.quality == "exact" and self.network.exact is not None:  # the whole way on the card
+            return self.network.exact.rgb(picture, self.strength, self.max_gain)
         return apply_rgb(picture, self.coefficients(picture).scaled(self.strength))
 
     def light_map(self, picture: Array) -> Array:
@@ -90,11 +97,17 @@ class Enhancer:
     def proxy_size(self, height: int, width: int) -> tuple[int, int]:
         """(h, w) of what the network sees of a picture of this size: all of it with quality "exact".
 
-        Raises InputError where that would exhaust this machine's memory.
+        Raises InputError where that would exhaust this machine's memory, or a model of one size does not fit.
         """
+        fixed = self.network.info.shape
         if self.quality == "exact":
             check_memory(height, width)
+            multiple = max(self.network.info.multiple, 2)
+            if fixed not in (None, (1, height + -height % multiple, width + -width % multiple)):
+                raise InputError(f"this model takes {fixed[2]}x{fixed[1]} only, the picture has {width}x{height}")
             return height, width
+        if fixed is not None:
+            return fixed[1:]
         return proxy_size(height, width, self.network.info.proxy_short_side, self.network.info.multiple)
 
     def log_light(self, proxy: Proxy) -> Array:

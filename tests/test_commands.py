@@ -12,8 +12,9 @@ MODULES = {
     "cliplit-image": "cliplit.runtime.image_cli",
     "cliplit-export": "cliplit.export.cli",
     "cliplit-train": "cliplit.cli",
+    "cliplit-doctor": "cliplit.runtime.doctor",
 }
-HEAVY = ("torch", "onnxruntime", "cv2", "onnx", "av")
+HEAVY = ("torch", "onnxruntime", "openvino", "cv2", "onnx", "av")
 
 
 def python(code, *arguments):
@@ -47,10 +48,45 @@ def test_wrong_usage_is_exit_code_2(name):
 
 
 def test_a_missing_onnxruntime_names_the_command(tmp_path):
-    hide = "import sys; sys.modules['onnxruntime'] = None; "
+    hide = "import sys; sys.modules['onnxruntime'] = sys.modules['openvino'] = None; "
     code = hide + "from cliplit.runtime.video_cli import main; main(prog_name='cliplit-video')"
     result = python(code, "--demo", str(tmp_path / "out.mp4"))
     assert result.returncode == 3
     assert 'pip install "cliplit[cpu]"' in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_doctor_tells_people_and_programs_the_same():
+    import json
+
+    doctor = "from cliplit.runtime.doctor import main; main(prog_name='cliplit-doctor')"
+    people, programs = python(doctor), python(doctor, "--json")
+    assert people.returncode == programs.returncode == 0, people.stderr
+    report = json.loads(programs.stdout)
+    assert {"machine", "versions", "problems", "backends"} <= set(report)
+    works = {(row["backend"], row["device"]): row["works"] for row in report["backends"]}
+    assert works["onnxruntime", "cpu"]
+    for row in report["backends"]:
+        assert row["backend"] in people.stdout
+        assert row["detail"]
+        assert (row["milliseconds"] is not None) == row["works"]
+    assert report["versions"]["numpy"] in people.stdout
+
+
+def test_doctor_without_any_back_end_is_exit_code_3():
+    hide = "import sys; sys.modules['onnxruntime'] = sys.modules['openvino'] = sys.modules['torch'] = None; "
+    result = python(hide + "from cliplit.runtime.doctor import main; main(prog_name='cliplit-doctor')")
+    assert result.returncode == 3
+    for command in ('pip install "cliplit[cpu]"', 'pip install "cliplit[openvino]"'):
+        assert command in result.stdout
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments, code", [(["--device", "gpu"], 2), (["--backend", "x"], 2), (["--device", "cuda:7"], 3)]
+)
+def test_devices_and_back_ends_on_the_command_line(tmp_path, arguments, code):
+    result = python("from cliplit.runtime.video_cli import main; main()", "--demo", str(tmp_path / "o.mp4"), *arguments)
+    assert result.returncode == code
     assert not list(tmp_path.iterdir())

@@ -1,0 +1,178 @@
+"""Full-size ("exact") speed: every back end of this machine next to the PyTorch original, side by side in one run.
+
+    python -m cliplit.benchmarks.exact                    # this CPU: 512x512 and 1080p, and the lite network
+    python -m cliplit.benchmarks.exact --size 512x512 --repeats 5
+    python -m cliplit.benchmarks.exact --device cuda      # a card: frames/s of network and apply, CUDA events
+
+The original is the paper's network in eager PyTorch, fp32, at full size, with the same number of threads. Runs
+interleave (A B C A B C ...), so that whatever else the machine does falls on all of them; medians and ratios count.
+On a card what is timed is planes in, planes out without the copies; the frames are there already, a batch at once.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+from cliplit.runtime.backends import BACKENDS, Backend
+from cliplit.runtime.backends.pytorch import TorchNetwork, from_onnx
+from cliplit.runtime.devices import Device
+from cliplit.runtime.model_file import find_model
+from cliplit.runtime.options import check_device
+
+from cliplit.arrays import Array
+from cliplit.command import reports_errors
+from cliplit.errors import BackendError, InputError
+
+Work = Callable[[], object]
+LITE_SIZE = (192, 336)  # its working size for 16:9
+
+
+def interleaved(works: dict[str, Work], repeats: int) -> dict[str, list[float]]:
+    """Seconds of each call, after one that warms up, the works taking turns."""
+    for work in works.values():
+        work()
+    times: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(repeats):
+        for name, work in works.items():
+            start = time.perf_counter()
+            work()
+            times[name].append(time.perf_counter() - start)
+    return times
+
+
+def cpu_backends(model: Path, threads: int, names: Sequence[str]) -> Iterator[tuple[str, Backend]]:
+    """Every back end, or those named, that opens `model` on the CPU, except the reference."""
+    for row in BACKENDS:
+        if "cpu" in row.devices and row.name != "pytorch" and row.name in (names or row.name):
+            try:
+                yield row.name, row.open(model, Device("cpu"), threads)
+            except BackendError as error:
+                click.echo(f"{row.name}: {error}")
+
+
+def cpu_rows(
+    model: Path, size: tuple[int, int], repeats: int, threads: int, extra: dict[str, Path], names: Sequence[str]
+) -> Iterator[tuple[str, float, float]]:
+    """(name, median milliseconds, times the original) for the network of `model` on a picture of `size`."""
+    torch.set_num_threads(threads)
+    network, info = from_onnx(model)
+    original = TorchNetwork(network.eval(), info, Device("cpu"))
+    picture = noise_picture(size)
+    works: dict[str, Work] = {"PyTorch original": lambda: original(picture)}
+    files = {"": model} | extra
+    for tag, file in files.items():
+        for name, backend in cpu_backends(file, threads, names):
+            works[f"{name} {tag}".strip()] = lambda backend=backend: backend(picture)  # type: ignore[misc]
+    times = interleaved(works, repeats)
+    reference = statistics.median(times["PyTorch original"])
+    for name, seconds in times.items():
+        median = statistics.median(seconds)
+        yield name, median * 1e3, reference / median
+
+
+def noise_picture(size: tuple[int, int]) -> Array:
+    """(1, 3, H, W) float32."""
+    return np.random.default_rng(0).random((1, 3, *size), dtype=np.float32)
+
+
+def cuda_rows(model: Path, size: tuple[int, int], repeats: int, batch: int, device: str) -> Iterator[str]:
+    """Frames per second of network and apply on a card, by CUDA events."""
+    from cliplit.runtime.backends.pytorch import open_model
+    from cliplit.runtime.exact_torch import ExactTorch
+    from cliplit.runtime.gain import Coding
+
+    backend = open_model(model, Device.parse(device), 0)
+    exact = ExactTorch(backend)
+    height, width = size
+    coding = Coding()
+    generator = torch.Generator(device=exact.device).manual_seed(0)
+    y, cb, cr = (
+        torch.randint(16, 235, (batch, 1, h, w), generator=generator, device=exact.device).float()
+        for h, w in ((height, width), (height // 2, width // 2), (height // 2, width // 2))
+    )
+
+    def run() -> None:
+        exact.enhance_planes(y, cb, cr, coding, 1.0, 16.0)
+
+    for _ in range(3):
+        run()
+    times = []
+    for _ in range(repeats):
+        start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+        start.record()  # type: ignore[no-untyped-call]
+        run()
+        stop.record()  # type: ignore[no-untyped-call]
+        torch.cuda.synchronize()
+        times.append(start.elapsed_time(stop) / 1e3)  # type: ignore[no-untyped-call]
+    median = statistics.median(times)
+    memory = torch.cuda.max_memory_allocated() / 2**30
+    yield (
+        f"{model.stem} {width}x{height} batch {batch} half: {batch / median:.1f} frames/s "
+        f"({median / batch * 1e3:.2f} ms a frame, {memory:.1f} GB) on {torch.cuda.get_device_name(exact.device)}"
+    )
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--model", default="unet", show_default=True)
+@click.option("--size", "sizes", multiple=True, metavar="WxH", help="[default: 512x512 1920x1080; a card: 1080p, 4K]")
+@click.option("--repeats", default=3, show_default=True)
+@click.option("--threads", type=int, default=os.cpu_count() or 1, show_default=True)
+@click.option("--batch", default=4, show_default=True, help="Frames at once on a card.")
+@click.option("--with", "extra", multiple=True, type=click.Path(path_type=Path), help="Another ONNX file to run too.")
+@click.option("--backend", "names", multiple=True, help="Only this one, of the CPU's; may be repeated.")
+@click.option("--device", default="cpu", show_default=True, callback=check_device)
+@click.option("--skip-lite", is_flag=True, help="Not the lite network on one core.")
+@reports_errors
+def main(
+    model: str,
+    sizes: tuple[str, ...],
+    repeats: int,
+    threads: int,
+    batch: int,
+    extra: tuple[Path, ...],
+    names: tuple[str, ...],
+    device: str,
+    skip_lite: bool,
+) -> None:
+    """Measure the full-size mode."""
+    path = find_model(model)
+    on_card = device.startswith("cuda")
+    chosen = [parse(text) for text in sizes or (("1920x1080", "3840x2160") if on_card else ("512x512", "1920x1080"))]
+    if on_card:
+        for size in chosen:
+            for line in cuda_rows(path, size, repeats, batch, device):
+                click.echo(line)
+        return
+    others = {file.stem: file for file in extra}
+    for size in chosen:
+        click.echo(
+            f"{path.stem} {size[1]}x{size[0]}, {threads} threads, median of {repeats}, load {os.getloadavg()[0]:.1f}"
+        )
+        show(cpu_rows(path, size, repeats, threads, others, names))
+    if not skip_lite:
+        click.echo("lite {1}x{0}, one thread, median of 50".format(*LITE_SIZE))
+        show(cpu_rows(find_model("lite"), LITE_SIZE, 50, 1, {}, names))
+
+
+def show(rows: Iterator[tuple[str, float, float]]) -> None:
+    for name, milliseconds, times in rows:
+        click.echo(f"  {name:40} {milliseconds:9.1f} ms   {times:5.2f} times")
+
+
+def parse(text: str) -> tuple[int, int]:
+    """WxH -> (H, W)."""
+    parts = text.split("x")
+    if len(parts) != 2 or not all(part.isdigit() and int(part) > 1 for part in parts):
+        raise InputError(f"--size {text}: expected WxH")
+    return int(parts[1]), int(parts[0])
+
+
+if __name__ == "__main__":
+    main()

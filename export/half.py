@@ -1,0 +1,100 @@
+"""fp16: the layers that cost time in half precision, everything that could overflow or lose bits in fp32.
+
+The types stand in the graph itself (a strongly typed network), which is how TensorRT 11 wants them and ONNX Runtime
+runs them. Input and output stay float32. So do the head (the last convolution and all after it), the pooling, whose
+positions a half cannot count beyond 2048 (R5.8, R5.11), and statistics over the picture.
+
+ONNX Runtime's converter goes by operator, not by where a tensor comes from, casts to and fro between fp32 nodes and
+leaves them unsorted, which TensorRT's parser refuses; putting that right takes as much code as this.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+HALF_OPERATORS = {"Conv", "LeakyRelu", "PRelu", "Relu", "Add", "Concat", "Pad", "Resize"}
+FEATURE_INPUTS = {"Resize": 1, "Pad": 1}  # the others are sizes, scales and amounts
+
+
+def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of an fp32 graph whose feature layers compute in half precision, types checked throughout."""
+    model = onnx.shape_inference.infer_shapes(model)
+    float32 = {tensor.name for tensor in model.graph.initializer if tensor.data_type == TensorProto.FLOAT}
+    values = (*model.graph.input, *model.graph.value_info, *model.graph.output)
+    float32.update(value.name for value in values if value.type.tensor_type.elem_type == TensorProto.FLOAT)
+    features = feature_nodes(model)
+    nodes: list[onnx.NodeProto] = []
+    casts: dict[tuple[str, int], str] = {}
+    half: set[str] = set()  # tensors that are half precision now
+
+    def cast(name: str, kind: int) -> str:
+        if (name, kind) not in casts:
+            casts[name, kind] = f"{name}_{'half' if kind == TensorProto.FLOAT16 else 'float'}"
+            nodes.append(helper.make_node("Cast", [name], [casts[name, kind]], f"{casts[name, kind]}_cast", to=kind))
+        return casts[name, kind]
+
+    for index, original in enumerate(model.graph.node):
+        node = onnx.NodeProto()
+        node.CopyFrom(original)
+        if index in features:
+            inputs = FEATURE_INPUTS.get(node.op_type, len(node.input))
+            for i, name in enumerate(node.input[:inputs]):
+                if name in float32 and name not in half:
+                    node.input[i] = cast(name, TensorProto.FLOAT16)
+            half.update(node.output)
+        else:
+            for i, name in enumerate(node.input):
+                if name in half:
+                    node.input[i] = cast(name, TensorProto.FLOAT)
+        nodes.append(node)
+
+    converted = onnx.ModelProto()
+    converted.CopyFrom(model)
+    del converted.graph.node[:]
+    del converted.graph.value_info[:]
+    converted.graph.node.extend(nodes)
+    _fold_weights(converted)
+    return onnx.shape_inference.infer_shapes(converted, check_type=True, strict_mode=True)
+
+
+def feature_nodes(model: onnx.ModelProto) -> set[int]:
+    """Indices of the convolutions before the head, and of what hangs on them up to the head."""
+    nodes = model.graph.node
+    head = max((index for index, node in enumerate(nodes) if node.op_type == "Conv"), default=0)
+    after = set(nodes[head].output)
+    found: set[int] = set()
+    made: set[str] = set()
+    for index, node in enumerate(nodes):
+        if after & set(node.input):
+            after.update(node.output)
+        elif index != head and (node.op_type == "Conv" or (node.op_type in HALF_OPERATORS and node.input[0] in made)):
+            found.add(index)
+            made.update(node.output)
+    return found
+
+
+def _fold_weights(model: onnx.ModelProto) -> None:
+    """Casts of weights become weights; weights that only they used go."""
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    kept = []
+    for node in model.graph.node:
+        if node.op_type == "Cast" and node.input[0] in tensors:
+            value = numpy_helper.to_array(tensors[node.input[0]]).astype(np.float16)
+            model.graph.initializer.append(numpy_helper.from_array(value, node.output[0]))
+        else:
+            kept.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(kept)
+    used = {name for node in kept for name in node.input}
+    left = [tensor for tensor in model.graph.initializer if tensor.name in used]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(left)
+
+
+def half_convolutions(model: onnx.ModelProto) -> tuple[int, int]:
+    """(convolutions with half-precision weights, all convolutions)."""
+    types = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    kinds = [types.get(node.input[1]) for node in model.graph.node if node.op_type == "Conv"]
+    return kinds.count(TensorProto.FLOAT16), len(kinds)

@@ -1,0 +1,79 @@
+"""int8 by static quantisation, for CPUs with VNNI: scales of the activations come from calibration pictures.
+
+QDQ form (QuantizeLinear / DequantizeLinear around each layer), which ONNX Runtime and OpenVINO both fuse. The first
+convolution sees the picture itself and the head makes the light map: both stay in fp32, as everything that is not a
+convolution.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+from cliplit.export.parity import demo_frames
+from cliplit.runtime.model_file import ModelInfo
+from cliplit.runtime.proxy import proxy_size, rgb_proxy
+
+# The quantiser of ONNX Runtime is what its kernels are tested with.
+from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from cliplit.arrays import Array
+
+
+class Proxies(CalibrationDataReader):  # type: ignore[misc]
+    """What the network will see of the calibration pictures."""
+
+    def __init__(self, pictures: Sequence[Array], info: ModelInfo) -> None:
+        self._left = iter(pictures)
+        self._info = info
+
+    def get_next(self) -> dict[str, Array] | None:
+        picture = next(self._left, None)
+        if picture is None:
+            return None
+        height, width = picture.shape[:2]
+        size = proxy_size(height, width, self._info.proxy_short_side, self._info.multiple)
+        rgb = rgb_proxy(picture, size).rgb
+        return {"picture": np.ascontiguousarray(rgb.transpose(2, 0, 1))[None]}
+
+
+def demo_pictures() -> list[Array]:
+    """For want of the user's own: frames that the comparison does not use, as they are, darker, brighter, cropped."""
+    pictures = []
+    for frame in demo_frames([0.1, 0.2, 0.45, 0.55, 0.8, 0.9]):
+        height, width = frame.shape[:2]
+        pictures += [frame, frame * np.float32(0.4), np.sqrt(frame), frame[: height // 2], frame[:, width // 3 :]]
+    return pictures
+
+
+def to_int8(model: onnx.ModelProto, info: ModelInfo, calibration: Sequence[Array] = ()) -> onnx.ModelProto:
+    """A quantised copy of an fp32 graph; `calibration` pictures are (H, W, 3) float32 in [0, 1]."""
+    pictures = list(calibration) or demo_pictures()
+    with tempfile.TemporaryDirectory() as folder:
+        plain, prepared, done = (Path(folder) / name for name in ("plain.onnx", "prepared.onnx", "int8.onnx"))
+        onnx.save(model, plain)
+        quant_pre_process(plain, prepared, skip_symbolic_shape=True)
+        convolutions = [node.name for node in onnx.load(prepared).graph.node if node.op_type == "Conv"]
+        disabled, previous = convolutions[:1] + convolutions[-1:], logging.root.manager.disable
+        logging.disable(logging.WARNING)  # it recommends the preparation that was just done
+        try:
+            quantize_static(
+                prepared,
+                done,
+                Proxies(pictures, info),
+                quant_format=QuantFormat.QDQ,
+                op_types_to_quantize=["Conv"],
+                nodes_to_exclude=disabled,
+                per_channel=True,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                calibrate_method=CalibrationMethod.MinMax,
+            )
+        finally:
+            logging.disable(previous)
+        return onnx.load(done)

@@ -1,0 +1,223 @@
+"""The whole enhancement as one graph: image in, enhanced image out, so that any ONNX host can be the filter.
+
+Inside are the proxy, the network, the guided filter, the enlargement and the gain: what `Enhancer` does with quality
+"fast", as tensor operations whose sizes are data (a traced graph would keep the example's sizes as constants).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import onnx
+import torch
+from cliplit.export.half import to_half
+from cliplit.export.onnx_file import declare_output, describe, load, trace
+from cliplit.export.parity import Comparison, psnr, sample_pictures
+from cliplit.export.passes import pack_head, restore_names
+from cliplit.runtime.backends.onnx_runtime import import_onnxruntime
+from cliplit.runtime.backends.pytorch import TorchNetwork
+from cliplit.runtime.devices import Device
+from cliplit.runtime.enhancer import Enhancer
+from cliplit.runtime.model_file import ModelInfo
+from cliplit.runtime.network import LightMapNetwork
+from cliplit.runtime.proxy import LONGEST_SIDE
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cliplit.arrays import Array
+from cliplit.constants import GUIDE_EPSILON, GUIDE_RADIUS, LUMA_WEIGHTS, MAX_GAIN
+from cliplit.errors import ParityError
+from cliplit.files import appearing
+from cliplit.light_network import LightNetwork
+
+ImageType = Literal["uint8", "float32"]
+LEAST_PSNR = 45.0  # dB of the enhanced image against `Enhancer` with the network in PyTorch
+
+
+class WholeImage(nn.Module):
+    """(N, H, W, 3) uint8 or float32 in [0, 1] -> the same shape and type, enhanced.
+
+    Args:
+        network: makes light maps.
+        strength, max_gain: as of `Enhancer`; they become part of the graph.
+        whole_numbers: whether images are uint8.
+    """
+
+    def __init__(self, network: LightNetwork, strength: float, max_gain: float, whole_numbers: bool) -> None:
+        super().__init__()
+        self.network, self.strength, self.floor = network, strength, -math.log2(max_gain)
+        self.white = 255.0 if whole_numbers else 1.0
+        self.whole_numbers = whole_numbers
+        self.weights = torch.tensor(LUMA_WEIGHTS).reshape(1, 3, 1, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """See the class."""
+        colour = image.permute(0, 3, 1, 2).to(torch.float32)
+        bounded = torch.where(torch.isnan(colour), torch.zeros_like(colour), colour / self.white).clamp(0.0, 1.0)
+        slope, offset = self.coefficients(self.proxy(bounded))
+        size = colour.shape[-2:]
+        slope = F.interpolate(slope, size, mode="bilinear", align_corners=False)
+        offset = F.interpolate(offset, size, mode="bilinear", align_corners=False)
+        log_light = (slope * self.luma(bounded) + offset).clamp(self.floor, 0.0)
+        square = torch.exp(log_light * (2 * math.log(2)))
+        peak = bounded.amax(dim=1, keepdim=True)
+        enhanced = colour * torch.rsqrt(square + (1 - square) * peak * peak)
+        if self.whole_numbers:  # what is below the maximum stays below the maximum
+            limit = torch.where(peak < 1.0, self.white - 1.0, self.white)
+            enhanced = torch.minimum(torch.floor(enhanced + 0.5), limit).to(torch.uint8)
+        return enhanced.permute(0, 2, 3, 1)
+
+    def luma(self, rgb: Tensor) -> Tensor:
+        return (rgb * self.weights).sum(dim=1, keepdim=True)
+
+    def proxy(self, bounded: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The picture the network sees and, as 0-d tensors, its height and width without padding to even sides."""
+        rows, columns = bounded[0, 0, :, 0], bounded[0, 0, 0, :]
+        height, width = torch.ones_like(rows).sum(), torch.ones_like(columns).sum()
+        multiple = float(self.network.multiple)
+        short = torch.minimum(height, width)
+        long = torch.maximum(height, width)
+        # scale = min(1, short side of the proxy / short, LONGEST_SIDE / long) as a fraction of whole numbers, so that
+        # halves round as they do in `proxy_size`
+        goal = torch.full_like(short, float(self.network.proxy_short_side))
+        by_long = goal * long > LONGEST_SIDE * short
+        numerator = torch.where(by_long, LONGEST_SIDE, goal)
+        denominator = torch.maximum(torch.where(by_long, long, short), numerator)
+        h = torch.round(height * numerator / (denominator * multiple)).clamp(min=1.0) * multiple
+        w = torch.round(width * numerator / (denominator * multiple)).clamp(min=1.0) * multiple
+        shrinking = (h <= height) & (w <= width)
+        vertical = resampling(rows, height, h, shrinking)
+        horizontal = resampling(columns, width, w, shrinking)
+        return vertical @ bounded @ horizontal.transpose(0, 1), h, w
+
+    def coefficients(self, proxy: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Slope and offset of the guided filter at proxy size, after strength: (N, 1, h, w) each."""
+        padded, h, w = proxy
+        rows, columns = torch.arange(h), torch.arange(w)  # type: ignore[call-overload]
+        light = _crop(self.network(padded), rows, columns)
+        luma = self.luma(_crop(padded, rows, columns))
+        light = torch.where(torch.isnan(light), torch.ones_like(light), light)
+        log_light = torch.log(light.clamp(2.0**self.floor, 1.0)) / math.log(2)
+        mean_y, mean_l = _box(luma), _box(log_light)
+        variance = _box(luma * luma) - mean_y * mean_y
+        slope = (_box(luma * log_light) - mean_y * mean_l) / (variance + GUIDE_EPSILON)
+        offset = mean_l - slope * mean_y
+        return _box(slope) * self.strength, _box(offset) * self.strength
+
+
+def resampling(line: Tensor, length: Tensor, goal: Tensor, shrinking: Tensor) -> Tensor:
+    """(goal rounded up to even, length) matrix that resamples a line: area average, or linear where it enlarges.
+
+    The row that makes an odd side even repeats the last one.
+    """
+    position = torch.cumsum(torch.ones_like(line), 0)[None, :] - 1.0
+    even = torch.ceil(goal / 2) * 2
+    cell = torch.minimum(torch.arange(even).to(line.dtype), goal - 1.0)[:, None]  # type: ignore[call-overload]
+    step = length / goal
+    overlap = torch.minimum((cell + 1) * step, position + 1) - torch.maximum(cell * step, position)
+    centre = torch.minimum(((cell + 0.5) * step - 0.5).clamp(min=0.0), length - 1.0)
+    linear = (1.0 - (centre - position).abs()).clamp(min=0.0)
+    return torch.where(shrinking, overlap.clamp(min=0.0) / step, linear)
+
+
+def _crop(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """x[:, :, :h, :w] with sizes that are data."""
+    return x.index_select(2, rows.long()).index_select(3, columns.long())
+
+
+def _box(x: Tensor) -> Tensor:
+    r = GUIDE_RADIUS
+    return F.avg_pool2d(F.pad(x, (r, r, r, r), mode="replicate"), 2 * r + 1, stride=1)
+
+
+def whole_image_graph(
+    network: LightNetwork,
+    info: ModelInfo,
+    half: bool = False,
+    image_type: ImageType = "uint8",
+    strength: float = 1.0,
+    max_gain: float = MAX_GAIN,
+) -> onnx.ModelProto:
+    """`image` (N, H, W, 3) -> `enhanced`, the same; batch and size are free."""
+    whole = WholeImage(network, strength, max_gain, image_type == "uint8").eval()
+    example = torch.zeros(1, 200, 264, 3, dtype=torch.uint8 if image_type == "uint8" else torch.float32)
+    axes = {name: {0: "N", 1: "H", 2: "W"} for name in ("image", "enhanced")}
+    model = trace(whole, example, "image", "enhanced", axes)
+    restore_names(model, {f"network.{name}": value.numpy() for name, value in network.state_dict().items()})
+    pack_head(model, network.multiple)
+    declare_output(model, ["N", "H", "W", 3])
+    if half:
+        model = to_half(model)
+    describe(model, replace(info, precision="fp16" if half else "fp32", kind="image"))
+    return model
+
+
+def export_whole_image(
+    source: Path,
+    target: Path,
+    half: bool = False,
+    image_type: ImageType = "uint8",
+    strength: float = 1.0,
+    max_gain: float = MAX_GAIN,
+) -> list[Comparison]:
+    """Export a checkpoint as a whole-image graph; returns its comparison with `Enhancer` and PyTorch.
+
+    Raises:
+        InputError: strength or max_gain out of range, or no such checkpoint.
+        ParityError: a picture comes out differently; nothing is written.
+    """
+    network, info = load(source)
+    reference = Enhancer(
+        LightMapNetwork(TorchNetwork(network, info, Device("cpu"))), strength=strength, max_gain=max_gain
+    )
+    model = whole_image_graph(network, info, half, image_type, strength, max_gain)
+    with appearing(target) as temporary:
+        temporary.write_bytes(model.SerializeToString())
+        lines = compare(temporary, reference, image_type)
+        if failed := [line for line in lines if not line.psnr >= LEAST_PSNR]:
+            raise ParityError(
+                f"{source}: the whole-image graph in {failed[0].backend} differs from Enhancer on {failed[0].picture}: "
+                f"{failed[0].psnr:.1f} dB (at least {LEAST_PSNR:.0f}); nothing was written"
+            )
+    return lines
+
+
+Host = Callable[[Array], Array]  # (1, H, W, 3) -> the same, enhanced
+
+
+def hosts(path: Path) -> dict[str, Host]:
+    """The programs of this machine that run the file as it is."""
+    runtime = import_onnxruntime()
+    options = runtime.SessionOptions()
+    options.log_severity_level = 4
+    session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    found: dict[str, Host] = {"onnxruntime cpu": lambda image: session.run(None, {"image": image})[0]}
+    with contextlib.suppress(ImportError):
+        import openvino
+
+        compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        found["openvino cpu"] = lambda image: compiled([image])[0]
+    return found
+
+
+def compare(path: Path, reference: Enhancer, image_type: ImageType) -> list[Comparison]:
+    """The graph in every host, against the pipeline in numpy, C and PyTorch; errors are in units of white."""
+    white = 255.0 if image_type == "uint8" else 1.0
+    found = hosts(path)
+    lines: dict[str, list[Comparison]] = {name: [] for name in found}
+    for title, picture in sample_pictures():
+        image = np.round(picture * 255).astype(np.uint8) if image_type == "uint8" else picture
+        expected = reference(image).astype(np.float64) / white
+        for name, host in found.items():
+            enhanced = host(image[None])[0] / white
+            difference = np.abs(enhanced - expected)
+            lines[name].append(
+                Comparison(name, title, float(difference.max()), float(difference.mean()), psnr(enhanced, expected))
+            )
+    return [line for name in found for line in lines[name]]

@@ -1,0 +1,165 @@
+"""Engine files and their cache. An engine fits one TensorRT, one GPU, one system: a header says which.
+
+    magic, header length (4 bytes, little endian), engine length (8 bytes), header (JSON), engine
+
+TensorRT itself notices some mismatches, crashes on others and blames the file in all of them. Engines live in the
+cache only; what is passed on is the ONNX file (R5.6).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from cliplit.runtime.home import home
+
+from cliplit.errors import ModelError
+from cliplit.files import appearing
+
+MAGIC = b"CLIPLIT-ENGINE\n"
+FORMAT = 1
+_LENGTHS = struct.Struct("<IQ")
+
+Size = tuple[int, int, int]  # N, H, W
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """The sizes an engine takes: from `least` to `most`, tuned for `best`; all equal in a fixed one."""
+
+    least: Size
+    best: Size
+    most: Size
+
+    @classmethod
+    def fixed(cls, size: Size) -> Shapes:
+        return cls(size, size, size)
+
+    @property
+    def are_fixed(self) -> bool:
+        return self.least == self.most
+
+    def cover(self, size: Size) -> bool:
+        return all(a <= b <= c for a, b, c in zip(self.least, size, self.most, strict=True))
+
+    def __str__(self) -> str:
+        sizes = [self.best] if self.are_fixed else [self.least, self.best, self.most]
+        return ",".join("x".join(map(str, size)) for size in sizes)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What an engine is bound to."""
+
+    tensorrt: str
+    cuda: str
+    gpu: str
+    compute_capability: str
+    system: str
+
+
+@dataclass(frozen=True)
+class EngineHeader:
+    """What stands in front of an engine."""
+
+    model: str
+    model_sha256: str
+    precision: str
+    shapes: Shapes
+    machine: Machine
+
+    def path(self) -> Path:
+        """Its place in the cache. The machine is not part of the name: a file from another one is seen and replaced."""
+        key = hashlib.sha256(f"{self.model_sha256} {self.shapes}".encode()).hexdigest()[:12]
+        return cache_folder() / f"{self.model}-{self.precision}-{self.shapes}-{key}.engine"
+
+    def mismatches(self, wanted: EngineHeader) -> list[str]:
+        """In words, what this header's engine was made for and what is here instead; empty if it fits."""
+        words = {
+            "tensorrt": "TensorRT",
+            "cuda": "CUDA",
+            "gpu": "GPU",
+            "compute_capability": "compute capability",
+            "system": "operating system",
+        }
+        found = [
+            f"{words[field.name]} {getattr(self.machine, field.name)}, here {getattr(wanted.machine, field.name)}"
+            for field in fields(Machine)
+            if getattr(self.machine, field.name) != getattr(wanted.machine, field.name)
+        ]
+        if self.model_sha256 != wanted.model_sha256:
+            found.insert(0, "another model file")
+        if self.precision != wanted.precision:
+            found.append(f"precision {self.precision}, wanted {wanted.precision}")
+        if self.shapes != wanted.shapes:
+            found.append(f"shapes {self.shapes}, wanted {wanted.shapes}")
+        return found
+
+
+def write_engine(path: Path, header: EngineHeader, engine: bytes) -> None:
+    text = json.dumps({"format": FORMAT, **asdict(header)}).encode()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with appearing(path) as temporary, temporary.open("wb") as file:
+        file.write(MAGIC + _LENGTHS.pack(len(text), len(engine)) + text)
+        file.write(engine)
+
+
+def read_header(path: Path) -> EngineHeader:
+    """Raises ModelError for a file that is no engine of ours, is cut short, or has a later format."""
+    return _read(path, with_engine=False)[0]
+
+
+def read_engine(path: Path) -> tuple[EngineHeader, bytes]:
+    """Header and engine. Raises ModelError as `read_header`."""
+    return _read(path, with_engine=True)
+
+
+def _read(path: Path, with_engine: bool) -> tuple[EngineHeader, bytes]:
+    start = len(MAGIC) + _LENGTHS.size
+    with path.open("rb") as file:
+        head = file.read(start)
+        if not head.startswith(MAGIC) or len(head) < start:
+            raise ModelError(f"{path}: not an engine file of cliplit")
+        header_length, engine_length = _LENGTHS.unpack(head[len(MAGIC) :])
+        expected, size = start + header_length + engine_length, path.stat().st_size
+        if size != expected:
+            raise ModelError(f"{path}: {size} bytes, its header speaks of {expected}: cut short or damaged")
+        text = file.read(header_length)
+        engine = file.read(engine_length) if with_engine else b""
+    try:
+        content = json.loads(text)
+        if content.pop("format") != FORMAT:
+            raise ModelError(f"{path}: an engine file of another version of cliplit")
+        shapes = Shapes(*(tuple(content["shapes"][name]) for name in ("least", "best", "most")))
+        content |= {"shapes": shapes, "machine": Machine(**content["machine"])}
+        return EngineHeader(**content), engine
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{path}: its header cannot be read ({error})") from error
+
+
+def cache_folder() -> Path:
+    return home() / "engines"
+
+
+def cached_engines() -> Iterator[tuple[Path, EngineHeader | ModelError]]:
+    """Every engine file in the cache with its header, or with what is wrong with it."""
+    for path in sorted(cache_folder().glob("*.engine")):
+        try:
+            yield path, read_header(path)
+        except ModelError as error:
+            yield path, error
+
+
+def clear_cache() -> tuple[int, int]:
+    """Remove engines and timing caches, ours and those of ONNX Runtime's TensorRT provider: (files, bytes)."""
+    files = size = 0
+    for folder in (cache_folder(), home() / "onnxruntime-tensorrt"):
+        for path in folder.glob("*"):
+            if path.is_file():
+                files, size = files + 1, size + path.stat().st_size
+                path.unlink()
+    return files, size

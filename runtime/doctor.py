@@ -1,0 +1,156 @@
+"""`cliplit-doctor`: what is installed, what loads, what runs, and what to install for more (R5.2).
+
+"Available" is not "usable": every back end opens the bundled model and answers for one picture, or says why not.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from typing import Any
+
+import click
+from cliplit.runtime.backends import BACKENDS, Row
+from cliplit.runtime.devices import Device, nvidia_driver
+from cliplit.runtime.home import home
+
+from cliplit import __version__
+from cliplit.command import reports_errors
+from cliplit.errors import CliplitError, first_line
+
+DISTRIBUTIONS = (
+    "numpy", "opencv-python-headless", "opencv-python", "av", "onnxruntime", "onnxruntime-gpu", "openvino", "onnx",
+    "torch", "tensorrt", "tensorrt-cu12", "tensorrt-cu13", "cuda-python", "cuda-bindings", "pycuda",
+)  # fmt: skip
+RUNS = 5
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One back end on one device. `milliseconds` is the median of an inference at proxy size, None if it failed."""
+
+    backend: str
+    device: str
+    works: bool
+    detail: str
+    milliseconds: float | None
+    about: str
+
+
+def versions() -> dict[str, str]:
+    """What is installed of what we use."""
+    found = {}
+    for name in DISTRIBUTIONS:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def problems(installed: dict[str, str]) -> Iterator[str]:
+    """What is wrong with the installation as a whole, with the command that puts it right."""
+    if {"onnxruntime", "onnxruntime-gpu"} <= set(installed):
+        from cliplit.runtime.backends.onnx_runtime import BOTH
+
+        yield BOTH.format(extra="cpu") + ' (or "cliplit[gpu]")'
+    if {"opencv-python", "opencv-python-headless"} <= set(installed):
+        yield "opencv-python and opencv-python-headless overwrite each other, keep one: pip uninstall -y opencv-python"
+    from cliplit.runtime.gain import COMPILED
+
+    if not COMPILED:
+        yield "the pixel loop is not compiled, numpy is several times slower; install a C compiler, then cliplit again"
+
+
+def examine(row: Row, device: Device) -> Finding:
+    """Open the bundled lite model and run it; whatever goes wrong becomes a line."""
+    import statistics
+    import time
+
+    import numpy as np
+    from cliplit.runtime.model_file import find_model
+    from cliplit.runtime.proxy import proxy_size
+
+    try:
+        backend = row.open(find_model("lite"), device, 0)
+        height, width = proxy_size(1080, 1920, backend.info.proxy_short_side, backend.info.multiple)
+        picture = np.full((1, 3, height, width), 0.3, np.float32)
+        backend(picture)  # the first one sets up
+        times = []
+        for _ in range(RUNS):
+            start = time.perf_counter()
+            light = backend(picture)
+            times.append(time.perf_counter() - start)
+        if light.shape != (1, 1, height, width) or not np.isfinite(light).all():
+            return Finding(row.name, str(device), False, "runs, and gives NaN or a wrong shape", None, row.about)
+    except CliplitError as error:
+        return Finding(row.name, str(device), False, str(error), None, row.about)
+    except Exception as error:  # a library that breaks in a way of its own is a finding, not a crash
+        detail = f"breaks: {type(error).__name__}: {first_line(error)}"
+        return Finding(row.name, str(device), False, detail, None, row.about)
+    return Finding(row.name, str(device), True, backend.detail, statistics.median(times) * 1e3, row.about)
+
+
+def findings() -> Iterator[Finding]:
+    for row in BACKENDS:
+        for kind in row.devices:
+            if kind == "cuda" and (problem := nvidia_driver().problem):
+                yield Finding(row.name, "cuda", False, problem, None, row.about)
+            else:
+                yield examine(row, Device(kind))
+
+
+def machine() -> dict[str, Any]:
+    driver = nvidia_driver()
+    return {
+        "cliplit": __version__,
+        "python": f"{platform.python_version()} ({sys.executable})",
+        "system": platform.platform(),
+        "cores": os.cpu_count(),
+        "cards": [f"{name}, compute capability {a}.{b}" for name, (a, b) in driver.cards],
+        "driver": driver.problem or f"runs CUDA up to {driver.cuda[0]}.{driver.cuda[1]}",
+        "home": str(home()),
+    }
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.version_option(__version__)
+@reports_errors
+def main(as_json: bool) -> None:
+    """Show what is installed, what runs here and how fast, and what to install for more.
+
+    Exit code 0 if at least one back end runs, else 3.
+    """
+    here, installed = machine(), versions()
+    wrong, found = list(problems(installed)), list(findings())
+    if as_json:
+        report = {"machine": here, "versions": installed, "problems": wrong, "backends": [asdict(f) for f in found]}
+        click.echo(json.dumps(report, indent=2))
+    else:
+        show(here, installed, wrong, found)
+    if not any(finding.works for finding in found):
+        sys.exit(3)
+
+
+def show(here: dict[str, Any], installed: dict[str, str], wrong: list[str], found: list[Finding]) -> None:
+    for name, value in here.items():
+        click.echo(f"{name:10} {', '.join(value) if isinstance(value, list) else value}")
+    click.echo("versions   " + ", ".join(f"{name} {version}" for name, version in installed.items()))
+    for line in wrong:
+        click.echo(f"problem    {line}")
+    click.echo()
+    width = max(len(f"{f.backend} {f.device}") for f in found)
+    for f in found:
+        time = f"{f.milliseconds:7.1f} ms" if f.milliseconds is not None else "       no "
+        click.echo(f"{f'{f.backend} {f.device}':{width}}  {time}  {f.detail}")
+    click.echo("\nTimes are one inference of the lite network at the proxy size of a 16:9 picture, all cores.")
+
+
+if __name__ == "__main__":
+    main()
