@@ -41,8 +41,8 @@ class PlaneRelighter:
         colour = len(planes) >= 3
         full = (planes[0], planes[1], planes[2]) if colour else self._with_colourless(planes[0])
         proxy = planes_proxy(full, self.coding, self.enhancer.proxy_size(*planes[0].shape))
-        log_light = self._smooth(self.enhancer.log_light(proxy), proxy.luma, time)
-        coefficients = self.enhancer.refine(log_light, proxy).scaled(self.enhancer.strength)
+        steady = self._smooth(self.enhancer.log_light(proxy), proxy.luma, time)
+        coefficients = steady.calmed(self.enhancer.refine(steady.log_light, steady.luma)).scaled(self.enhancer.strength)
         into = (out[0], out[1], out[2]) if colour else (out[0], np.empty_like(full[1]), np.empty_like(full[2]))
         self._apply(full, into, coefficients, interlaced)
         rest = 3 if colour else 1

@@ -85,7 +85,7 @@ class Enhancer:
     def coefficients(self, picture: Array) -> Coefficients:
         """The light map of a picture, in the form that is applied at full size."""
         proxy = rgb_proxy(picture, self.proxy_size(*picture.shape[:2]))
-        return self.refine(self.log_light(proxy), proxy)
+        return self.refine(self.log_light(proxy), proxy.luma)
 
     def proxy_size(self, height: int, width: int) -> tuple[int, int]:
         """(h, w) of what the network sees of a picture of this size: all of it with quality "exact".
@@ -105,11 +105,11 @@ class Enhancer:
         rgb = cv2.copyMakeBorder(proxy.rgb, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
         return log_light(self.network(rgb)[:height, :width], self.max_gain)
 
-    def refine(self, log_light: Array, proxy: Proxy) -> Coefficients:
-        """From the map at proxy size to coefficients for full size that follow the picture's edges."""
+    def refine(self, log_light: Array, luma: Array) -> Coefficients:
+        """From the map at proxy size and the luma there to coefficients for full size that follow its edges."""
         if self.quality == "exact":
             return plain_coefficients(log_light, self.max_gain)
-        return guided_coefficients(log_light, proxy.luma, self.max_gain)
+        return guided_coefficients(log_light, luma, self.max_gain)
 
 
 def check_settings(strength: float, max_gain: float, quality: str) -> None:

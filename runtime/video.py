@@ -86,9 +86,12 @@ def enhanced(
         planes = planes_of(item)
         proxy = planes_proxy(planes, reader.coding, size)
         log_light = enhancer.log_light(proxy)
-        if smooth is not None:
-            log_light = smooth(log_light, proxy.luma, item.time or 0.0)
-        coefficients = enhancer.refine(log_light, proxy).scaled(enhancer.strength)
+        if smooth is None:
+            coefficients = enhancer.refine(log_light, proxy.luma)
+        else:
+            steady = smooth(log_light, proxy.luma, item.time or 0.0)
+            coefficients = steady.calmed(enhancer.refine(steady.log_light, steady.luma))
+        coefficients = coefficients.scaled(enhancer.strength)
         result = blank_like(item, reader.pixel_format)
         apply_planes(planes, planes_of(result), coefficients, reader.coding)
         yield result
