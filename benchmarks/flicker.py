@@ -45,27 +45,24 @@ AGREES = 0.02  # difference of the warped source up to which a pixel counts as f
 
 @dataclass(frozen=True)
 class Relighted:
-    """A shot's coefficients, one for each frame, and the light maps they come from (n, h, w), log2."""
+    """A shot's light, frame by frame: what is applied, the same without the flicker that is taken back, log2 maps."""
 
-    coefficients: list[Coefficients]
-    lights: Array
+    applied: list[Coefficients]
+    light: list[Coefficients]
+    maps: Array  # (n, h, w)
 
 
 def relight(enhancer: Enhancer, frames: Iterable[Array], temporal: float) -> Relighted:
     """The way of a frame up to the gain; `temporal` 0 is frame by frame."""
-    smooth = TemporalFilter(time_constant(temporal)) if temporal else None
-    coefficients, lights = [], []
+    smooth = TemporalFilter(time_constant(temporal))
+    applied, light, maps = [], [], []
     for number, frame in enumerate(frames):
         proxy = rgb_proxy(frame, enhancer.proxy_size(*frame.shape[:2]))
-        light = enhancer.log_light(proxy)
-        if smooth is None:
-            coefficients.append(enhancer.refine(light, proxy.luma))
-        else:
-            steady = smooth(light, proxy.luma, number / RATE)
-            light = steady.log_light
-            coefficients.append(steady.calmed(enhancer.refine(light, steady.luma)))
-        lights.append(light)
-    return Relighted(coefficients, np.array(lights))
+        steady = smooth(enhancer.log_light(proxy), proxy.luma, number / RATE)
+        light.append(enhancer.refine(steady.log_light, steady.luma))
+        applied.append(steady.calmed(light[-1]))
+        maps.append(steady.log_light)
+    return Relighted(applied, light, np.array(maps))
 
 
 def luminance(picture: Array) -> Array:
@@ -129,11 +126,10 @@ def static_shot(enhancer: Enhancer, temporal: float, frames: int) -> dict[str, f
     pictures = list(noisy([clean] * frames))
     steady = relight(enhancer, pictures, temporal)
     settled = slice(RATE // 2, None)
-    coefficients = steady.coefficients[settled]
-    outputs = (apply_rgb(picture, c) for picture, c in zip(pictures[settled], coefficients, strict=True))
+    outputs = (apply_rgb(f, c) for f, c in zip(pictures[settled], steady.applied[settled], strict=True))
     all_mean, all_block = flicker(outputs)
     fine = np.clip(clean, 0, 1) ** (1 / 2.2)  # float: rounding to codes would hide small changes
-    light_mean, light_block = flicker(apply_rgb(fine.astype(np.float32), c) * 255 for c in coefficients)
+    light_mean, light_block = flicker(apply_rgb(fine.astype(np.float32), c) * 255 for c in steady.light[settled])
     return {
         "all, mean luminance": all_mean,
         "all, blocks": all_block,
@@ -148,7 +144,7 @@ def lag_after_cut(enhancer: Enhancer, temporal: float, first: Array, second: Arr
     whole, fresh = relight(enhancer, shots, temporal), relight(enhancer, shots[30:], temporal)
     means = [
         np.array([luminance(apply_rgb(f, c)).mean() for f, c in zip(shots[30:], part, strict=True)])
-        for part in (whole.coefficients[30:], fresh.coefficients)
+        for part in (whole.applied[30:], fresh.applied)
     ]
     away = np.flatnonzero(np.abs(means[0] / means[1] - 1) > 0.02)
     return int(away[-1]) + 1 if away.size else 0
@@ -158,8 +154,8 @@ def lag_after_step(enhancer: Enhancer, temporal: float, stops: float) -> int:
     """Frames until the mean log light has gone 90 % of the way after exposure changes by `stops`."""
     picture = still_picture()
     shots = list(noisy([picture] * 30 + [picture * 2.0**stops] * 50))
-    curve = relight(enhancer, shots, temporal).lights.mean(axis=(1, 2))
-    own = relight(enhancer, shots, 0.0).lights.mean(axis=(1, 2))
+    curve = relight(enhancer, shots, temporal).maps.mean(axis=(1, 2))
+    own = relight(enhancer, shots, 0.0).maps.mean(axis=(1, 2))
     start, end = own[:30].mean(), own[30:].mean()
     away = np.flatnonzero((curve[30:] - start) / (end - start) < 0.9)
     return int(away[-1]) + 1 if away.size else 0
@@ -167,8 +163,8 @@ def lag_after_step(enhancer: Enhancer, temporal: float, stops: float) -> int:
 
 def largest_distance(enhancer: Enhancer, temporal: float, shots: Sequence[Array]) -> float:
     """Stops between the filtered light map and that of the noise-free frame by itself: 95th percentile, worst frame."""
-    filtered = relight(enhancer, noisy(shots), temporal).lights
-    own = relight(enhancer, map(coded, shots), 0.0).lights
+    filtered = relight(enhancer, noisy(shots), temporal).maps
+    own = relight(enhancer, map(coded, shots), 0.0).maps
     return float(np.percentile(np.abs(filtered - own), 95, axis=(1, 2)).max())
 
 
@@ -201,9 +197,9 @@ def warping_error(sources: list[Array], outputs: list[Array]) -> float:
 
 
 def moving_shot(enhancer: Enhancer, temporal: float, frames: list[Array], clean: list[Array]) -> float:
-    """Warping error of the light: the gains of `frames`, applied to the noise-free `clean` ones."""
-    coefficients = relight(enhancer, frames, temporal).coefficients
-    return warping_error(clean, [apply_rgb(f, c) for f, c in zip(clean, coefficients, strict=True)])
+    """Warping error of the light: that of `frames`, applied to the noise-free `clean` ones."""
+    light = relight(enhancer, frames, temporal).light
+    return warping_error(clean, [apply_rgb(f, c) for f, c in zip(clean, light, strict=True)])
 
 
 def read_frames(path: Path, count: int) -> list[Array]:
@@ -256,7 +252,7 @@ def plot(enhancer: Enhancer, temporal: float, target: Path) -> None:
     figure, axes = pyplot.subplots(2, 1, figsize=(14, 8), sharex=True)
     pictures = list(noisy(shots))
     for label, value in (("frame by frame", 0.0), (f"temporal {temporal:g}", temporal)):
-        lights = relight(enhancer, pictures, value).lights
+        lights = relight(enhancer, pictures, value).maps
         axes[0].plot(lights.mean(axis=(1, 2)), label=label)
         axes[1].plot(lights[:, 150:160, 100:110].mean(axis=(1, 2)), label=label)
     for axis, title in zip(axes, ("log2 light, mean", "log2 light, a block"), strict=True):

@@ -13,7 +13,8 @@ still. Fine grain is left: taking it out is a denoiser's work.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -31,7 +32,7 @@ BLUR = 3  # proxy pixels; what is compared between frames
 STILL_SIGMAS, NEW_SIGMAS = 3.0, 12.0
 STILL_BOUNDS = 0.003, 0.02
 DRIFT = 0.3  # rate of the mean that shows a drift: its noise is 0.42 of a frame's
-LIGHT_STILL, LIGHT_NEW = 0.06, 0.3  # the same for a drift of the light map, in stops
+LIGHT_STILL, LIGHT_NEW = 0.04, 0.2  # the same for a drift of the light map, in stops
 QUARTILE = 0.3186  # of the absolute value of normal noise
 NOISE_GROWTH = 1.02  # a frame: a pan must not be taken for noise
 
@@ -66,9 +67,11 @@ class Steady:
     def calmed(self, coefficients: Coefficients) -> Coefficients:
         """The coefficients with the flicker taken out where they lighten.
 
-        A frame that is darker than the mean needs that many stops more, less those that its darkness gives it already
+        A frame that is darker here than the mean needs that many stops more, less those that its darkness gives it already
         by way of the slope.
         """
+        if self.mean is self.now:
+            return coefficients
         stops = np.log2((self.mean + DARKEST) / (self.now + DARKEST)) - coefficients.slope * (self.mean - self.now)
         bounded = np.float32(FLICKER_LIMIT) * np.tanh(stops / np.float32(FLICKER_LIMIT))
         return replace(coefficients, offset=coefficients.offset - bounded * np.clip(-self.log_light, 0.0, 1.0))
@@ -111,13 +114,27 @@ class TemporalFilter:
         before, self._blurred, self._time = self._blurred, blurred, time
         state = self._state
         if cut or state is None or before is None or state.light.shape != log_light.shape or not -GAP < elapsed < GAP:
-            age = np.full_like(luma, 1e-6)
+            age = np.zeros_like(luma)
             zero = np.zeros_like(luma)
             self._state = _State(log_light.copy(), luma.copy(), blurred.copy(), age, zero, zero.copy())
             return Steady(log_light, luma, blurred, blurred)
         self._learn_noise(np.abs(blurred - before), log_light)
         self._step(state, log_light, luma, blurred, max(elapsed, 0.0))
         return Steady(state.light.copy(), state.luma.copy(), state.blurred.copy(), blurred)
+
+    def state(self) -> dict[str, Any]:
+        """What it remembers (`source.Stateful`), for a run that is resumed."""
+        numbers = {"noise": self._noise, "time": self._time, "usual": self._cuts.usual}
+        if self._state is None or self._blurred is None or self._cuts.cells is None:
+            return numbers
+        return {**numbers, **asdict(self._state), "before": self._blurred, "cells": self._cuts.cells}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue where `state` was taken."""
+        self._noise, self._time, self._cuts.usual = (float(state[name]) for name in ("noise", "time", "usual"))
+        if "before" in state:
+            self._state = _State(**{name: state[name].copy() for name in _State.__dataclass_fields__})
+            self._blurred, self._cuts.cells = state["before"], state["cells"]
 
     def _learn_noise(self, change: Array, log_light: Array) -> None:
         """The lower quartile, of what will be lightened: it stays with the noise where much of the picture moves."""
@@ -151,19 +168,19 @@ class CutDetector:
     """
 
     def __init__(self) -> None:
-        self._cells: Array | None = None
-        self._usual = 0.0  # change from frame to frame
+        self.cells: Array | None = None
+        self.usual = 0.0  # change from frame to frame
 
     def __call__(self, luma: Array) -> bool:
         """Whether the frame with this luma, (h, w) in [0, 1], begins a shot; call it for each frame in turn."""
         cells = np.log2(cv2.resize(luma, CELLS, interpolation=cv2.INTER_AREA) + np.float32(BLACK))
-        before, self._cells = self._cells, cells
+        before, self.cells = self.cells, cells
         if before is None:
             return False
         change = float(np.abs(cells - before).mean())
-        cut = change > max(SUDDEN, SUDDEN_RATIO * self._usual)
+        cut = change > max(SUDDEN, SUDDEN_RATIO * self.usual)
         # A cut itself says nothing about the shot; a fast camera does, and it is learnt in three frames.
-        self._usual += 0.35 * (min(change, SUDDEN if cut else change) - self._usual)
+        self.usual += 0.35 * (min(change, SUDDEN if cut else change) - self.usual)
         return cut
 
 

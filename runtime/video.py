@@ -3,23 +3,43 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
-from av.video.frame import VideoFrame
 from cliplit.runtime.enhancer import Enhancer
 from cliplit.runtime.gain import apply_planes
+from cliplit.runtime.light_map import Coefficients
 from cliplit.runtime.proxy import planes_proxy
+from cliplit.runtime.pyav_reader import PyAVReader
+from cliplit.runtime.pyav_writer import Encoding, PyAVWriter
+from cliplit.runtime.source import Frame, Sink, Source
 from cliplit.runtime.temporal import TemporalFilter
-from cliplit.runtime.video_io import Encoding, VideoReader, VideoWriter, planes_of
 
 from cliplit.errors import InputError
 from cliplit.files import appearing
 
 Progress = Callable[[int, "int | None"], object]  # called with frames written so far and frames expected, if known
+
+
+@dataclass
+class Steps:
+    """What may be done to a frame besides relighting it; the defaults do nothing.
+
+    Attributes:
+        smooth: filter of the light map over time, None for each frame by itself.
+        strength: of the moment, as a factor on the enhancer's own; None for 1 throughout.
+        before: each takes a frame and returns the one to relight, such as a denoised one.
+        after: each takes the original and the relighted frame, the latter to be changed or replaced, such as by a
+            comparison of both. The original is kept only if there is such a step.
+    """
+
+    smooth: TemporalFilter | None = None
+    strength: Callable[[Fraction], float] | None = None
+    before: tuple[Callable[[Frame], Frame], ...] = ()
+    after: tuple[Callable[[Frame, Frame], Frame], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -40,6 +60,7 @@ def enhance_video(
     enhancer: Enhancer,
     encoding: Encoding,
     progress: Progress = lambda written, expected: None,
+    steps: Steps | None = None,
 ) -> Summary:
     """Relight `source` into `target`, which appears only when complete.
 
@@ -49,58 +70,53 @@ def enhance_video(
         InputError: `source` is not a clip that can be relighted, or `target` cannot be written.
     """
     start = time.monotonic()
-    written = 0
-    with VideoReader(source) as reader, appearing(target) as file, VideoWriter(file, reader, encoding) as writer:
-        for item in enhanced(reader, enhancer, TemporalFilter()):
-            if isinstance(item, VideoFrame):
-                writer.write(item)
-                written += 1
-                progress(written, reader.expected_frames)
-            else:
-                writer.copy(item)
-        if not written:
+    steps = Steps(smooth=TemporalFilter()) if steps is None else steps
+    with (
+        PyAVReader(source) as reader,
+        appearing(target) as file,
+        PyAVWriter(file, reader.clip, encoding, reader) as writer,
+    ):
+        transfer(enhanced(reader, enhancer, steps), writer, lambda n: progress(n, reader.clip.expected_frames))
+        if not writer.written:
             raise InputError(f"{source}: not one frame could be decoded ({reader.damaged} damaged packets)")
     seconds = time.monotonic() - start
-    return Summary(written, reader.width, reader.height, seconds, problems_of(reader), tuple(reader.notes))
+    notes = (*reader.notes, *writer.notes)
+    return Summary(writer.written, reader.clip.width, reader.clip.height, seconds, reader.problems, notes)
 
 
-def problems_of(reader: VideoReader) -> str:
-    """What of a clip could not be read, empty if nothing."""
-    found = []
-    if reader.damaged:
-        found.append(f"{reader.damaged} damaged packets")
-    if reader.missing:
-        found.append(f"{reader.missing} of {reader.video.frames} frames missing")
-    return ", ".join(found)
+def transfer(items: Iterable[Any], sink: Sink, progress: Callable[[int], object]) -> None:
+    """Write all items, reporting after each frame how many were written."""
+    for item in items:
+        sink.write(item)
+        if isinstance(item, Frame):
+            progress(sink.written)
 
 
-def enhanced(
-    reader: VideoReader, enhancer: Enhancer, smooth: TemporalFilter | None
-) -> Iterator[VideoFrame | av.Packet[Any]]:
-    """The reader's items, each frame relighted; the rest passes through. Without `smooth`, each frame by itself."""
-    size = enhancer.proxy_size(reader.height, reader.width)
-    for item in reader:
-        if not isinstance(item, VideoFrame) or enhancer.strength == 0.0:
+def enhanced(source: Source, enhancer: Enhancer, steps: Steps) -> Iterator[Any]:
+    """The source's items, each frame relighted; packets pass through."""
+    size = enhancer.proxy_size(source.clip.height, source.clip.width)
+    smooth = steps.smooth or TemporalFilter(0.0)
+    for item in source:
+        if not isinstance(item, Frame) or enhancer.strength == 0.0:
             yield item
             continue
-        planes = planes_of(item)
-        proxy = planes_proxy(planes, reader.coding, size)
-        log_light = enhancer.log_light(proxy)
-        if smooth is None:
-            coefficients = enhancer.refine(log_light, proxy.luma)
-        else:
-            steady = smooth(log_light, proxy.luma, item.time or 0.0)
-            coefficients = steady.calmed(enhancer.refine(steady.log_light, steady.luma))
-        coefficients = coefficients.scaled(enhancer.strength)
-        result = blank_like(item, reader.pixel_format)
-        apply_planes(planes, planes_of(result), coefficients, reader.coding)
-        yield result
+        frame = item
+        for step in steps.before:
+            frame = step(frame)
+        proxy = planes_proxy(frame.planes, frame.coding, size)
+        steady = smooth(enhancer.log_light(proxy), proxy.luma, float(frame.time))
+        strength = enhancer.strength * (steps.strength(frame.time) if steps.strength else 1.0)
+        coefficients = steady.calmed(enhancer.refine(steady.log_light, steady.luma)).scaled(strength)
+        original = item.copy() if steps.after else None
+        relighted = relight(frame, coefficients)
+        for combine in steps.after:
+            assert original is not None
+            relighted = combine(original, relighted)
+        yield relighted
 
 
-def blank_like(frame: VideoFrame, pixel_format: str) -> VideoFrame:
-    """A new frame with the same time, size and colour tags. Decoded frames must not be written to: the decoder
-    predicts later frames from them."""
-    blank = VideoFrame(frame.width, frame.height, pixel_format)
-    blank.pts, blank.time_base = frame.pts, frame.time_base
-    blank.colorspace, blank.color_range = frame.colorspace, frame.color_range
-    return blank
+def relight(frame: Frame, coefficients: Coefficients) -> Frame:
+    """The frame with the gain applied; the one given must not be used any more."""
+    result = frame.writable()
+    apply_planes(result.planes, result.planes, coefficients, frame.coding)
+    return result

@@ -58,8 +58,8 @@ def main(
 
     # Imported here so that --help answers at once.
     from cliplit.runtime.enhancer import Enhancer
+    from cliplit.runtime.pyav_writer import Encoding
     from cliplit.runtime.video import enhance_video
-    from cliplit.runtime.video_io import Encoding
     from tqdm import tqdm
 
     enhancer = Enhancer(**settings)
