@@ -30,9 +30,11 @@ BLUR = 3  # proxy pixels; what is compared between frames
 # Change of luma (in [0, 1], blurred) below which a point is still, from which it is new: in
 # multiples of the noise, within bounds.
 STILL_SIGMAS, NEW_SIGMAS = 3.0, 12.0
-STILL_BOUNDS = 0.003, 0.02
-DRIFT = 0.3  # rate of the mean that shows a drift: its noise is 0.42 of a frame's
+STILL_BOUNDS = 0.003, 0.03
+DRIFT, DRIFT_NOISE = 0.3, 0.6  # rate of the mean that shows a drift; what its noise, 0.42 of a frame's, is counted as
 LIGHT_STILL, LIGHT_NEW = 0.04, 0.2  # the same for a drift of the light map, in stops
+MOVING_SHARE = 0.02  # of the picture that must have changed for motion to be looked for
+STANDSTILL = 0.25  # proxy pixels a frame that count as none
 QUARTILE = 0.3186  # of the absolute value of normal noise
 NOISE_GROWTH = 1.02  # a frame: a pan must not be taken for noise
 
@@ -88,6 +90,23 @@ class _State:
     light_drift: Array
     luma_drift: Array
 
+    def follow(self, blurred: Array, still: float) -> Array | None:
+        """Carry everything to where the picture has moved; returns 1 where it has, None if it stands still."""
+        if np.count_nonzero(np.abs(blurred - self.blurred) > still) < MOVING_SHARE * blurred.size:
+            return None
+        flow = motion(self.blurred, blurred)
+        dx, dy = flow[..., 0], flow[..., 1]
+        moved = (np.maximum(np.abs(dx), np.abs(dy)) > STANDSTILL).astype(np.float32)
+        height, width = blurred.shape
+        x = dx * moved + np.arange(width, dtype=np.float32)
+        y = dy * moved + np.arange(height, dtype=np.float32)[:, None]
+        for names in (("light", "blurred", "age"), ("light_drift", "luma_drift")):
+            maps = cv2.merge([getattr(self, name) for name in names])
+            carried = cv2.remap(maps, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            for name, plane in zip(names, cv2.split(carried), strict=True):
+                setattr(self, name, plane)
+        return moved
+
 
 class TemporalFilter:
     """Smooths the light of a sequence of frames; one instance a clip.
@@ -118,20 +137,21 @@ class TemporalFilter:
             zero = np.zeros_like(luma)
             self._state = _State(log_light.copy(), luma.copy(), blurred.copy(), age, zero, zero.copy())
             return Steady(log_light, luma, blurred, blurred)
-        self._learn_noise(np.abs(blurred - before), log_light)
-        self._step(state, log_light, luma, blurred, max(elapsed, 0.0))
+        self._learn_noise(np.abs(blurred - before)[::3, ::3], log_light[::3, ::3])
+        self._step(state, log_light, luma, blurred, max(elapsed, 1e-3))
         return Steady(state.light.copy(), state.luma.copy(), state.blurred.copy(), blurred)
 
     def state(self) -> dict[str, Any]:
         """What it remembers (`source.Stateful`), for a run that is resumed."""
-        numbers = {"noise": self._noise, "time": self._time, "usual": self._cuts.usual}
+        numbers = {"noise": self._noise, "time": self._time, "usual": self._cuts.usual, "last": self._cuts.last}
         if self._state is None or self._blurred is None or self._cuts.cells is None:
             return numbers
         return {**numbers, **asdict(self._state), "before": self._blurred, "cells": self._cuts.cells}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue where `state` was taken."""
-        self._noise, self._time, self._cuts.usual = (float(state[name]) for name in ("noise", "time", "usual"))
+        self._noise, self._time = float(state["noise"]), float(state["time"])
+        self._cuts.usual, self._cuts.last = float(state["usual"]), float(state["last"])
         if "before" in state:
             self._state = _State(**{name: state[name].copy() for name in _State.__dataclass_fields__})
             self._blurred, self._cuts.cells = state["before"], state["cells"]
@@ -146,17 +166,22 @@ class TemporalFilter:
     def _step(self, state: _State, log_light: Array, luma: Array, blurred: Array, elapsed: float) -> None:
         still = min(max(STILL_SIGMAS * self._noise, STILL_BOUNDS[0]), STILL_BOUNDS[1])
         new = still * NEW_SIGMAS / STILL_SIGMAS
-        state.luma_drift += DRIFT * (blurred - state.blurred - state.luma_drift)
-        state.light_drift += DRIFT * (_blur(log_light - state.light) - state.light_drift)
-        changed = _between(np.abs(blurred - state.blurred), still, new)
-        np.maximum(changed, _between(np.abs(state.luma_drift), 0.6 * still, 0.6 * new), out=changed)
-        np.maximum(changed, _between(np.abs(state.light_drift), LIGHT_STILL, LIGHT_NEW), out=changed)
+        moved = state.follow(blurred, still)
+        difference = blurred - state.blurred
+        cv2.accumulateWeighted(difference, state.luma_drift, DRIFT)
+        cv2.accumulateWeighted(_blur(log_light - state.light), state.light_drift, DRIFT)
+        change = np.maximum(np.abs(difference), np.abs(state.luma_drift) * np.float32(1 / DRIFT_NOISE))
+        changed = np.maximum(_from_to(change, still, new), _from_to(np.abs(state.light_drift), LIGHT_STILL, LIGHT_NEW))
+        np.clip(changed, 1e-6, 1.0, out=changed)
         # The weight of this frame is its share of the time averaged over, and at least what has changed.
-        age = np.minimum(state.age + elapsed, self.time_constant)
-        np.minimum(age, elapsed / np.maximum(changed, 1e-6), out=age)
-        rate = np.minimum(elapsed / np.maximum(age, 1e-6), 1.0).astype(np.float32)
-        state.age = age
+        age = np.maximum(state.age, np.float32(elapsed)) + np.float32(elapsed)
+        rate = np.maximum(elapsed / np.minimum(age, self.time_constant), changed)
+        np.minimum(rate, 1.0, out=rate)
+        state.age = elapsed / rate
         state.light += rate * (log_light - state.light)
+        # What moves keeps its light; its luma is taken as it is, so that no detail is smeared.
+        if moved is not None:
+            np.maximum(rate, moved, out=rate)
         state.luma += rate * (luma - state.luma)
         state.blurred += rate * (blurred - state.blurred)
 
@@ -169,7 +194,7 @@ class CutDetector:
 
     def __init__(self) -> None:
         self.cells: Array | None = None
-        self.usual = 0.0  # change from frame to frame
+        self.usual = self.last = 0.0  # change from frame to frame
 
     def __call__(self, luma: Array) -> bool:
         """Whether the frame with this luma, (h, w) in [0, 1], begins a shot; call it for each frame in turn."""
@@ -179,13 +204,28 @@ class CutDetector:
             return False
         change = float(np.abs(cells - before).mean())
         cut = change > max(SUDDEN, SUDDEN_RATIO * self.usual)
-        # A cut itself says nothing about the shot; a fast camera does, and it is learnt in three frames.
-        self.usual += 0.35 * (min(change, SUDDEN if cut else change) - self.usual)
+        # A cut by itself says nothing about the shot; a fast camera, which goes on, does.
+        self.usual += 0.5 * (min(change, self.last) - self.usual)
+        self.last = change
         return cut
 
 
-def _between(x: Array, low: float, high: float) -> Array:
-    return np.clip((x - np.float32(low)) / np.float32(high - low), 0.0, 1.0)
+def motion(before: Array, after: Array) -> Array:
+    """(h, w, 2): where in `before`, in pixels from its own place, each point of `after` was; both luma.
+
+    DIS optical flow (Kroeger et al., ECCV 2016) at half size: a light map is smooth.
+    """
+    height, width = after.shape
+    half = max(width // 2, 16), max(height // 2, 16)
+    small = [cv2.resize(np.sqrt(luma), half, interpolation=cv2.INTER_AREA) * 255 for luma in (after, before)]
+    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST).calc(*map(np.uint8, small), None)
+    flow *= np.float32([width / half[0], height / half[1]])
+    return cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def _from_to(x: Array, low: float, high: float) -> Array:
+    """0 at `low`, 1 at `high`, not bounded."""
+    return (x - np.float32(low)) * np.float32(1 / (high - low))
 
 
 def _blur(x: Array) -> Array:
