@@ -11,6 +11,18 @@ from cliplit.constants import MAX_GAIN
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+
+class Gain(click.ParamType[Any]):
+    """A number, or the word auto."""
+
+    name = "auto|number"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> float | str:
+        if value == "auto":
+            return "auto"
+        return click.FLOAT.convert(value, parameter, context)
+
+
 OPTIONS = (
     click.option(
         "--strength", default=1.0, show_default=True, help="0 changes nothing, 1 is the model's choice, up to 2."
@@ -23,7 +35,13 @@ OPTIONS = (
         show_default=True,
         help="exact runs the network at full size: slow.",
     ),
-    click.option("--max-gain", default=MAX_GAIN, show_default=True, help="Bound of the gain; lower it against noise."),
+    click.option(
+        "--max-gain",
+        type=Gain(),
+        default=str(MAX_GAIN),
+        show_default=True,
+        help="Bound of the gain, 1 to 256; auto bounds it by the noise that is found in the dark.",
+    ),
     click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
 )
 
