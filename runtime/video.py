@@ -9,12 +9,14 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from cliplit.runtime.codecs import Encoding
 from cliplit.runtime.enhancer import Enhancer
-from cliplit.runtime.gain import apply_planes
+from cliplit.runtime.gain import Planes, apply_channels, apply_planes
+from cliplit.runtime.hdr import TRANSFERS, signal_log_light, tone_mapped
 from cliplit.runtime.light_map import Coefficients
 from cliplit.runtime.proxy import planes_proxy
 from cliplit.runtime.pyav_reader import PyAVReader
-from cliplit.runtime.pyav_writer import Encoding, PyAVWriter
+from cliplit.runtime.pyav_writer import PyAVWriter
 from cliplit.runtime.source import Frame, Sink, Source
 from cliplit.runtime.temporal import TemporalFilter
 
@@ -95,6 +97,7 @@ def transfer(items: Iterable[Any], sink: Sink, progress: Callable[[int], object]
 def enhanced(source: Source, enhancer: Enhancer, steps: Steps) -> Iterator[Any]:
     """The source's items, each frame relighted; packets pass through."""
     size = enhancer.proxy_size(source.clip.height, source.clip.width)
+    transfer = TRANSFERS.get(source.clip.colour.transfer)  # HDR
     for item in source:
         if not isinstance(item, Frame) or enhancer.strength == 0.0:
             yield item
@@ -103,10 +106,13 @@ def enhanced(source: Source, enhancer: Enhancer, steps: Steps) -> Iterator[Any]:
         for step in steps.before:
             frame = step(frame)
         proxy = planes_proxy(frame.planes, frame.coding, size)
-        log_light = enhancer.log_light(proxy)
+        seen = tone_mapped(proxy, transfer) if transfer else proxy
+        log_light = enhancer.log_light(seen)
         if steps.smooth is not None:
-            log_light = steps.smooth(log_light, proxy.luma, float(frame.time))
+            log_light = steps.smooth(log_light, seen.luma, float(frame.time))
         strength = enhancer.strength * (steps.strength(frame.time) if steps.strength else 1.0)
+        if transfer:
+            log_light = signal_log_light(log_light, proxy, transfer)
         coefficients = enhancer.refine(log_light, proxy).scaled(strength)
         original = item.copy() if steps.after else None
         relighted = relight(frame, coefficients)
@@ -119,5 +125,21 @@ def enhanced(source: Source, enhancer: Enhancer, steps: Steps) -> Iterator[Any]:
 def relight(frame: Frame, coefficients: Coefficients) -> Frame:
     """The frame with the gain applied; the one given must not be used any more."""
     result = frame.writable()
-    apply_planes(result.planes, result.planes, coefficients, frame.coding)
+    if frame.coding.rgb:
+        apply_channels(result.planes, result.planes, coefficients, frame.coding.depth)
+        return result
+    for planes in fields(result):
+        apply_planes(planes, planes, coefficients, frame.coding)
     return result
+
+
+def fields(frame: Frame) -> list[Planes]:
+    """The planes of a frame, or those of its two fields: their 4:2:0 chroma lines lie between lines of one field.
+
+    Both fields get the light map of the whole frame, so that it cannot flicker between them.
+    """
+    y, cb, cr = frame.planes
+    halved = cb.shape[0] < y.shape[0]
+    if not frame.interlaced or not halved or y.shape[0] % 4:
+        return [frame.planes]
+    return [(y[start::2], cb[start::2], cr[start::2]) for start in (0, 1)]

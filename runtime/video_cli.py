@@ -57,8 +57,8 @@ def main(
     check_output(source, target, overwrite)
 
     # Imported here so that --help answers at once.
+    from cliplit.runtime.codecs import Encoding
     from cliplit.runtime.enhancer import Enhancer
-    from cliplit.runtime.pyav_writer import Encoding
     from cliplit.runtime.video import enhance_video
     from tqdm import tqdm
 

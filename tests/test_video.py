@@ -12,8 +12,9 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from cliplit.runtime.pyav_reader import PyAVReader, planes_of
-from cliplit.runtime.pyav_writer import Encoding
+from cliplit.runtime.codecs import Encoding
+from cliplit.runtime.pixels import planes_of
+from cliplit.runtime.pyav_reader import PyAVReader
 from cliplit.runtime.source import Frame
 from cliplit.runtime.temporal import TemporalFilter
 from cliplit.runtime.video import Steps, enhance_video, enhanced
