@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import io
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -25,6 +26,8 @@ SPEEDS = ["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slo
 FAMILIES = ("h264", "hevc", "av1", "vp9", "prores", "ffv1")
 
 Options = dict[str, str]
+
+os.environ.setdefault("SVT_LOG", "1")  # errors only; SVT-AV1 has no option for it
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ ENCODERS = (
     Encoder("h264_videotoolbox", "h264", _videotoolbox, 18, None, even=True, hardware=True),
     Encoder("h264_amf", "h264", _amf, 19, AMF, even=True, hardware=True),
     Encoder("libopenh264", "h264", lambda q: {"qmin": f"{round(q)}", "qmax": f"{round(q) + 6}"}, 20, even=True),
-    Encoder("libx265", "hevc", _crf, 20, X26X, even=True),
+    Encoder("libx265", "hevc", _crf, 20, X26X, {"x265-params": "log-level=error"}, even=True),
     Encoder("hevc_nvenc", "hevc", _nvenc, 21, NVENC, even=True, hardware=True),
     Encoder("hevc_qsv", "hevc", _global, 21, QSV, even=True, hardware=True),
     Encoder("hevc_vaapi", "hevc", _global, 21, None, even=True, hardware=True),
@@ -283,7 +286,11 @@ def options_of(choice: Choice, encoding: Encoding) -> Options:
             near = difflib.get_close_matches(name, known, 3)
             hint = f"; did you mean {' or '.join(near)}?" if near else ""
             raise InputError(f"--enc-opt {name}: the encoder {encoder.name} has no such option{hint}")
-    return {k: v for k, v in options.items() if k in known} | encoding.options
+    options = {name: value for name, value in options.items() if name in known}
+    for name, value in encoding.options.items():
+        joined = name.endswith("-params") and name in options
+        options[name] = f"{options[name]}:{value}" if joined else value
+    return options
 
 
 def _preset(encoder: Encoder, preset: str) -> Options:

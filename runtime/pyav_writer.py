@@ -204,14 +204,21 @@ def configure(context: VideoCodecContext, clip: Clip, choice: Choice, options: d
     if clip.field_order != "progressive":
         context.flags |= Flags.interlaced_dct | Flags.interlaced_me
         context.field_order = FIELD_ORDERS[clip.field_order]
+        if choice.encoder.name == "libx264":  # begins with the upper field unless told
+            options = with_parameter(options, "x264-params", f"{clip.field_order}=1")
     if clip.mastering:
         static = encoder_parameters(clip.mastering, choice.encoder.name)
         if not static:
             notes.append(f"the mastering display and light levels are left out: {choice.encoder.name} cannot hold them")
         for name, value in static.items():
-            options[name] = f"{options[name]}:{value}" if name in options else value
+            options = with_parameter(options, name, value)
     context.options = options
     return notes
+
+
+def with_parameter(options: dict[str, str], name: str, value: str) -> dict[str, str]:
+    """x264 and its kin take a list of parameters in one option; the user's come last and win."""
+    return {**options, name: f"{value}:{options[name]}" if name in options else value}
 
 
 def output_colour(clip: Clip, choice: Choice) -> Colour:

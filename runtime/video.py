@@ -14,10 +14,12 @@ from cliplit.runtime.enhancer import Enhancer
 from cliplit.runtime.gain import Planes, apply_channels, apply_planes
 from cliplit.runtime.hdr import TRANSFERS, signal_log_light, tone_mapped
 from cliplit.runtime.light_map import Coefficients
+from cliplit.runtime.pipeline import ahead
 from cliplit.runtime.proxy import planes_proxy
-from cliplit.runtime.pyav_reader import PyAVReader
+from cliplit.runtime.pyav_reader import PyAVReader, Reading
 from cliplit.runtime.pyav_writer import PyAVWriter
-from cliplit.runtime.source import Frame, Sink, Source
+from cliplit.runtime.rate import at_rate, constant_rate
+from cliplit.runtime.source import Clip, Frame, Sink
 from cliplit.runtime.temporal import TemporalFilter
 
 from cliplit.errors import InputError
@@ -46,9 +48,10 @@ class Steps:
 
 @dataclass(frozen=True)
 class Summary:
-    """What was done to a clip; `problems` says what of the source could not be read."""
+    """What was done to a clip: frames written and decoded; `problems` says what of the source could not be read."""
 
     frames: int
+    decoded: int
     width: int
     height: int
     seconds: float
@@ -63,27 +66,32 @@ def enhance_video(
     encoding: Encoding,
     progress: Progress = lambda written, expected: None,
     steps: Steps | None = None,
+    reading: Reading | None = None,
+    cfr: Fraction | None = None,
+    resume: bool = False,
 ) -> Summary:
     """Relight `source` into `target`, which appears only when complete.
 
-    Every decoded frame is written with its own time stamp and every audio stream is copied.
+    Every decoded frame is written with its own time stamp (at a constant rate of `cfr` frames a second if given), and
+    every other stream comes along where the container can hold it.
 
     Raises:
         InputError: `source` is not a clip that can be relighted, or `target` cannot be written.
     """
     start = time.monotonic()
     steps = Steps(smooth=TemporalFilter()) if steps is None else steps
-    with (
-        PyAVReader(source) as reader,
-        appearing(target) as file,
-        PyAVWriter(file, reader.clip, encoding, reader) as writer,
-    ):
-        transfer(enhanced(reader, enhancer, steps), writer, lambda n: progress(n, reader.clip.expected_frames))
-        if not writer.written:
-            raise InputError(f"{source}: not one frame could be decoded ({reader.damaged} damaged packets)")
+    with PyAVReader(source, reading) as reader, appearing(target) as file:
+        clip = reader.clip if cfr is None else at_rate(reader.clip, cfr)
+        with PyAVWriter(file, clip, encoding, reader) as writer:
+            frames = ahead(reader)
+            relighted = enhanced(reader.clip, frames, enhancer, steps)
+            items = relighted if cfr is None else constant_rate(relighted, cfr)
+            transfer(items, writer, lambda n: progress(n, clip.expected_frames))
+    if cfr is None and writer.written != reader.decoded:
+        raise InputError(f"{source}: {reader.decoded} frames decoded, {writer.written} written; please report this")
     seconds = time.monotonic() - start
     notes = (*reader.notes, *writer.notes)
-    return Summary(writer.written, reader.clip.width, reader.clip.height, seconds, reader.problems, notes)
+    return Summary(writer.written, reader.decoded, clip.width, clip.height, seconds, reader.problems, notes)
 
 
 def transfer(items: Iterable[Any], sink: Sink, progress: Callable[[int], object]) -> None:
@@ -94,11 +102,11 @@ def transfer(items: Iterable[Any], sink: Sink, progress: Callable[[int], object]
             progress(sink.written)
 
 
-def enhanced(source: Source, enhancer: Enhancer, steps: Steps) -> Iterator[Any]:
-    """The source's items, each frame relighted; packets pass through."""
-    size = enhancer.proxy_size(source.clip.height, source.clip.width)
-    transfer = TRANSFERS.get(source.clip.colour.transfer)  # HDR
-    for item in source:
+def enhanced(clip: Clip, items: Iterable[Any], enhancer: Enhancer, steps: Steps) -> Iterator[Any]:
+    """The items of a source, each frame relighted; packets pass through."""
+    size = enhancer.proxy_size(clip.height, clip.width)
+    transfer = TRANSFERS.get(clip.colour.transfer)  # HDR
+    for item in items:
         if not isinstance(item, Frame) or enhancer.strength == 0.0:
             yield item
             continue
