@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from cliplit.errors import InputError
 
 LIMITED_RANGE, FULL_RANGE = 1, 2  # as libavutil numbers them
 UNSPECIFIED = 2  # of matrix, primaries and transfer
@@ -63,3 +65,21 @@ class Colour:
 def assumed_matrix(height: int) -> int:
     """The usual rule for pictures without a tag (R2.2): broadcast practice ties the matrix to the size."""
     return 1 if height >= 720 else 6
+
+
+def stated(text: str, found: Colour) -> Colour:
+    """The tags as the user states them: a name of `NAMED`, a range ("full", "limited"), or both as NAME:RANGE.
+
+    Raises:
+        InputError: neither.
+    """
+    ranges = {"limited": LIMITED_RANGE, "full": FULL_RANGE}
+    name, _, span = text.partition(":")
+    if name in ranges and not span:
+        name, span = "", name
+    if (name and name not in NAMED) or (span and span not in ranges) or not (name or span):
+        raise InputError(f"--input-color {text}: expected {', '.join(NAMED)}, each with :full or :limited if needed")
+    if name:
+        matrix, primaries, transfer = NAMED[name]
+        found = replace(found, matrix=matrix, primaries=primaries, transfer=transfer)
+    return replace(found, color_range=ranges[span]) if span else found

@@ -8,6 +8,7 @@ fftdnoiz thresholds what is left.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import Any
@@ -38,40 +39,57 @@ def chain_of(strength: float, available: Iterable[str] = filters_available) -> C
     return [("atadenoise", f"s={WINDOW}:{limits}:p=7"), ("fftdnoiz", f"sigma={4 * strength:.3f}:planes=7")]
 
 
+def denoised(items: Iterable[Any], strength: float) -> Iterator[tuple[Any, Any]]:
+    """Each item of a source with itself, or each frame with its denoised version: (original, denoised).
+
+    The filters look ahead, so frames come some frames later than packets, which pass at once.
+    """
+    if not strength:
+        for item in items:
+            yield item, item
+        return
+    denoiser = Denoiser(strength)
+    for item in items:
+        if isinstance(item, Frame):
+            yield from denoiser.push(item)
+        else:
+            yield item, item
+    yield from denoiser.flush()
+
+
 class Denoiser:
-    """Puts a clip's frames through the filters; it looks ahead, so frames come late, and all of them by `flush`."""
+    """Puts a clip's frames through the filters and gives them back beside the originals, in order, all by `flush`."""
 
     def __init__(self, strength: float) -> None:
         self._chain = chain_of(strength)
         self._graph: Graph | None = None
-        self._last: Frame | None = None
+        self._waiting: deque[Frame] = deque()
 
-    def push(self, frame: Frame) -> Iterator[Frame]:
+    def push(self, frame: Frame) -> Iterator[tuple[Frame, Frame]]:
         """Takes a frame in, gives those that are ready."""
         picture = frame.picture if isinstance(frame, PyAVFrame) else picture_of(frame)
         if self._graph is None:
             self._graph = graph_of(self._chain, picture, frame.time_base)
-        self._last = frame
+        self._waiting.append(frame)
         self._graph.push(picture)
-        yield from self._ready()
+        yield from self._ready(self._graph)
 
-    def flush(self) -> Iterator[Frame]:
+    def flush(self) -> Iterator[tuple[Frame, Frame]]:
         """Those that were waited with."""
         if self._graph is not None:
             self._graph.push(None)
-            yield from self._ready()
-            self._graph = None
+            yield from self._ready(self._graph)
 
-    def _ready(self) -> Iterator[Frame]:
-        assert self._graph is not None and self._last is not None
+    def _ready(self, graph: Graph) -> Iterator[tuple[Frame, Frame]]:
         while True:
             try:
-                picture = self._graph.pull()
+                picture = graph.pull()
             except (av.error.BlockingIOError, av.error.EOFError):
                 return
             assert isinstance(picture, VideoFrame)
-            picture.time_base = self._last.time_base
-            yield frame_of(picture, self._last.coding)
+            original = self._waiting.popleft()
+            picture.pts, picture.time_base = original.pts, original.time_base
+            yield original, frame_of(picture, original.coding)
 
 
 def graph_of(chain: Chain, picture: VideoFrame, time_base: Fraction) -> Graph:
@@ -90,14 +108,3 @@ def graph_of(chain: Chain, picture: VideoFrame, time_base: Fraction) -> Graph:
     except av.FFmpegError as error:
         raise InputError(f"{picture.format.name} frames cannot be denoised ({error.strerror})") from error
     return graph
-
-
-def denoised(items: Iterable[Any], strength: float) -> Iterator[Any]:
-    """The items of a source with its frames denoised; packets pass at once."""
-    denoiser = Denoiser(strength)
-    for item in items:
-        if isinstance(item, Frame):
-            yield from denoiser.push(item)
-        else:
-            yield item
-    yield from denoiser.flush()

@@ -23,10 +23,10 @@ class Gain(click.ParamType[Any]):
         return click.FLOAT.convert(value, parameter, context)
 
 
-OPTIONS = (
-    click.option(
-        "--strength", default=1.0, show_default=True, help="0 changes nothing, 1 is the model's choice, up to 2."
-    ),
+STRENGTH = click.option(
+    "--strength", default=1.0, show_default=True, help="0 changes nothing, 1 is the model's choice, up to 2."
+)
+OTHERS = (
     click.option("--model", default="lite", show_default=True, help="lite, unet, or an exported ONNX file."),
     click.option(
         "--quality",
@@ -48,6 +48,11 @@ OPTIONS = (
 
 def enhancer_options(command: Command) -> Command:
     """Adds them to a click command, which takes them as `**settings` and passes them to `Enhancer(**settings)`."""
-    for option in reversed(OPTIONS):
+    return STRENGTH(other_enhancer_options(command))
+
+
+def other_enhancer_options(command: Command) -> Command:
+    """All but `--strength`, for commands that have their own."""
+    for option in reversed(OTHERS):
         command = option(command)
     return command

@@ -1,4 +1,4 @@
-"""Video files as a `Source`.
+"""Video files, pipes and network addresses as a `Source`.
 
 PyAV, because it gives what a relighted clip must keep and OpenCV's VideoCapture hides: the decoder's own time
 stamps and time base, the Y'CbCr planes without a trip through RGB, colour tags, and the packets of the other
@@ -7,25 +7,52 @@ streams, to be copied as they are.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import av
 import numpy as np
 from av.video.frame import VideoFrame
-from cliplit.runtime.colour import HDR_NAMES, MATRICES, MATRIX_NAMES, Colour, assumed_matrix
-from cliplit.runtime.gain import Coding, Planes
-from cliplit.runtime.source import Clip, Frame
+from av.video.stream import VideoStream
+from cliplit.runtime.colour import MATRICES, MATRIX_NAMES, RGB_MATRIX, Colour, assumed_matrix, stated
+from cliplit.runtime.gain import Coding
+from cliplit.runtime.hdr import TRANSFERS, mastering_of
+from cliplit.runtime.pixels import CONVERTED, alpha_of, layout_of, planes_of
+from cliplit.runtime.source import Clip, Frame, Matrix
+from cliplit.runtime.streams import is_cover, tags_of
 
-from cliplit.arrays import Array
 from cliplit.errors import InputError
 
-# Pixel formats whose planes can be relighted; the j ones are full range by definition.
-PLANAR_8BIT = ("yuv420p", "yuv422p", "yuv444p", "yuvj420p", "yuvj422p", "yuvj444p")
+ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders drop the second picture
+FIELD_ORDERS = {2: "tff", 3: "bff", 4: "tff", 5: "bff"}  # AVFieldOrder
+CHROMA_LOCATIONS = {
+    "chroma_sample_loc_type_top_field": ["left", "center", "topleft", "top", "bottomleft", "bottom"],  # H.264, HEVC
+    "chroma_sample_position": [None, "left", "topleft", None],  # AV1
+}
+DYNAMIC_HDR = {
+    "DOVI_METADATA": "Dolby Vision", "DOVI_RPU_BUFFER": "Dolby Vision", "DYNAMIC_HDR_PLUS": "HDR10+",
+    "DYNAMIC_HDR_VIVID": "HDR Vivid",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a clip is read.
+
+    Attributes:
+        video_stream: which of several, cover art not counted.
+        input_color: see `colour.stated`; overrides the tags of the file.
+        hdr: "refuse" stops at PQ and HLG.
+        timeout: seconds without an answer after which a network address is given up.
+    """
+
+    video_stream: int = 0
+    input_color: str | None = None
+    hdr: Literal["keep", "refuse"] = "keep"
+    timeout: float = 20.0
 
 
 @dataclass
@@ -41,42 +68,35 @@ class PyAVFrame(Frame):
 
 
 def frame_of(picture: VideoFrame, coding: Coding) -> PyAVFrame:
-    """A decoded picture in a planar format as a frame of the contract."""
+    """A decoded picture in a planar layout as a frame of the contract."""
     assert picture.pts is not None and picture.time_base is not None
     return PyAVFrame(
-        planes_of(picture), coding, picture.format.name, picture.pts, picture.time_base,
-        picture.key_frame, picture.interlaced_frame, picture=picture,
+        planes_of(picture), coding, layout_of(picture.format.name).name, picture.pts, picture.time_base,
+        picture.key_frame, picture.interlaced_frame, alpha_of(picture), picture=picture,
     )  # fmt: skip
-
-
-def planes_of(picture: VideoFrame) -> Planes:
-    """The picture's Y', Cb and Cr planes as (h, w) uint8 views of its memory."""
-    y, u, v = (_view(plane) for plane in picture.planes)
-    return y, u, v
-
-
-def _view(plane: Any) -> Array:
-    rows = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
-    return rows[:, : plane.width]
 
 
 class PyAVReader:
     """Decodes one video stream and passes the packets of the others along. Use as a context manager.
 
+    Args:
+        source: a file, or an address FFmpeg knows ("rtsp://...", "pipe:0").
+        reading: how.
+
+    Attributes:
+        others: the streams beside the pictures whose packets are given.
+        damaged: pictures that were damaged or could not be decoded at all.
+
     Raises:
         InputError: not a video, no video stream, or a pixel format that cannot be relighted.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, source: Path | str, reading: Reading | None = None) -> None:
+        self.source, self.reading = source, reading or Reading()
         self.decoded = self.damaged = 0
+        self.broken_off = ""
         self.notes: list[str] = []
-        if not path.is_file():
-            raise InputError(f"{path}: no such file")
-        try:
-            self.container = av.open(str(path), metadata_errors="replace")
-        except (av.FFmpegError, OSError) as error:
-            raise InputError(f"{path}: not a video file that can be read ({reason(error)})") from error
+        self.container = opened(source, self.reading.timeout)
         try:
             self._examine()
         except BaseException:
@@ -84,43 +104,108 @@ class PyAVReader:
             raise
 
     def _examine(self) -> None:
-        pictures = [s for s in self.container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+        pictures = [stream for stream in self.container.streams.video if not is_cover(stream)]
+        number = self.reading.video_stream
         if not pictures:
-            raise InputError(f"{self.path}: holds no video stream")
-        self.video = pictures[0]
-        self.audio = list(self.container.streams.audio)
-        for stream in self.container.streams:
-            if stream is not self.video and stream not in self.audio:
-                self.notes.append(f"stream {stream.index} ({stream.type}) is not copied")
+            raise InputError(f"{self.source}: holds no video stream")
+        if not 0 <= number < len(pictures):
+            raise InputError(f"{self.source}: has no video stream {number}; it holds {len(pictures)}, counted from 0")
+        self.video = pictures[number]
+        if self.video.codec_context is None:
+            raise InputError(f"{self.source}: its video codec is not known here")
+        self.others = [s for s in self.container.streams if s is not self.video]
+        if len(pictures) > 1:
+            self.notes.append(f"video stream {number} of {len(pictures)} is enhanced (--video-stream), the rest copied")
         self.video.thread_type = "AUTO"
-        context = self.video.codec_context
-        pixel_format = context.pix_fmt
-        if context.color_trc in HDR_NAMES:
-            raise InputError(f"{self.path}: {HDR_NAMES[context.color_trc]} video; only 8-bit SDR is supported so far")
-        if pixel_format not in PLANAR_8BIT:
-            raise InputError(
-                f"{self.path}: pixel format {pixel_format or 'unknown'}; only 8-bit Y'CbCr is supported so far "
-                f"({', '.join(PLANAR_8BIT[:3])}); convert it first, e.g.: ffmpeg -i IN -pix_fmt yuv420p OUT"
-            )
-        full = pixel_format.startswith("yuvj")
-        colour = Colour(
-            context.colorspace, context.color_primaries, context.color_trc, 2 if full else context.color_range
+        self._decoder = self._alpha_decoder() or self.video.codec_context
+        self._last: int | None = None
+        self._source = self._items()
+        self._held: list[Any] = []  # what comes before the first picture
+        first = self._first_picture()
+        self.clip = self._describe(first)
+        self._held.append(first)
+
+    def _alpha_decoder(self) -> Any:
+        name = ALPHA_DECODERS.get(self.video.codec_context.codec.canonical_name)
+        tags = {key.lower(): value for key, value in self.video.metadata.items()}
+        if name is None or tags.get("alpha_mode") != "1":
+            return None
+        try:
+            return av.CodecContext.create(name, "r")
+        except (ValueError, av.FFmpegError):
+            self.notes.append(f"its transparency is lost: the decoder {name} is not installed here")
+            return None
+
+    def _first_picture(self) -> VideoFrame:
+        self._location: str | None = None
+        for item in self._source:
+            if isinstance(item, VideoFrame):
+                return item
+            self._held.append(item)
+        raise InputError(
+            f"{self.source}: not one frame could be decoded ({self.broken_off or f'{self.damaged} damaged packets'})"
         )
+
+    def _describe(self, first: VideoFrame) -> Clip:
+        """What the stream, its decoder and the first picture tell, the latter first: it is what will be shown."""
+        context = self.video.codec_context
+        name = first.format.name
+        try:
+            layout = layout_of(name)
+        except InputError as error:
+            raise InputError(f"{self.source}: {error}") from error
+        if name in CONVERTED:
+            self.notes.append(f"pixel format {name} is converted to {layout.name}")
+        data = {item.type.name: bytes(item) for item in first.side_data}  # type: ignore[attr-defined]
+        colour = self._colour(first, context)
+        coding = self._coding(colour, layout.depth, layout.rgb, first.height)
+        self.dynamic_hdr = sorted({DYNAMIC_HDR[kind] for kind in data if kind in DYNAMIC_HDR})
+        for kind in self.dynamic_hdr:
+            self.notes.append(f"{kind} metadata is left out: it describes the pictures before they were relighted")
+        if self.dynamic_hdr and colour.matrix in (0, 2, 15) and not layout.rgb and not colour.hdr:
+            raise InputError(f"{self.source}: Dolby Vision without a base layer (profile 5) cannot be relighted")
+        order = FIELD_ORDERS.get(context.field_order, "tff" if first.interlaced_frame else "progressive")
+        return Clip(
+            first.width, first.height, layout.name, coding, colour,
+            self.video.time_base or Fraction(1, 90_000), self._rate(),
+            self._expected_frames(), context.sample_aspect_ratio, order,
+            _matrix(data.get("DISPLAYMATRIX")), context.codec.canonical_name, tags_of(dict(self.video.metadata)),
+            mastering_of(data.get("MASTERING_DISPLAY_METADATA"), data.get("CONTENT_LIGHT_LEVEL")),
+        )  # fmt: skip
+
+    def _colour(self, first: VideoFrame, context: Any) -> Colour:
+        full = first.format.name.startswith("yuvj")
+        colour = Colour(
+            *(a if a != 2 else b for a, b in (
+                (int(first.colorspace), context.colorspace), (int(first.color_primaries), context.color_primaries),
+                (int(first.color_trc), context.color_trc),
+            )),
+            2 if full else int(first.color_range) or context.color_range, self._location,
+        )  # fmt: skip
+        if self.reading.input_color is not None:
+            colour = stated(self.reading.input_color, colour)
+        if colour.hdr and self.reading.hdr == "refuse":
+            raise InputError(f"{self.source}: {colour.hdr} video, and --hdr refuse was given")
+        if colour.hdr:
+            self.notes.append(f"{colour.hdr} stays HDR: the network sees it tone-mapped, lights keep their level")
+        return colour
+
+    def _coding(self, colour: Colour, depth: int, rgb: bool, height: int) -> Coding:
+        if rgb:
+            return Coding(full_range=True, depth=depth, rgb=True)
         matrix = colour.matrix
         if matrix not in MATRICES:
-            matrix = assumed_matrix(context.height)
-            self.notes.append(f"the colour matrix is not tagged; taken as {MATRIX_NAMES[matrix]} by its height")
-        self.clip = Clip(
-            context.width, context.height, pixel_format.replace("yuvj", "yuv"),
-            Coding(*MATRICES[matrix], colour.full_range), colour,
-            self.video.time_base or Fraction(1, 90_000), self.video.average_rate or self.video.guessed_rate,
-            sample_aspect_ratio=context.sample_aspect_ratio, codec=context.codec.canonical_name,
-            display_matrix=display_matrix(self.path, self.video.index), metadata=dict(self.video.metadata),
-        )  # fmt: skip
-        self.clip = self.clip.expecting(self._expected_frames())
+            matrix = 9 if colour.hdr else assumed_matrix(height)
+            what = "is not tagged" if colour.matrix in (2, RGB_MATRIX) else f"{colour.matrix} is not known"
+            self.notes.append(f"the colour matrix {what}; taken as {MATRIX_NAMES[matrix]} (--input-color overrides)")
+        white = TRANSFERS[colour.transfer].white if colour.hdr else 1.0
+        return Coding(*MATRICES[matrix], colour.full_range, depth, white=white)
+
+    def _rate(self) -> Fraction | None:
+        return self.video.average_rate or self.video.guessed_rate
 
     def _expected_frames(self) -> int | None:
-        rate = self.clip.rate
+        rate = self._rate()
         if self.video.frames:
             return self.video.frames
         if self.video.duration and self.video.time_base and rate:
@@ -130,39 +215,80 @@ class PyAVReader:
         return None
 
     def __iter__(self) -> Iterator[Frame | av.Packet[Any]]:
+        held, self._held = self._held, []
+        for items in (held, self._source):
+            for item in items:
+                if isinstance(item, VideoFrame):
+                    self.decoded += 1
+                    yield frame_of(self._uniform(item), self.clip.coding)
+                else:
+                    yield item
+
+    def _items(self) -> Iterator[Any]:
+        """Decoded pictures and the packets of other streams, in file order, whatever breaks."""
         for packet in self._packets():
             if packet.stream is not self.video:
-                if packet.dts is not None:  # None marks the end of a stream
+                if packet.dts is not None or packet.size:  # a packet with neither marks the end of a stream
                     yield packet
                 continue
-            try:
-                pictures = packet.decode()
-            except av.FFmpegError:
-                self.damaged += 1
-                continue
-            yield from self._frames(pictures)
-        with contextlib.suppress(av.FFmpegError):  # what the decoder still holds when a file breaks off
-            yield from self._frames(self.video.decode(None))
+            if self._last is None and self._location is None and packet.size:
+                self._location = chroma_location(self.video, packet)
+            yield from self._pictures(packet)
+        if self.broken_off or self._decoder is not self.video.codec_context:
+            yield from self._pictures(None)  # what the decoder still holds when a file breaks off
 
-    def _frames(self, pictures: list[VideoFrame]) -> Iterator[Frame]:
+    def _pictures(self, packet: av.Packet[Any] | None) -> Iterator[VideoFrame]:
+        try:
+            if packet is not None and not packet.size and self._decoder is not self.video.codec_context:
+                return
+            pictures = self._decoder.decode(packet)
+        except av.FFmpegError:
+            self.damaged += packet is not None
+            return
         for picture in pictures:
-            self.decoded += 1
-            yield frame_of(self._uniform(picture), self.clip.coding)
+            self.damaged += picture.is_corrupt
+            self._set_time(picture)
+            yield picture
+
+    def _set_time(self, picture: VideoFrame) -> None:
+        """Pictures without a time (raw streams) follow each other at the frame rate; time never goes back."""
+        base = self.video.time_base or Fraction(1, 90_000)
+        if picture.time_base is None:
+            picture.time_base = base
+        if picture.pts is None:
+            step = max(1, round(1 / ((self._rate() or 25) * base)))
+            picture.pts = 0 if self._last is None else self._last + step
+            self._say("pictures without a time stamp are set at the frame rate")
+        elif self._last is not None and picture.pts <= self._last:
+            picture.pts = self._last + 1
+            self._say("time stamps that go back are moved behind the picture before")
+        self._last = picture.pts
+
+    def _say(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
 
     def _uniform(self, picture: VideoFrame) -> VideoFrame:
-        """The picture itself, or converted where a stream changes its size or format on the way."""
-        shape = picture.width, picture.height, picture.format.name.replace("yuvj", "yuv")
-        if shape == (self.clip.width, self.clip.height, self.clip.pixel_format):
+        """The picture itself, or rearranged into planes, or scaled where a stream changes its size on the way."""
+        clip, name = self.clip, picture.format.name
+        if (picture.width, picture.height) != (clip.width, clip.height):
+            self._say(f"pictures of {picture.width}x{picture.height} are scaled to {clip.width}x{clip.height}")
+            return picture.reformat(clip.width, clip.height, clip.pixel_format)
+        if name.replace("yuvj", "yuv") == clip.pixel_format:
             return picture
-        return picture.reformat(self.clip.width, self.clip.height, self.clip.pixel_format)
+        if name == "pal8":
+            picture = picture.reformat(format="bgra")
+        return picture.reformat(format=clip.pixel_format)
 
     @property
     def problems(self) -> str:
         found = []
         if self.damaged:
-            found.append(f"{self.damaged} damaged packets")
+            found.append(f"{self.damaged} of {self.decoded} frames damaged")
         if self.missing:
             found.append(f"{self.missing} of {self.video.frames} frames missing")
+        if self.broken_off:
+            found.append(f"the file breaks off ({self.broken_off})")
         return ", ".join(found)
 
     @property
@@ -172,10 +298,11 @@ class PyAVReader:
         return absent if absent > max(2, self.video.frames // 50) else 0
 
     def _packets(self) -> Iterator[Any]:
+        streams = [self.video, *(s for s in self.others if s.type not in ("attachment", "unknown"))]
         try:
-            yield from self.container.demux([self.video, *self.audio])
-        except av.FFmpegError:  # the file breaks off
-            self.damaged += 1
+            yield from self.container.demux(streams)
+        except (av.FFmpegError, OSError) as error:
+            self.broken_off = reason(error)
 
     def __enter__(self) -> PyAVReader:
         return self
@@ -184,13 +311,45 @@ class PyAVReader:
         self.container.close()
 
 
-def display_matrix(path: Path, index: int) -> tuple[int, ...] | None:
-    """How a player turns or mirrors the pictures; it comes with the first frame only."""
-    with av.open(str(path), metadata_errors="replace") as container, contextlib.suppress(av.FFmpegError):
-        for frame in container.decode(container.streams[index]):
-            data = frame.side_data.get("DISPLAYMATRIX")
-            return None if data is None else tuple(np.frombuffer(data, np.int32).tolist())
+def opened(source: Path | str, timeout: float) -> av.container.InputContainer:
+    """Raises InputError with one line for what is missing, empty, no video or does not answer."""
+    remote = isinstance(source, str) and ("://" in source or source.startswith("pipe:"))
+    if not remote and not Path(source).exists():
+        raise InputError(f"{source}: no such file")
+    if not remote and Path(source).is_dir():
+        raise InputError(f"{source}: is a folder")
+    try:
+        with av.logging.Capture():
+            return av.open(str(source), metadata_errors="replace", timeout=timeout if remote else None)
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise InputError(f"{source}: not a video that can be read ({reason(error)})") from error
+
+
+def chroma_location(stream: VideoStream, packet: av.Packet[Any]) -> str | None:
+    """Where chroma samples lie by the headers of the stream.
+
+    PyAV has no attribute for it, so FFmpeg's bitstream filter that prints headers is asked, before any decoder runs.
+    """
+    level = av.logging.get_level()
+    try:
+        av.logging.set_level(av.logging.TRACE)
+        with av.logging.Capture() as lines:
+            printer = av.BitStreamFilterContext("trace_headers", in_stream=stream)
+            printer.filter(av.Packet(bytes(packet)))  # it takes what it is given
+    except (av.FFmpegError, ValueError):  # a codec it does not know
+        return None
+    finally:
+        av.logging.set_level(level)
+    for _, _, line in lines:
+        words = line.split()
+        if len(words) > 2 and words[1] in CHROMA_LOCATIONS:
+            names = CHROMA_LOCATIONS[words[1]]
+            return names[int(words[-1])] if int(words[-1]) < len(names) else None
     return None
+
+
+def _matrix(data: bytes | None) -> Matrix | None:
+    return None if data is None else tuple(np.frombuffer(data, np.int32).tolist())
 
 
 def reason(error: BaseException) -> str:

@@ -103,11 +103,14 @@ class Moments:
     def parse(cls, text: str) -> Moments:
         """From "0:0,2:1,5:0.5", or one number for all times. Raises InputError for anything else."""
         try:
-            if ":" not in text:
-                return cls(((0.0, float(text)),))
-            pairs = tuple((float(t), float(v)) for t, v in (pair.split(":") for pair in text.split(",")))
+            pairs = tuple(
+                (float(t), float(v))
+                for t, v in (pair.split(":") for pair in (text if ":" in text else f"0:{text}").split(","))
+            )
         except ValueError:
             raise InputError(f"strength {text!r}; expected a number, or second:value pairs as in 0:0,2:1,5:0.5") from None
+        if not all(0.0 <= value <= 2.0 for _, value in pairs):
+            raise InputError(f"strength {text!r}: a value is outside 0..2")
         if any(b[0] <= a[0] for a, b in pairwise(pairs)):
             raise InputError(f"strength {text!r}: the seconds must increase")
         return cls(pairs)

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from cliplit.runtime.colour import Colour
 from cliplit.runtime.gain import Coding, Planes
+from cliplit.runtime.hdr import Mastering
 
 from cliplit.arrays import Array
 
@@ -71,6 +72,7 @@ class Clip:
         expected_frames: an estimate for the progress bar.
         field_order: "progressive", "tff" or "bff".
         codec: FFmpeg's name of the source's codec, empty if it has none.
+        mastering: static metadata of HDR10.
     """
 
     width: int
@@ -86,6 +88,7 @@ class Clip:
     display_matrix: Matrix | None = None
     codec: str = ""
     metadata: dict[str, str] = field(default_factory=dict)
+    mastering: Mastering | None = None
 
     def expecting(self, frames: int | None) -> Clip:
         """The clip with an estimate of its number of frames."""

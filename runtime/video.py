@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from cliplit.runtime.codecs import Encoding
+from cliplit.runtime.compare import Comparison, compared_clip, comparison
+from cliplit.runtime.denoise import denoised
 from cliplit.runtime.enhancer import Enhancer
-from cliplit.runtime.gain import apply_planes
+from cliplit.runtime.gain import Planes, apply_channels, apply_planes
+from cliplit.runtime.hdr import TRANSFERS, signal_log_light, tone_mapped
 from cliplit.runtime.light_map import Coefficients
+from cliplit.runtime.noise import GainLimit
+from cliplit.runtime.pipeline import ahead
 from cliplit.runtime.proxy import planes_proxy
-from cliplit.runtime.pyav_reader import PyAVReader
-from cliplit.runtime.pyav_writer import Encoding, PyAVWriter
-from cliplit.runtime.source import Frame, Sink, Source
+from cliplit.runtime.pyav_reader import PyAVReader, Reading
+from cliplit.runtime.pyav_writer import PyAVWriter
+from cliplit.runtime.rate import at_rate, constant_rate
+from cliplit.runtime.region import Region
+from cliplit.runtime.source import Clip, Frame, Sink
 from cliplit.runtime.temporal import TemporalFilter
 
 from cliplit.errors import InputError
@@ -26,27 +35,31 @@ Progress = Callable[[int, "int | None"], object]  # called with frames written s
 
 @dataclass
 class Steps:
-    """What may be done to a frame besides relighting it; the defaults do nothing.
+    """What may be done to a frame besides relighting it; the defaults do nothing. One instance a clip.
 
     Attributes:
         smooth: filter of the light map over time, None for each frame by itself.
-        strength: of the moment, as a factor on the enhancer's own; None for 1 throughout.
-        before: each takes a frame and returns the one to relight, such as a denoised one.
-        after: each takes the original and the relighted frame, the latter to be changed or replaced, such as by a
-            comparison of both. The original is kept only if there is such a step.
+        limit: of the gain, by the noise; used with an enhancer whose `max_gain` is "auto".
+        strength: of the moment, as a factor on the enhancer's own; None for 1 throughout. Frames at 0 pass untouched.
+        denoise: 0..1, before anything else.
+        region: the only area to enhance.
+        compare: what is written is a comparison with the original.
     """
 
     smooth: TemporalFilter | None = None
+    limit: GainLimit = field(default_factory=GainLimit)
     strength: Callable[[Fraction], float] | None = None
-    before: tuple[Callable[[Frame], Frame], ...] = ()
-    after: tuple[Callable[[Frame, Frame], Frame], ...] = ()
+    denoise: float = 0.0
+    region: Region | None = None
+    compare: Comparison | None = None
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What was done to a clip; `problems` says what of the source could not be read."""
+    """What was done to a clip: frames written and decoded; `problems` says what of the source could not be read."""
 
     frames: int
+    decoded: int
     width: int
     height: int
     seconds: float
@@ -61,27 +74,33 @@ def enhance_video(
     encoding: Encoding,
     progress: Progress = lambda written, expected: None,
     steps: Steps | None = None,
+    reading: Reading | None = None,
+    cfr: Fraction | None = None,
+    resume: bool = False,
 ) -> Summary:
     """Relight `source` into `target`, which appears only when complete.
 
-    Every decoded frame is written with its own time stamp and every audio stream is copied.
+    Every decoded frame is written with its own time stamp (at a constant rate of `cfr` frames a second if given), and
+    every other stream comes along where the container can hold it.
 
     Raises:
         InputError: `source` is not a clip that can be relighted, or `target` cannot be written.
     """
     start = time.monotonic()
     steps = Steps(smooth=TemporalFilter()) if steps is None else steps
-    with (
-        PyAVReader(source) as reader,
-        appearing(target) as file,
-        PyAVWriter(file, reader.clip, encoding, reader) as writer,
-    ):
-        transfer(enhanced(reader, enhancer, steps), writer, lambda n: progress(n, reader.clip.expected_frames))
-        if not writer.written:
-            raise InputError(f"{source}: not one frame could be decoded ({reader.damaged} damaged packets)")
+    with PyAVReader(source, reading) as reader, appearing(target) as file:
+        clip = reader.clip if cfr is None else at_rate(reader.clip, cfr)
+        clip = compared_clip(clip, steps.compare)
+        with PyAVWriter(file, clip, encoding, reader) as writer:
+            frames = ahead(reader)
+            relighted = enhanced(reader.clip, frames, enhancer, steps)
+            items = relighted if cfr is None else constant_rate(relighted, cfr)
+            transfer(items, writer, lambda n: progress(n, clip.expected_frames))
+    if cfr is None and writer.written != reader.decoded:
+        raise InputError(f"{source}: {reader.decoded} frames decoded, {writer.written} written; please report this")
     seconds = time.monotonic() - start
     notes = (*reader.notes, *writer.notes)
-    return Summary(writer.written, reader.clip.width, reader.clip.height, seconds, reader.problems, notes)
+    return Summary(writer.written, reader.decoded, clip.width, clip.height, seconds, reader.problems, notes)
 
 
 def transfer(items: Iterable[Any], sink: Sink, progress: Callable[[int], object]) -> None:
@@ -92,31 +111,73 @@ def transfer(items: Iterable[Any], sink: Sink, progress: Callable[[int], object]
             progress(sink.written)
 
 
-def enhanced(source: Source, enhancer: Enhancer, steps: Steps) -> Iterator[Any]:
-    """The source's items, each frame relighted; packets pass through."""
-    size = enhancer.proxy_size(source.clip.height, source.clip.width)
-    smooth = steps.smooth or TemporalFilter(0.0)
-    for item in source:
-        if not isinstance(item, Frame) or enhancer.strength == 0.0:
+def enhanced(clip: Clip, items: Iterable[Any], enhancer: Enhancer, steps: Steps) -> Iterator[Any]:
+    """The items of a source, each frame relighted; packets pass through."""
+    light_of = Light(clip, enhancer, steps)
+    combine = comparison(steps.compare) if steps.compare else None
+    for original, item in denoised(items, steps.denoise):
+        if not isinstance(item, Frame):
             yield item
             continue
-        frame = item
-        for step in steps.before:
-            frame = step(frame)
-        proxy = planes_proxy(frame.planes, frame.coding, size)
-        steady = smooth(enhancer.log_light(proxy), proxy.luma, float(frame.time))
-        strength = enhancer.strength * (steps.strength(frame.time) if steps.strength else 1.0)
-        coefficients = steady.calmed(enhancer.refine(steady.log_light, steady.luma)).scaled(strength)
-        original = item.copy() if steps.after else None
-        relighted = relight(frame, coefficients)
-        for combine in steps.after:
-            assert original is not None
-            relighted = combine(original, relighted)
-        yield relighted
+        strength = enhancer.strength * (steps.strength(item.time) if steps.strength else 1.0)
+        if not strength and not combine:
+            yield original
+            continue
+        kept = original.copy() if combine else None
+        relighted = relight(item, light_of(item).scaled(strength)) if strength else original.writable()
+        yield combine(kept, relighted) if combine and kept else relighted
+
+
+class Light:
+    """From a frame of a clip to the coefficients of its light map: proxy, network, temporal filter, edges."""
+
+    def __init__(self, clip: Clip, enhancer: Enhancer, steps: Steps) -> None:
+        self.clip, self.enhancer, self.steps = clip, enhancer, steps
+        self.size = enhancer.proxy_size(clip.height, clip.width)
+        self.smooth = steps.smooth or TemporalFilter(0.0)
+        self.transfer = TRANSFERS.get(clip.colour.transfer)  # HDR
+        if steps.region:
+            steps.region.check(clip.width, clip.height)
+
+    def __call__(self, frame: Frame) -> Coefficients:
+        time = float(frame.time)
+        proxy = planes_proxy(frame.planes, frame.coding, self.size)
+        seen = tone_mapped(proxy, self.transfer) if self.transfer else proxy
+        bearable = self.bearable(frame, time) if self.enhancer.heeds_noise else math.inf
+        steady = self.smooth(self.enhancer.log_light(seen), seen.luma, time)
+        if self.transfer:
+            log_light = signal_log_light(steady.log_light, proxy, self.transfer)
+            coefficients = self.enhancer.refine(log_light, proxy.luma, bearable)
+        else:
+            coefficients = steady.calmed(self.enhancer.refine(steady.log_light, steady.luma, bearable))
+        if self.steps.region:
+            coefficients = self.steps.region.within(coefficients, self.clip.height, self.clip.width)
+        return coefficients
+
+    def bearable(self, frame: Frame, time: float) -> float:
+        """The gain that the frame's noise allows; RGB is judged by its green."""
+        y_offset, y_scale, *_ = frame.coding.numbers
+        return self.steps.limit(frame.planes[1 if frame.coding.rgb else 0], y_offset, y_scale, time)
 
 
 def relight(frame: Frame, coefficients: Coefficients) -> Frame:
     """The frame with the gain applied; the one given must not be used any more."""
     result = frame.writable()
-    apply_planes(result.planes, result.planes, coefficients, frame.coding)
+    if frame.coding.rgb:
+        apply_channels(result.planes, result.planes, coefficients, frame.coding.depth)
+        return result
+    for planes in fields(result):
+        apply_planes(planes, planes, coefficients, frame.coding)
     return result
+
+
+def fields(frame: Frame) -> list[Planes]:
+    """The planes of a frame, or those of its two fields: their 4:2:0 chroma lines lie between lines of one field.
+
+    Both fields get the light map of the whole frame, so that it cannot flicker between them.
+    """
+    y, cb, cr = frame.planes
+    halved = cb.shape[0] < y.shape[0]
+    if not frame.interlaced or not halved or y.shape[0] % 4:
+        return [frame.planes]
+    return [(y[start::2], cb[start::2], cr[start::2]) for start in (0, 1)]
