@@ -15,7 +15,7 @@ from cliplit.runtime.light_map import Coefficients
 from cliplit.arrays import Array
 from cliplit.errors import InputError
 
-FEATHER = 0.08  # of the area's shorter side
+FEATHER = 0.12  # of the area's shorter side
 FINEST = 8  # coefficient samples that an area's shorter side must span
 CLOCK = re.compile(r"(?:(?:(\d+):)?([0-5]?\d):)?(\d+(?:\.\d+)?)")
 
