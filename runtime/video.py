@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -19,6 +19,18 @@ from cliplit.runtime.proxy import planes_proxy
 from cliplit.runtime.pyav_reader import PyAVReader, Reading
 from cliplit.runtime.pyav_writer import PyAVWriter
 from cliplit.runtime.rate import at_rate, constant_rate
+from cliplit.runtime.segments import (
+    Segment,
+    SegmentWriter,
+    Split,
+    Work,
+    joined,
+    kept_when_interrupted,
+    load_state,
+    merged,
+    save_state,
+    work_for,
+)  # fmt: skip
 from cliplit.runtime.source import Clip, Frame, Sink
 from cliplit.runtime.temporal import TemporalFilter
 
@@ -45,6 +57,10 @@ class Steps:
     before: tuple[Callable[[Frame], Frame], ...] = ()
     after: tuple[Callable[[Frame, Frame], Frame], ...] = ()
 
+    def stateful(self) -> list[Any]:
+        """The steps that remember earlier frames (`source.Stateful`), in a fixed order."""
+        return [step for step in (self.smooth, *self.before, *self.after) if hasattr(step, "restore")]
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -68,16 +84,19 @@ def enhance_video(
     steps: Steps | None = None,
     reading: Reading | None = None,
     cfr: Fraction | None = None,
-    resume: bool = False,
+    resume: Mapping[str, object] | None = None,
 ) -> Summary:
     """Relight `source` into `target`, which appears only when complete.
 
     Every decoded frame is written with its own time stamp (at a constant rate of `cfr` frames a second if given), and
-    every other stream comes along where the container can hold it.
+    every other stream comes along where the container can hold it. With `resume`, the options that were given, the
+    work is done in segments that a later call with the same options continues after a crash.
 
     Raises:
         InputError: `source` is not a clip that can be relighted, or `target` cannot be written.
     """
+    if resume is not None:
+        return resumable(source, target, enhancer, encoding, progress, steps, reading, resume)
     start = time.monotonic()
     steps = Steps(smooth=TemporalFilter()) if steps is None else steps
     with PyAVReader(source, reading) as reader, appearing(target) as file:
@@ -92,6 +111,53 @@ def enhance_video(
     seconds = time.monotonic() - start
     notes = (*reader.notes, *writer.notes)
     return Summary(writer.written, reader.decoded, clip.width, clip.height, seconds, reader.problems, notes)
+
+
+def resumable(
+    source: Path,
+    target: Path,
+    enhancer: Enhancer,
+    encoding: Encoding,
+    progress: Progress,
+    steps: Steps | None,
+    reading: Reading | None,
+    options: Mapping[str, object],
+) -> Summary:
+    """`enhance_video` in segments; see `segments`."""
+    start = time.monotonic()
+    steps = Steps(smooth=TemporalFilter()) if steps is None else steps
+    work = work_for(source, target, enhancer.network.path, options)
+    with kept_when_interrupted(work), PyAVReader(source, reading) as reader:
+        unfinished = work.folder / f"joined{target.suffix}"
+        with PyAVWriter(unfinished, reader.clip, encoding, reader) as writer:
+            if not work.complete:
+                add_segments(work, reader, writer, enhancer, steps, progress)
+            with PyAVReader(source, reading) as again:
+                for is_video, packet in merged(joined(work, reader.clip), again.other_packets()):
+                    (writer.join if is_video else writer.write)(packet)
+        unfinished.replace(target)
+    work.remove()
+    clip, notes = reader.clip, (*work.notes, *reader.notes, *writer.notes)
+    problems = reader.problems_of(work.frames, work.damaged)
+    return Summary(work.frames, work.frames, clip.width, clip.height, time.monotonic() - start, problems, notes)
+
+
+def add_segments(
+    work: Work, reader: PyAVReader, writer: PyAVWriter, enhancer: Enhancer, steps: Steps, progress: Progress
+) -> None:
+    """Encode the segments that are not done yet."""
+    memories = steps.stateful()
+    if work.segments:
+        load_state(work.state_file(len(work.segments) - 1), memories)
+        reader.skip_to(work.start)
+    segments = Split(item for item in ahead(reader) if isinstance(item, Frame))
+    for segment in segments:
+        with SegmentWriter(work, reader.clip, writer.choice, writer.options, writer.global_header) as file:
+            for frame in enhanced(reader.clip, segment, enhancer, steps):
+                file.write(frame)
+                progress(work.frames + file.frames, reader.clip.expected_frames)
+        save_state(work.state_file(len(work.segments)), memories)
+        work.add(Segment(file.frames, file.damaged, segments.next_pts))
 
 
 def transfer(items: Iterable[Any], sink: Sink, progress: Callable[[int], object]) -> None:

@@ -34,6 +34,11 @@ def pairs(context: click.Context, parameter: click.Parameter, values: tuple[str,
     return dict(value.split("=", 1) for value in values)
 
 
+def resume_options(params: dict[str, Any]) -> dict[str, object]:
+    """The options on which the result depends."""
+    return {name: value for name, value in params.items() if name not in ("overwrite", "quiet", "source", "target")}
+
+
 OUTPUT_OPTIONS = (
     click.option("--codec", default="auto", show_default=True,
                  help="auto keeps the source's; h264, hevc, av1, vp9, prores, ffv1, or an encoder such as hevc_nvenc."),
@@ -101,6 +106,8 @@ def main(
         if source is not None:
             raise click.UsageError("--demo OUT takes no IN")
         source, target = DEMO, demo
+    if resume and cfr is not None:
+        raise click.UsageError("--resume and --cfr do not go together")
     if source is None or target is None:
         raise click.UsageError("give IN and OUT, or --demo OUT (see --help)")
     if not source.is_file():
@@ -123,7 +130,8 @@ def main(
 
         summary = enhance_video(
             source, target, enhancer, Encoding(codec, crf, preset, pix_fmt, enc_opt), show,
-            reading=Reading(video_stream, input_color, hdr), cfr=cfr, resume=resume,
+            reading=Reading(video_stream, input_color, hdr), cfr=cfr,
+            resume=resume_options(click.get_current_context().params) if resume else None,
         )  # fmt: skip
     for note in () if quiet else summary.notes:
         click.echo(f"note: {note}", err=True)
