@@ -71,7 +71,7 @@ class LightMapNetwork:
     """
 
     def __init__(self, model: str | Path = "lite", device: str = "auto", threads: int = 0) -> None:
-        path = find_model(model)
+        self.path = path = find_model(model)
         self._session = _open_session(path, device, threads)
         properties = self._session.get_modelmeta().custom_metadata_map
         self.info = ModelInfo.from_properties(properties, path)

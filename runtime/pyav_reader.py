@@ -32,6 +32,7 @@ CHROMA_LOCATIONS = {
     "chroma_sample_loc_type_top_field": ["left", "center", "topleft", "top", "bottomleft", "bottom"],  # H.264, HEVC
     "chroma_sample_position": [None, "left", "topleft", None],  # AV1
 }
+NO_TIMES = "pictures without a time stamp are set at the frame rate"
 DYNAMIC_HDR = {
     "DOVI_METADATA": "Dolby Vision", "DOVI_RPU_BUFFER": "Dolby Vision", "DYNAMIC_HDR_PLUS": "HDR10+",
     "DYNAMIC_HDR_VIVID": "HDR Vivid",
@@ -72,7 +73,7 @@ def frame_of(picture: VideoFrame, coding: Coding) -> PyAVFrame:
     assert picture.pts is not None and picture.time_base is not None
     return PyAVFrame(
         planes_of(picture), coding, layout_of(picture.format.name).name, picture.pts, picture.time_base,
-        picture.key_frame, picture.interlaced_frame, alpha_of(picture), picture=picture,
+        picture.key_frame, picture.interlaced_frame, alpha_of(picture), picture.is_corrupt, picture=picture,
     )  # fmt: skip
 
 
@@ -85,7 +86,8 @@ class PyAVReader:
 
     Attributes:
         others: the streams beside the pictures whose packets are given.
-        damaged: pictures that were damaged or could not be decoded at all.
+        damaged: frames given of which parts could not be decoded.
+        undecodable: packets that gave no picture.
 
     Raises:
         InputError: not a video, no video stream, or a pixel format that cannot be relighted.
@@ -93,7 +95,7 @@ class PyAVReader:
 
     def __init__(self, source: Path | str, reading: Reading | None = None) -> None:
         self.source, self.reading = source, reading or Reading()
-        self.decoded = self.damaged = 0
+        self.decoded = self.damaged = self.undecodable = 0
         self.broken_off = ""
         self.notes: list[str] = []
         self.container = opened(source, self.reading.timeout)
@@ -119,6 +121,8 @@ class PyAVReader:
         self.video.thread_type = "AUTO"
         self._decoder = self._alpha_decoder() or self.video.codec_context
         self._last: int | None = None
+        self._start: int | None = None
+        self._demuxed = self._packets()
         self._source = self._items()
         self._held: list[Any] = []  # what comes before the first picture
         first = self._first_picture()
@@ -142,9 +146,8 @@ class PyAVReader:
             if isinstance(item, VideoFrame):
                 return item
             self._held.append(item)
-        raise InputError(
-            f"{self.source}: not one frame could be decoded ({self.broken_off or f'{self.damaged} damaged packets'})"
-        )
+        why = self.broken_off or f"{self.undecodable} damaged packets"
+        raise InputError(f"{self.source}: not one frame could be decoded ({why})")
 
     def _describe(self, first: VideoFrame) -> Clip:
         """What the stream, its decoder and the first picture tell, the latter first: it is what will be shown."""
@@ -219,14 +222,17 @@ class PyAVReader:
         for items in (held, self._source):
             for item in items:
                 if isinstance(item, VideoFrame):
+                    if self._start is not None and item.pts < self._start:
+                        continue
                     self.decoded += 1
+                    self.damaged += item.is_corrupt
                     yield frame_of(self._uniform(item), self.clip.coding)
                 else:
                     yield item
 
     def _items(self) -> Iterator[Any]:
         """Decoded pictures and the packets of other streams, in file order, whatever breaks."""
-        for packet in self._packets():
+        for packet in self._demuxed:
             if packet.stream is not self.video:
                 if packet.dts is not None or packet.size:  # a packet with neither marks the end of a stream
                     yield packet
@@ -243,10 +249,9 @@ class PyAVReader:
                 return
             pictures = self._decoder.decode(packet)
         except av.FFmpegError:
-            self.damaged += packet is not None
+            self.undecodable += packet is not None
             return
         for picture in pictures:
-            self.damaged += picture.is_corrupt
             self._set_time(picture)
             yield picture
 
@@ -258,7 +263,7 @@ class PyAVReader:
         if picture.pts is None:
             step = max(1, round(1 / ((self._rate() or 25) * base)))
             picture.pts = 0 if self._last is None else self._last + step
-            self._say("pictures without a time stamp are set at the frame rate")
+            self._say(NO_TIMES)
         elif self._last is not None and picture.pts <= self._last:
             picture.pts = self._last + 1
             self._say("time stamps that go back are moved behind the picture before")
@@ -280,22 +285,58 @@ class PyAVReader:
             picture = picture.reformat(format="bgra")
         return picture.reformat(format=clip.pixel_format)
 
+    def skip_to(self, pts: int) -> None:
+        """Give nothing before the frame of this pts.
+
+        Decoding begins at the last key frame but one before it, so that no frame depends on what was skipped; at the
+        beginning where a file cannot be searched or its pictures carry no times.
+        """
+        self._start = pts
+        for search in (True, False):
+            self._reopen()
+            if search:
+                try:
+                    self.container.seek(pts - 1, stream=self.video)
+                except (av.FFmpegError, OSError):
+                    continue
+            self._held = [self._first_picture()]
+            if self._held[0].pts <= pts and NO_TIMES not in self.notes:
+                return
+
+    def _reopen(self) -> None:
+        self.container.close()
+        self.container = opened(self.source, self.reading.timeout)
+        self.video = self.container.streams[self.video.index]
+        self.video.thread_type = "AUTO"
+        self._decoder = self._alpha_decoder() or self.video.codec_context
+        self.others, self._last, self._held = [], None, []
+        self._demuxed = self._packets()
+        self._source = self._items()
+
+    def other_packets(self) -> Iterator[av.Packet[Any]]:
+        """The packets beside the pictures, without decoding those."""
+        yield from (item for item in self._held if not isinstance(item, VideoFrame))
+        for packet in self._demuxed:
+            if packet.stream is not self.video and (packet.dts is not None or packet.size):
+                yield packet
+
     @property
     def problems(self) -> str:
+        return self.problems_of(self.decoded, self.damaged)
+
+    def problems_of(self, decoded: int, damaged: int) -> str:
+        """What could not be read of a clip of which so many frames were given, perhaps by earlier runs."""
         found = []
-        if self.damaged:
-            found.append(f"{self.damaged} of {self.decoded} frames damaged")
-        if self.missing:
-            found.append(f"{self.missing} of {self.video.frames} frames missing")
+        if damaged:
+            found.append(f"{damaged} of {decoded} frames damaged")
+        if self.undecodable:
+            found.append(f"{self.undecodable} packets could not be decoded")
+        absent = self.video.frames - decoded
+        if absent > max(2, self.video.frames // 50):  # a few are trimmed by edit lists
+            found.append(f"{absent} of {self.video.frames} frames missing")
         if self.broken_off:
             found.append(f"the file breaks off ({self.broken_off})")
         return ", ".join(found)
-
-    @property
-    def missing(self) -> int:
-        """Frames that the file announces and does not hold, once it is read; a few are trimmed by edit lists."""
-        absent = self.video.frames - self.decoded
-        return absent if absent > max(2, self.video.frames // 50) else 0
 
     def _packets(self) -> Iterator[Any]:
         streams = [self.video, *(s for s in self.others if s.type not in ("attachment", "unknown"))]

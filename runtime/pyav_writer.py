@@ -56,6 +56,7 @@ class PyAVWriter:
         self._carriers: dict[int, Carrier] = {}
         self._given_up: set[int] = set()
         self._last_dts: dict[int, int] = {}
+        self._joining = False
         try:
             self.container = av.open(str(path), "w", format=container, container_options=_container_options(reader))
         except (av.FFmpegError, ValueError) as error:
@@ -109,13 +110,23 @@ class PyAVWriter:
     def write(self, item: Frame | av.Packet[Any]) -> None:
         """Encode a frame, whose pts is in the clip's time base, or carry a packet of the reader's along."""
         if isinstance(item, Frame):
-            self.add_encoded(self._encode(prepared(item, self.clip, self.choice)))
+            self._add_encoded(self._encode(prepared(item, self.clip, self.choice)))
             self.written += 1
         else:
             self._carry(item)
 
-    def add_encoded(self, packets: Iterable[av.Packet[Any]]) -> None:
-        """Packets of the video stream, of this encoder or of another one configured alike."""
+    def join(self, packet: av.Packet[Any]) -> None:
+        """A packet of the video stream from another encoder, configured alike (`configure`)."""
+        self._joining = True
+        self._add_encoded([packet])
+        self.written += 1
+
+    @property
+    def global_header(self) -> bool:
+        """Whether the container wants the encoder's headers apart from its packets."""
+        return bool(self.video.codec_context.flags & Flags.global_header)
+
+    def _add_encoded(self, packets: Iterable[av.Packet[Any]]) -> None:
         for packet in packets:
             packet.stream = self.video
             self.encoded += 1
@@ -170,8 +181,8 @@ class PyAVWriter:
             raise
 
     def finish(self) -> None:
-        if self.written:
-            self.add_encoded(self._encode(None))
+        if self.video.codec_context.is_open and not self._joining:
+            self._add_encoded(self._encode(None))
         if self.encoded != self.written:
             raise InputError(f"{self.choice.encoder.name} returned {self.encoded} of {self.written} frames")
         for carrier in self._carriers.values():

@@ -35,6 +35,7 @@ class Frame:
         key_frame: decoding can start here.
         interlaced: two fields, woven.
         alpha: (H, W) of the planes' type, or None.
+        damaged: parts of it could not be decoded.
     """
 
     planes: Planes
@@ -45,6 +46,7 @@ class Frame:
     key_frame: bool = False
     interlaced: bool = False
     alpha: Array | None = None
+    damaged: bool = False
 
     @property
     def time(self) -> Fraction:

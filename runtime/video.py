@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cliplit.runtime.codecs import Encoding
 from cliplit.runtime.compare import Comparison, compared_clip, comparison
@@ -24,11 +25,26 @@ from cliplit.runtime.pyav_reader import PyAVReader, Reading
 from cliplit.runtime.pyav_writer import PyAVWriter
 from cliplit.runtime.rate import at_rate, constant_rate
 from cliplit.runtime.region import Region
-from cliplit.runtime.source import Clip, Frame, Sink
+from cliplit.runtime.segments import (
+    Segment,
+    SegmentWriter,
+    Split,
+    Work,
+    joined,
+    kept_when_interrupted,
+    load_state,
+    merged,
+    save_state,
+    work_for,
+)  # fmt: skip
+from cliplit.runtime.source import Clip, Frame, Sink, Source
 from cliplit.runtime.temporal import TemporalFilter
 
 from cliplit.errors import InputError
 from cliplit.files import appearing
+
+BackEnd = Literal["pyav", "opencv"]
+PIPE_IN, PIPE_OUT = "pipe:0", "pipe:1"  # standard input and output, as FFmpeg calls them
 
 Progress = Callable[[int, "int | None"], object]  # called with frames written so far and frames expected, if known
 
@@ -53,6 +69,10 @@ class Steps:
     region: Region | None = None
     compare: Comparison | None = None
 
+    def stateful(self) -> list[Any]:
+        """The steps that remember earlier frames (`source.Stateful`), in a fixed order."""
+        return [step for step in (self.smooth, self.limit, self.strength) if hasattr(step, "restore")]
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -68,30 +88,37 @@ class Summary:
 
 
 def enhance_video(
-    source: Path,
-    target: Path,
+    source: Path | str,
+    target: Path | str,
     enhancer: Enhancer,
     encoding: Encoding,
     progress: Progress = lambda written, expected: None,
     steps: Steps | None = None,
     reading: Reading | None = None,
     cfr: Fraction | None = None,
-    resume: bool = False,
+    resume: Mapping[str, object] | None = None,
+    back_end: BackEnd = "pyav",
+    container: str | None = None,
 ) -> Summary:
-    """Relight `source` into `target`, which appears only when complete.
+    """Relight `source`, a file or an address, into `target`, which appears only when complete.
 
     Every decoded frame is written with its own time stamp (at a constant rate of `cfr` frames a second if given), and
-    every other stream comes along where the container can hold it.
+    every other stream comes along where the container can hold it. With `resume`, the options that were given, the
+    work is done in segments that a later call with the same options continues after a crash. `target` may be PIPE, with
+    the name of the container that goes there.
 
     Raises:
         InputError: `source` is not a clip that can be relighted, or `target` cannot be written.
     """
+    if resume is not None:
+        assert isinstance(source, Path) and isinstance(target, Path)
+        return resumable(source, target, enhancer, encoding, progress, steps, reading, resume)
     start = time.monotonic()
     steps = Steps(smooth=TemporalFilter()) if steps is None else steps
-    with PyAVReader(source, reading) as reader, appearing(target) as file:
+    with open_source(source, reading, back_end) as reader, whole(target) as file:
         clip = reader.clip if cfr is None else at_rate(reader.clip, cfr)
         clip = compared_clip(clip, steps.compare)
-        with PyAVWriter(file, clip, encoding, reader) as writer:
+        with open_sink(file, clip, encoding, reader, container, back_end) as writer:
             frames = ahead(reader)
             relighted = enhanced(reader.clip, frames, enhancer, steps)
             items = relighted if cfr is None else constant_rate(relighted, cfr)
@@ -101,6 +128,81 @@ def enhance_video(
     seconds = time.monotonic() - start
     notes = (*reader.notes, *writer.notes)
     return Summary(writer.written, reader.decoded, clip.width, clip.height, seconds, reader.problems, notes)
+
+
+def open_source(source: Path | str, reading: Reading | None, back_end: BackEnd) -> Source:
+    """A clip by one of the back ends."""
+    if back_end == "opencv":
+        from cliplit.runtime.opencv_io import OpenCVReader
+
+        return OpenCVReader(source)
+    return PyAVReader(source, reading)
+
+
+def open_sink(
+    file: Path | str, clip: Clip, encoding: Encoding, source: Source, container: str | None, back_end: BackEnd
+) -> Sink:
+    """Where its frames go; the other streams of a clip come along if both ends are PyAV's."""
+    if back_end == "opencv" and isinstance(file, Path):
+        from cliplit.runtime.opencv_io import OpenCVWriter
+
+        return OpenCVWriter(file, clip)
+    reader = source if isinstance(source, PyAVReader) and container != "yuv4mpegpipe" else None
+    return PyAVWriter(file, clip, encoding, reader, container)
+
+
+def whole(target: Path | str) -> AbstractContextManager[Path | str]:
+    """A file that appears when it is complete, or a pipe, which cannot."""
+    return appearing(target) if isinstance(target, Path) else nullcontext(target)
+
+
+def resumable(
+    source: Path,
+    target: Path,
+    enhancer: Enhancer,
+    encoding: Encoding,
+    progress: Progress,
+    steps: Steps | None,
+    reading: Reading | None,
+    options: Mapping[str, object],
+) -> Summary:
+    """`enhance_video` in segments; see `segments`."""
+    start = time.monotonic()
+    steps = Steps(smooth=TemporalFilter()) if steps is None else steps
+    if steps.denoise:
+        raise InputError("--resume and --denoise do not go together: the filters' memory cannot be saved")
+    work = work_for(source, target, enhancer.network.path, options)
+    with kept_when_interrupted(work), PyAVReader(source, reading) as reader:
+        unfinished = work.folder / f"joined{target.suffix}"
+        with PyAVWriter(unfinished, compared_clip(reader.clip, steps.compare), encoding, reader) as writer:
+            if not work.complete:
+                add_segments(work, reader, writer, enhancer, steps, progress)
+            with PyAVReader(source, reading) as again:
+                for is_video, packet in merged(joined(work, writer.clip), again.other_packets()):
+                    (writer.join if is_video else writer.write)(packet)
+        unfinished.replace(target)
+    work.remove()
+    clip, notes = writer.clip, (*work.notes, *reader.notes, *writer.notes)
+    problems = reader.problems_of(work.frames, work.damaged)
+    return Summary(work.frames, work.frames, clip.width, clip.height, time.monotonic() - start, problems, notes)
+
+
+def add_segments(
+    work: Work, reader: PyAVReader, writer: PyAVWriter, enhancer: Enhancer, steps: Steps, progress: Progress
+) -> None:
+    """Encode the segments that are not done yet."""
+    memories = steps.stateful()
+    if work.segments:
+        load_state(work.state_file(len(work.segments) - 1), memories)
+        reader.skip_to(work.start)
+    segments = Split(item for item in ahead(reader) if isinstance(item, Frame))
+    for segment in segments:
+        with SegmentWriter(work, writer.clip, writer.choice, writer.options, writer.global_header) as file:
+            for frame in enhanced(reader.clip, segment, enhancer, steps):
+                file.write(frame)
+                progress(work.frames + file.frames, reader.clip.expected_frames)
+        save_state(work.state_file(len(work.segments)), memories)
+        work.add(Segment(file.frames, file.damaged, segments.next_pts))
 
 
 def transfer(items: Iterable[Any], sink: Sink, progress: Callable[[int], object]) -> None:
@@ -129,9 +231,15 @@ def enhanced(clip: Clip, items: Iterable[Any], enhancer: Enhancer, steps: Steps)
 
 
 class Light:
-    """From a frame of a clip to the coefficients of its light map: proxy, network, temporal filter, edges."""
+    """From a frame of a clip to the coefficients of its light map: proxy, network, temporal filter, edges.
 
-    def __init__(self, clip: Clip, enhancer: Enhancer, steps: Steps) -> None:
+    `lap` is called behind the stages with their names, for who measures them.
+    """
+
+    def __init__(
+        self, clip: Clip, enhancer: Enhancer, steps: Steps, lap: Callable[[str], object] = lambda stage: None
+    ) -> None:
+        self.lap = lap
         self.clip, self.enhancer, self.steps = clip, enhancer, steps
         self.size = enhancer.proxy_size(clip.height, clip.width)
         self.smooth = steps.smooth or TemporalFilter(0.0)
@@ -144,7 +252,10 @@ class Light:
         proxy = planes_proxy(frame.planes, frame.coding, self.size)
         seen = tone_mapped(proxy, self.transfer) if self.transfer else proxy
         bearable = self.bearable(frame, time) if self.enhancer.heeds_noise else math.inf
-        steady = self.smooth(self.enhancer.log_light(seen), seen.luma, time)
+        self.lap("proxy")
+        log_light = self.enhancer.log_light(seen)
+        self.lap("network")
+        steady = self.smooth(log_light, seen.luma, time)
         if self.transfer:
             log_light = signal_log_light(steady.log_light, proxy, self.transfer)
             coefficients = self.enhancer.refine(log_light, proxy.luma, bearable)

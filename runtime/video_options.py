@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -40,8 +41,8 @@ def step_options(command: Command) -> Command:
     return STRENGTH(other_enhancer_options(command))
 
 
-def steps_and_settings(settings: dict[str, Any]) -> tuple[Steps, dict[str, Any]]:
-    """The steps that these options ask for, new for each clip, and what is left of them for `Enhancer`.
+def steps_and_settings(settings: dict[str, Any]) -> tuple[Callable[[], Steps], dict[str, Any]]:
+    """What makes the steps that these options ask for, anew for each clip, and what is left of them for `Enhancer`.
 
     Raises click.UsageError for values that are not what they should be.
     """
@@ -50,18 +51,25 @@ def steps_and_settings(settings: dict[str, Any]) -> tuple[Steps, dict[str, Any]]
     from cliplit.runtime.video import Steps
 
     rest = dict(settings)
-    temporal, region, span = (rest.pop(name) for name in ("temporal", "region", "span"))
+    temporal, denoise, compare, area, span = (
+        rest.pop(name) for name in ("temporal", "denoise", "compare", "region", "span")
+    )
     try:
         moments = Moments.parse(rest.pop("strength"))
-        animated = len(moments.pairs) > 1 or span is not None
+        region = Region.parse(area) if area else None
         ends = (seconds(span[0]), seconds(span[1])) if span else (0.0, float("inf"))
-        steps = Steps(
-            TemporalFilter(time_constant(temporal)) if temporal else None,
-            strength=Schedule(moments, ends) if animated else None,
-            denoise=rest.pop("denoise"),
-            region=Region.parse(region) if region else None,
-            compare=rest.pop("compare"),
-        )
+        Schedule(moments, ends)
     except CliplitError as error:
         raise click.UsageError(str(error)) from error
-    return steps, {**rest, "strength": 1.0 if animated else moments.highest}
+    animated = len(moments.pairs) > 1 or span is not None
+
+    def make() -> Steps:
+        return Steps(
+            TemporalFilter(time_constant(temporal)) if temporal else None,
+            strength=Schedule(moments, ends) if animated else None,
+            denoise=denoise,
+            region=region,
+            compare=compare,
+        )
+
+    return make, {**rest, "strength": 1.0 if animated else moments.highest}
