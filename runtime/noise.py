@@ -24,7 +24,7 @@ NEAR_BLACK = 0.02  # ... if that code is so dark
 QUANTILE = 0.15  # of the dark blocks, the flattest first
 QUANTILE_BIAS = 0.90  # what that quantile of blocks of pure noise is of their noise
 FEWEST = 8  # blocks needed for an answer
-ROUNDING = 0.29  # standard deviation of rounding, in codes
+LARGEST_STEP = 0.03  # of luma, that one block adds to the mean step on JPEG's grid
 
 VISIBLE = 0.045  # standard deviation of noise that may be seen in the result, of white
 LEAST_GAIN = 3.0  # what a noisy picture still gets
@@ -86,11 +86,13 @@ def level_of_blocks(blocks: Array) -> float | None:
 
 
 def grid_steps(blocks: Array) -> float:
-    """How much larger the steps on the 8x8 grid are than those beside it, as the median over (n, 16, 16) blocks."""
+    """How much larger the steps on the 8x8 grid are than those beside it, as the mean over (n, 16, 16) blocks.
+
+    Edges of objects fall on the grid and beside it alike; a single one counts little.
+    """
     across = [np.abs(np.diff(view, axis=2)).mean(axis=1) for view in (blocks, blocks.swapaxes(1, 2))]
-    on_grid, beside = ((a[:, 7], (a[:, 5] + a[:, 6] + a[:, 8] + a[:, 9]) / 4) for a in across)
-    excess = [on - off for on, off in (on_grid, beside)]
-    return max(0.0, float(np.median(np.maximum(*excess))))
+    excess = [a[:, 7] - (a[:, 5] + a[:, 6] + a[:, 8] + a[:, 9]) / 4 for a in across]
+    return max(0.0, float(np.clip(excess, -LARGEST_STEP, LARGEST_STEP).mean()))
 
 
 def bearable_gain(noise: float | None, bound: float = MAX_GAIN) -> float:

@@ -95,16 +95,15 @@ class _State:
         if np.count_nonzero(np.abs(blurred - self.blurred) > still) < MOVING_SHARE * blurred.size:
             return None
         flow = motion(self.blurred, blurred)
-        dx, dy = flow[..., 0], flow[..., 1]
-        moved = (np.maximum(np.abs(dx), np.abs(dy)) > STANDSTILL).astype(np.float32)
+        dx, dy = cv2.split(flow)
+        moved = cv2.threshold(cv2.max(cv2.absdiff(dx, 0.0), cv2.absdiff(dy, 0.0)), STANDSTILL, 1.0, cv2.THRESH_BINARY)[1]
         height, width = blurred.shape
         x = dx * moved + np.arange(width, dtype=np.float32)
         y = dy * moved + np.arange(height, dtype=np.float32)[:, None]
-        for names in (("light", "blurred", "age"), ("light_drift", "luma_drift")):
-            maps = cv2.merge([getattr(self, name) for name in names])
-            carried = cv2.remap(maps, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-            for name, plane in zip(names, cv2.split(carried), strict=True):
-                setattr(self, name, plane)
+        maps = cv2.merge([self.light, self.blurred, self.age, self.light_drift])
+        carried = cv2.remap(maps, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        self.light, self.blurred, self.age, self.light_drift = cv2.split(carried)
+        self.luma_drift *= 1.0 - moved
         return moved
 
 
@@ -139,7 +138,7 @@ class TemporalFilter:
             return Steady(log_light, luma, blurred, blurred)
         self._learn_noise(np.abs(blurred - before)[::3, ::3], log_light[::3, ::3])
         self._step(state, log_light, luma, blurred, max(elapsed, 1e-3))
-        return Steady(state.light.copy(), state.luma.copy(), state.blurred.copy(), blurred)
+        return Steady(state.light, state.luma, state.blurred, blurred)
 
     def state(self) -> dict[str, Any]:
         """What it remembers (`source.Stateful`), for a run that is resumed."""
@@ -178,12 +177,12 @@ class TemporalFilter:
         rate = np.maximum(elapsed / np.minimum(age, self.time_constant), changed)
         np.minimum(rate, 1.0, out=rate)
         state.age = elapsed / rate
-        state.light += rate * (log_light - state.light)
+        state.light = state.light + rate * (log_light - state.light)  # not in place: callers hold the last ones
         # What moves keeps its light; its luma is taken as it is, so that no detail is smeared.
         if moved is not None:
             np.maximum(rate, moved, out=rate)
-        state.luma += rate * (luma - state.luma)
-        state.blurred += rate * (blurred - state.blurred)
+        state.luma = state.luma + rate * (luma - state.luma)
+        state.blurred = state.blurred + rate * difference
 
 
 class CutDetector:
@@ -217,8 +216,9 @@ def motion(before: Array, after: Array) -> Array:
     """
     height, width = after.shape
     half = max(width // 2, 16), max(height // 2, 16)
-    small = [cv2.resize(np.sqrt(luma), half, interpolation=cv2.INTER_AREA) * 255 for luma in (after, before)]
-    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST).calc(*map(np.uint8, small), None)
+    small = [np.sqrt(cv2.resize(luma, half, interpolation=cv2.INTER_AREA)) for luma in (after, before)]
+    codes = [(luma * 255).astype(np.uint8) for luma in small]
+    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST).calc(*codes, None)
     flow *= np.float32([width / half[0], height / half[1]])
     return cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR)
 
