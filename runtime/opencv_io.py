@@ -10,6 +10,7 @@ becomes full-range 4:4:4.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -33,6 +34,7 @@ BT601 = 6
 MICROSECOND = Fraction(1, 1_000_000)
 TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 FOURCC = {".mp4": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG", ".webm": "VP90"}
+PLAIN_NAME = re.compile(r"[\w./\\: -]+", re.ASCII)
 TIMEOUT = 10_000  # milliseconds for a stream to open, and between its frames
 NO_SOUND = "OpenCV gives 8-bit pictures at BT.601 colours and no sound, subtitles or metadata"
 
@@ -58,9 +60,10 @@ class OpenCVReader:
         self.notes: list[str] = [NO_SOUND]
         self.others: list[Any] = []
         self._capture, self._file = opened(str(source))
+        self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)  # releases differ in the direction they turn (R2.7)
         self._turn = TURNS.get(round(self._capture.get(cv2.CAP_PROP_ORIENTATION_META)) % 360)
         if self._capture.get(cv2.CAP_PROP_ORIENTATION_AUTO):
-            self._turn = None  # this build turns by itself
+            self._turn = None  # it would not be told
         self._start = time.monotonic()
         self._last = -1
         first = self._read()
@@ -207,7 +210,7 @@ class OpenCVWriter:
 def opened(source: str) -> tuple[Any, Any]:
     """A `cv2.VideoCapture`, and the file it reads from if it is not to see its name."""
     quiet()
-    if "!" in source:
+    if " ! " in source and not Path(source).exists():
         if not has("GStreamer"):
             raise BackendError(
                 "a GStreamer pipeline, and this OpenCV was built without GStreamer (pip's wheels are); on a Jetson use "
@@ -224,14 +227,13 @@ def opened(source: str) -> tuple[Any, Any]:
     if remote:
         os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", FFMPEG_OPTIONS)
         return _checked(cv2.VideoCapture(source, cv2.CAP_FFMPEG, timeouts), source, "no answer, or no video"), None
-    upright = [cv2.CAP_PROP_ORIENTATION_AUTO, 0]  # releases differ in the direction they turn (R2.7)
-    if source.isascii():
-        return _checked(cv2.VideoCapture(source, cv2.CAP_FFMPEG, upright), source), None
-    try:  # cv2 mangles other names on Windows (R3.5): it gets the open file
+    if PLAIN_NAME.fullmatch(source):
+        return _checked(cv2.VideoCapture(source, cv2.CAP_FFMPEG), source), None
+    try:  # cv2 mangles names on Windows (R3.5) and reads "%" as a pattern: it gets the open file, where it takes one
         file = Path(source).open("rb")  # noqa: SIM115 - the capture reads it, the reader closes it
-        return _checked(cv2.VideoCapture(file, cv2.CAP_FFMPEG, upright), source), file  # type: ignore[call-overload]
+        return _checked(cv2.VideoCapture(file, cv2.CAP_FFMPEG, []), source), file  # type: ignore[call-overload]
     except (TypeError, cv2.error):
-        return _checked(cv2.VideoCapture(source, cv2.CAP_FFMPEG, upright), source), None
+        return _checked(cv2.VideoCapture(source, cv2.CAP_FFMPEG), source), None
 
 
 def _checked(capture: Any, source: str, why: str = "not a video that OpenCV can read") -> Any:
@@ -244,7 +246,7 @@ def quiet() -> None:
     """Errors are told by us, in one line."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     with suppress(AttributeError):
-        cv2.setLogLevel(0)
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 def has(feature: str) -> bool:
