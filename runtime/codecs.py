@@ -145,7 +145,8 @@ ENCODERS = (
 )  # fmt: skip
 BY_NAME = {encoder.name: encoder for encoder in ENCODERS}
 # What `auto` keeps as it is; clips of any other codec become the container's best.
-KEPT = (*FAMILIES, "png", "qtrle", "huffyuv", "ffvhuff", "utvideo", "rawvideo", "v210")
+KEPT = (*FAMILIES, "png", "qtrle", "huffyuv", "ffvhuff", "utvideo", "v210")
+LOSSLESS = {"rawvideo": "ffv1"}  # what becomes another lossless codec where the container holds it
 # Formats that accept any codec when asked, and then write what nothing reads; and what players expect of MP4.
 REALLY_HELD = {
     "yuv4mpegpipe": {"rawvideo"},
@@ -173,7 +174,7 @@ def choose(clip: Clip, encoding: Encoding, container: str) -> Choice:
     """
     if encoding.codec != "auto":
         return _checked(_named(encoding.codec, clip, encoding, container), clip, encoding)
-    own = [clip.codec] if clip.codec in KEPT else []
+    own = [clip.codec] if clip.codec in KEPT else [LOSSLESS[clip.codec]] if clip.codec in LOSSLESS else []
     families = [f for f in (*own, *INSTEAD) if f in held_by(container)]
     found = [c for c in (_from_family(f, clip, encoding, container) for f in dict.fromkeys(families)) if c]
     if clip.field_order != "progressive":
@@ -213,7 +214,7 @@ def _named(codec: str, clip: Clip, encoding: Encoding, container: str) -> Choice
 
 def _from_family(family: str, clip: Clip, encoding: Encoding, container: str) -> Choice | None:
     candidates = [e for e in ENCODERS if e.family == family and exists(e.name) and holds(container, e.name)]
-    if layout_of(clip.pixel_format).rgb:
+    if layout_of(clip.pixel_format).rgb and clip.codec == "h264":  # which few players open: only where it was so
         candidates.sort(key=lambda e: e.name != "libx264rgb")
     else:
         candidates = [e for e in candidates if e.name != "libx264rgb"]
@@ -225,9 +226,8 @@ def _from_family(family: str, clip: Clip, encoding: Encoding, container: str) ->
 
 
 def _spoils(clip: Clip, choice: Choice) -> bool:
-    """Whether another family is better than this one: more than eight bits become eight, or transparency is lost."""
-    before, after = layout_of(clip.pixel_format), layout_of(choice.pixel_format)
-    return (before.depth > 8 == after.depth) or (before.alpha and not after.alpha)
+    """Whether another family is better than the clip's own: more than eight bits would become eight."""
+    return layout_of(clip.pixel_format).depth > 8 == layout_of(choice.pixel_format).depth
 
 
 def _format_for(codec: str, clip: Clip, encoding: Encoding) -> str:

@@ -122,6 +122,7 @@ class PyAVReader:
         self._decoder = self._alpha_decoder() or self.video.codec_context
         self._last: int | None = None
         self._start: int | None = None
+        self._looked, self._location = False, None
         self._demuxed = self._packets()
         self._source = self._items()
         self._held: list[Any] = []  # what comes before the first picture
@@ -141,7 +142,6 @@ class PyAVReader:
             return None
 
     def _first_picture(self) -> VideoFrame:
-        self._location: str | None = None
         for item in self._source:
             if isinstance(item, VideoFrame):
                 return item
@@ -205,7 +205,8 @@ class PyAVReader:
         return Coding(*MATRICES[matrix], colour.full_range, depth, white=white)
 
     def _rate(self) -> Fraction | None:
-        return self.video.average_rate or self.video.guessed_rate
+        rates = (self.video.average_rate, self.video.guessed_rate, self.video.base_rate)
+        return next((rate for rate in rates if rate and rate <= 1000), None)  # some files give their ticks as frames
 
     def _expected_frames(self) -> int | None:
         rate = self._rate()
@@ -237,8 +238,8 @@ class PyAVReader:
                 if packet.dts is not None or packet.size:  # a packet with neither marks the end of a stream
                     yield packet
                 continue
-            if self._last is None and self._location is None and packet.size:
-                self._location = chroma_location(self.video, packet)
+            if not self._looked and packet.size:  # once, before the decoder's threads run
+                self._looked, self._location = True, chroma_location(self.video, packet)
             yield from self._pictures(packet)
         if self.broken_off or self._decoder is not self.video.codec_context:
             yield from self._pictures(None)  # what the decoder still holds when a file breaks off

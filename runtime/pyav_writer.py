@@ -27,6 +27,7 @@ from cliplit.errors import InputError
 
 WITH_CHAPTERS = ("mp4", "mov", "ipod", "matroska", "webm", "ogg", "nut")
 QUICKTIME = ("mp4", "mov", "ipod")
+RGB_TO = {1: "ITU709", 6: "ITU601"}  # swscale numbers matrices its own way
 FIELD_ORDERS = {"progressive": 1, "tff": 2, "bff": 3}  # AVFieldOrder
 NO_ROOM = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EPIPE, errno.EIO, errno.EROFS}
 
@@ -258,10 +259,13 @@ def prepared(frame: Frame, clip: Clip, choice: Choice) -> VideoFrame:
     colour = output_colour(clip, choice)
     if picture.format.name.replace("yuvj", "yuv") != choice.pixel_format.replace("yuvj", "yuv"):
         before, after = layout_of(clip.pixel_format).rgb, layout_of(choice.pixel_format).rgb
-        span = {"src_color_range": clip.colour.color_range or 1, "dst_color_range": colour.color_range or 1}
-        if before and not after:
-            span = {"dst_colorspace": colour.matrix, "dst_color_range": 1}
-        picture = picture.reformat(format=choice.pixel_format, **span)  # type: ignore[arg-type]
+        span: dict[str, Any] = {
+            "src_color_range": clip.colour.color_range or 1,
+            "dst_color_range": colour.color_range or 1,
+        }
+        if before:
+            span = {} if after else {"dst_colorspace": RGB_TO[colour.matrix], "dst_color_range": 1}
+        picture = picture.reformat(format=choice.pixel_format, **span)
     picture.pts = frame.pts
     picture.colorspace, picture.color_range = colour.matrix, colour.color_range
     picture.color_primaries, picture.color_trc = colour.primaries, colour.transfer

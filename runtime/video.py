@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -101,8 +102,7 @@ def enhance_video(
     steps = Steps(smooth=TemporalFilter()) if steps is None else steps
     with PyAVReader(source, reading) as reader, appearing(target) as file:
         clip = reader.clip if cfr is None else at_rate(reader.clip, cfr)
-        with PyAVWriter(file, clip, encoding, reader) as writer:
-            frames = ahead(reader)
+        with PyAVWriter(file, clip, encoding, reader) as writer, closing(ahead(reader)) as frames:
             relighted = enhanced(reader.clip, frames, enhancer, steps)
             items = relighted if cfr is None else constant_rate(relighted, cfr)
             transfer(items, writer, lambda n: progress(n, clip.expected_frames))
@@ -150,14 +150,15 @@ def add_segments(
     if work.segments:
         load_state(work.state_file(len(work.segments) - 1), memories)
         reader.skip_to(work.start)
-    segments = Split(item for item in ahead(reader) if isinstance(item, Frame))
-    for segment in segments:
-        with SegmentWriter(work, reader.clip, writer.choice, writer.options, writer.global_header) as file:
-            for frame in enhanced(reader.clip, segment, enhancer, steps):
-                file.write(frame)
-                progress(work.frames + file.frames, reader.clip.expected_frames)
-        save_state(work.state_file(len(work.segments)), memories)
-        work.add(Segment(file.frames, file.damaged, segments.next_pts))
+    with closing(ahead(reader)) as items:
+        segments = Split(item for item in items if isinstance(item, Frame))
+        for segment in segments:
+            with SegmentWriter(work, reader.clip, writer.choice, writer.options, writer.global_header) as file:
+                for frame in enhanced(reader.clip, segment, enhancer, steps):
+                    file.write(frame)
+                    progress(work.frames + file.frames, reader.clip.expected_frames)
+            save_state(work.state_file(len(work.segments)), memories)
+            work.add(Segment(file.frames, file.damaged, segments.next_pts))
 
 
 def transfer(items: Iterable[Any], sink: Sink, progress: Callable[[int], object]) -> None:
