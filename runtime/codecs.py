@@ -353,6 +353,8 @@ def option_names(codec: str) -> frozenset[str]:
 @lru_cache
 def trial(codec: str, pixel_format: str) -> str:
     """Opens a hardware encoder and encodes a frame with it: the reason why it does not work here, or nothing."""
+    level = av.logging.get_level()
+    av.logging.set_level(av.logging.ERROR)  # for the error to have a reason
     try:
         with av.logging.Capture():
             context: Any = av.CodecContext.create(codec, "w")
@@ -364,8 +366,13 @@ def trial(codec: str, pixel_format: str) -> str:
             frame.pts, frame.time_base = 0, context.time_base
             packets = [*context.encode(frame), *context.encode(None)]
             return "" if any(packet.size for packet in packets) else "no picture came out"
-    except Exception as error:  # whatever a driver answers
+    except av.FFmpegError as error:
+        said = (getattr(error, "log", None) or (0, "", ""))[2]  # what the driver's library had to say
+        return first_line(ValueError(said or error.strerror or error))
+    except Exception as error:  # whatever else a driver does
         return first_line(error)
+    finally:
+        av.logging.set_level(level)
 
 
 def fits_sampling(width: int, height: int, pixel_format: str) -> bool:

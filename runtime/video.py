@@ -26,7 +26,7 @@ from cliplit.runtime.segments import (
     Split,
     Work,
     joined,
-    kept_when_interrupted,
+    kept_on_failure,
     load_state,
     merged,
     save_state,
@@ -127,7 +127,7 @@ def resumable(
     start = time.monotonic()
     steps = Steps(smooth=TemporalFilter()) if steps is None else steps
     work = work_for(source, target, enhancer.network.path, options)
-    with kept_when_interrupted(work), PyAVReader(source, reading) as reader:
+    with kept_on_failure(work), PyAVReader(source, reading) as reader:
         unfinished = work.folder / f"joined{target.suffix}"
         with PyAVWriter(unfinished, reader.clip, encoding, reader) as writer:
             if not work.complete:

@@ -110,8 +110,6 @@ def main(
         raise click.UsageError("--resume and --cfr do not go together")
     if source is None or target is None:
         raise click.UsageError("give IN and OUT, or --demo OUT (see --help)")
-    if not source.is_file():
-        raise InputError(f"{source}: no such file")
     check_output(source, target, overwrite)
 
     # Imported here so that --help answers at once.
