@@ -145,7 +145,8 @@ ENCODERS = (
 )  # fmt: skip
 BY_NAME = {encoder.name: encoder for encoder in ENCODERS}
 # What `auto` keeps as it is; clips of any other codec become the container's best.
-KEPT = (*FAMILIES, "png", "qtrle", "huffyuv", "ffvhuff", "utvideo", "rawvideo", "v210")
+KEPT = (*FAMILIES, "png", "qtrle", "huffyuv", "ffvhuff", "utvideo", "v210")
+LOSSLESS = {"rawvideo": "ffv1"}  # what becomes another lossless codec where the container holds it
 # Formats that accept any codec when asked, and then write what nothing reads; and what players expect of MP4.
 REALLY_HELD = {
     "yuv4mpegpipe": {"rawvideo"},
@@ -173,7 +174,7 @@ def choose(clip: Clip, encoding: Encoding, container: str) -> Choice:
     """
     if encoding.codec != "auto":
         return _checked(_named(encoding.codec, clip, encoding, container), clip, encoding)
-    own = [clip.codec] if clip.codec in KEPT else []
+    own = [clip.codec] if clip.codec in KEPT else [LOSSLESS[clip.codec]] if clip.codec in LOSSLESS else []
     families = [f for f in (*own, *INSTEAD) if f in held_by(container)]
     found = [c for c in (_from_family(f, clip, encoding, container) for f in dict.fromkeys(families)) if c]
     if clip.field_order != "progressive":
@@ -213,7 +214,7 @@ def _named(codec: str, clip: Clip, encoding: Encoding, container: str) -> Choice
 
 def _from_family(family: str, clip: Clip, encoding: Encoding, container: str) -> Choice | None:
     candidates = [e for e in ENCODERS if e.family == family and exists(e.name) and holds(container, e.name)]
-    if layout_of(clip.pixel_format).rgb:
+    if layout_of(clip.pixel_format).rgb and clip.codec == "h264":  # which few players open: only where it was so
         candidates.sort(key=lambda e: e.name != "libx264rgb")
     else:
         candidates = [e for e in candidates if e.name != "libx264rgb"]
@@ -225,9 +226,8 @@ def _from_family(family: str, clip: Clip, encoding: Encoding, container: str) ->
 
 
 def _spoils(clip: Clip, choice: Choice) -> bool:
-    """Whether another family is better than this one: more than eight bits become eight, or transparency is lost."""
-    before, after = layout_of(clip.pixel_format), layout_of(choice.pixel_format)
-    return (before.depth > 8 == after.depth) or (before.alpha and not after.alpha)
+    """Whether another family is better than the clip's own: more than eight bits would become eight."""
+    return layout_of(clip.pixel_format).depth > 8 == layout_of(choice.pixel_format).depth
 
 
 def _format_for(codec: str, clip: Clip, encoding: Encoding) -> str:
@@ -353,6 +353,8 @@ def option_names(codec: str) -> frozenset[str]:
 @lru_cache
 def trial(codec: str, pixel_format: str) -> str:
     """Opens a hardware encoder and encodes a frame with it: the reason why it does not work here, or nothing."""
+    level = av.logging.get_level()
+    av.logging.set_level(av.logging.ERROR)  # for the error to have a reason
     try:
         with av.logging.Capture():
             context: Any = av.CodecContext.create(codec, "w")
@@ -364,8 +366,13 @@ def trial(codec: str, pixel_format: str) -> str:
             frame.pts, frame.time_base = 0, context.time_base
             packets = [*context.encode(frame), *context.encode(None)]
             return "" if any(packet.size for packet in packets) else "no picture came out"
-    except Exception as error:  # whatever a driver answers
+    except av.FFmpegError as error:
+        said = (getattr(error, "log", None) or (0, "", ""))[2]  # what the driver's library had to say
+        return first_line(ValueError(said or error.strerror or error))
+    except Exception as error:  # whatever else a driver does
         return first_line(error)
+    finally:
+        av.logging.set_level(level)
 
 
 def fits_sampling(width: int, height: int, pixel_format: str) -> bool:

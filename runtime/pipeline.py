@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import Any, TypeVar
 
 from cliplit.runtime.source import Frame
@@ -18,10 +18,10 @@ LIMIT = 48 << 20  # bytes: eleven frames of 1080p in 8 bits, four of 4K
 END = object()
 
 
-def ahead(items: Iterable[Item], limit: int = LIMIT) -> Iterator[Item]:
+def ahead(items: Iterable[Item], limit: int = LIMIT) -> Generator[Item, None, None]:
     """The same items, made by another thread up to `limit` bytes ahead. What it raises is raised here.
 
-    Leaving the loop early ends the thread before anything it reads from is closed.
+    Close it (`contextlib.closing`) before what it reads from is closed: that ends the thread.
     """
     ready: deque[tuple[Any, int]] = deque()
     changed = threading.Condition()

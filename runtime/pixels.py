@@ -147,7 +147,7 @@ def _is_known(name: str) -> bool:
         layout_of(name)
     except InputError:
         return False
-    return not name.endswith("be")
+    return name not in CONVERTED and not name.endswith("be")
 
 
 def _distance(wanted: Layout, name: str) -> tuple[object, ...]:

@@ -7,6 +7,7 @@ streams, to be copied as they are.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -32,6 +33,7 @@ CHROMA_LOCATIONS = {
     "chroma_sample_loc_type_top_field": ["left", "center", "topleft", "top", "bottomleft", "bottom"],  # H.264, HEVC
     "chroma_sample_position": [None, "left", "topleft", None],  # AV1
 }
+RECENT_LIMIT = 64 << 20  # bytes of packets kept for the end of a damaged file
 NO_TIMES = "pictures without a time stamp are set at the frame rate"
 DYNAMIC_HDR = {
     "DOVI_METADATA": "Dolby Vision", "DOVI_RPU_BUFFER": "Dolby Vision", "DYNAMIC_HDR_PLUS": "HDR10+",
@@ -122,6 +124,9 @@ class PyAVReader:
         self._decoder = self._alpha_decoder() or self.video.codec_context
         self._last: int | None = None
         self._start: int | None = None
+        self._recent: list[av.Packet[Any]] = []
+        self._recent_size = 0
+        self._looked, self._location = False, None
         self._demuxed = self._packets()
         self._source = self._items()
         self._held: list[Any] = []  # what comes before the first picture
@@ -141,7 +146,6 @@ class PyAVReader:
             return None
 
     def _first_picture(self) -> VideoFrame:
-        self._location: str | None = None
         for item in self._source:
             if isinstance(item, VideoFrame):
                 return item
@@ -205,7 +209,8 @@ class PyAVReader:
         return Coding(*MATRICES[matrix], colour.full_range, depth, white=white)
 
     def _rate(self) -> Fraction | None:
-        return self.video.average_rate or self.video.guessed_rate
+        rates = (self.video.average_rate, self.video.guessed_rate, self.video.base_rate)
+        return next((rate for rate in rates if rate and rate <= 1000), None)  # some files give their ticks as frames
 
     def _expected_frames(self) -> int | None:
         rate = self._rate()
@@ -237,23 +242,54 @@ class PyAVReader:
                 if packet.dts is not None or packet.size:  # a packet with neither marks the end of a stream
                     yield packet
                 continue
-            if self._last is None and self._location is None and packet.size:
-                self._location = chroma_location(self.video, packet)
+            if not self._looked and packet.size:  # once, before the decoder's threads run
+                self._looked, self._location = True, chroma_location(self.video, packet)
             yield from self._pictures(packet)
         if self.broken_off or self._decoder is not self.video.codec_context:
             yield from self._pictures(None)  # what the decoder still holds when a file breaks off
 
     def _pictures(self, packet: av.Packet[Any] | None) -> Iterator[VideoFrame]:
+        last, failed = packet is None or not packet.size, False
         try:
-            if packet is not None and not packet.size and self._decoder is not self.video.codec_context:
+            if last and packet is not None and self._decoder is not self.video.codec_context:
                 return
+            self._remember(packet)
             pictures = self._decoder.decode(packet)
         except av.FFmpegError:
-            self.undecodable += packet is not None
-            return
+            self.undecodable += 1
+            pictures, failed = [], True
         for picture in pictures:
             self._set_time(picture)
             yield picture
+        if last and (failed or any(recent.is_corrupt for recent in self._recent)):
+            for picture in self._again():
+                self._set_time(picture)
+                yield picture
+
+    def _remember(self, packet: av.Packet[Any] | None) -> None:
+        """The packets since the last key frame, for `_again`."""
+        if packet is None or not packet.size:
+            return
+        if packet.is_keyframe:
+            self._recent, self._recent_size = [], 0
+        self._recent.append(packet)
+        self._recent_size += packet.size
+        if self._recent_size > RECENT_LIMIT:
+            self._recent, self._recent_size = [], 0
+
+    def _again(self) -> list[VideoFrame]:
+        """The last pictures of a file that breaks off.
+
+        A decoder with several threads that meets damage while it is emptied keeps what it has decoded behind it. One
+        with a single thread fails at the damaged packet and goes on.
+        """
+        single: Any = av.CodecContext.create(self._decoder.codec.name, "r")
+        single.thread_count, single.extradata = 1, self.video.codec_context.extradata
+        pictures: list[VideoFrame] = []
+        for packet in [*self._recent, None]:
+            with contextlib.suppress(av.FFmpegError):
+                pictures += single.decode(packet)
+        return [p for p in pictures if self._last is None or p.pts is None or p.pts > self._last]
 
     def _set_time(self, picture: VideoFrame) -> None:
         """Pictures without a time (raw streams) follow each other at the frame rate; time never goes back."""
@@ -310,6 +346,7 @@ class PyAVReader:
         self.video.thread_type = "AUTO"
         self._decoder = self._alpha_decoder() or self.video.codec_context
         self.others, self._last, self._held = [], None, []
+        self._recent, self._recent_size = [], 0
         self._demuxed = self._packets()
         self._source = self._items()
 

@@ -27,6 +27,7 @@ from cliplit.errors import InputError
 
 WITH_CHAPTERS = ("mp4", "mov", "ipod", "matroska", "webm", "ogg", "nut")
 QUICKTIME = ("mp4", "mov", "ipod")
+RGB_TO = {1: "ITU709", 6: "ITU601"}  # swscale numbers matrices its own way
 FIELD_ORDERS = {"progressive": 1, "tff": 2, "bff": 3}  # AVFieldOrder
 NO_ROOM = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EPIPE, errno.EIO, errno.EROFS}
 
@@ -58,7 +59,7 @@ class PyAVWriter:
         self._last_dts: dict[int, int] = {}
         self._joining = False
         try:
-            self.container = av.open(str(path), "w", format=container, container_options=_container_options(reader))
+            self.container = av.open(str(path), "w", format=container, container_options=_container_options(reader, container))
         except (av.FFmpegError, ValueError) as error:
             raise InputError(f"{suffix or 'no suffix'} names no container format; try .mp4 or .mkv") from error
         try:
@@ -258,10 +259,13 @@ def prepared(frame: Frame, clip: Clip, choice: Choice) -> VideoFrame:
     colour = output_colour(clip, choice)
     if picture.format.name.replace("yuvj", "yuv") != choice.pixel_format.replace("yuvj", "yuv"):
         before, after = layout_of(clip.pixel_format).rgb, layout_of(choice.pixel_format).rgb
-        span = {"src_color_range": clip.colour.color_range or 1, "dst_color_range": colour.color_range or 1}
-        if before and not after:
-            span = {"dst_colorspace": colour.matrix, "dst_color_range": 1}
-        picture = picture.reformat(format=choice.pixel_format, **span)  # type: ignore[arg-type]
+        span: dict[str, Any] = {
+            "src_color_range": clip.colour.color_range or 1,
+            "dst_color_range": colour.color_range or 1,
+        }
+        if before:
+            span = {} if after else {"dst_colorspace": RGB_TO[colour.matrix], "dst_color_range": 1}
+        picture = picture.reformat(format=choice.pixel_format, **span)
     picture.pts = frame.pts
     picture.colorspace, picture.color_range = colour.matrix, colour.color_range
     picture.color_primaries, picture.color_trc = colour.primaries, colour.transfer
@@ -283,8 +287,11 @@ def picture_of(frame: Frame) -> VideoFrame:
     return picture
 
 
-def _container_options(reader: PyAVReader | None) -> dict[str, str]:
-    """Tags like com.apple.quicktime.make are no standard atoms; MP4 and MOV then write all tags by their names."""
+def _container_options(reader: PyAVReader | None, container: str | None) -> dict[str, str]:
+    """Tags like com.apple.quicktime.make are no standard atoms; MP4 and MOV then write all tags by their names. More
+    than 8 bits are FFmpeg's own addition to YUV4MPEG2."""
+    if container == "yuv4mpegpipe":
+        return {"strict": "-1"}
     tags = reader.container.metadata if reader is not None else {}
     return {"movflags": "use_metadata_tags"} if any("." in name for name in tags) else {}
 

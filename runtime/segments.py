@@ -31,7 +31,7 @@ from cliplit.runtime.pyav_writer import configure, encoded, prepared
 from cliplit.runtime.source import Clip, Frame
 
 from cliplit import __version__
-from cliplit.errors import InputError
+from cliplit.errors import CliplitError, InputError
 
 SECONDS = Fraction(10)  # shortest segment; three times that where no key frame comes
 SAMPLE = 1 << 20  # bytes hashed of both ends of the source
@@ -259,13 +259,17 @@ def load_state(path: Path, steps: Iterable[Any]) -> None:
 
 
 @contextlib.contextmanager
-def kept_when_interrupted(work: Work) -> Iterator[None]:
-    """An interrupted run says where its work waits; the first line is what the user reads."""
+def kept_on_failure(work: Work) -> Iterator[None]:
+    """A run that fails says where its work waits; without a finished segment nothing stays behind."""
     try:
         yield
-    except KeyboardInterrupt:
-        if work.segments:
+    except BaseException as error:
+        if not work.segments:
+            work.remove()
+            raise
+        if isinstance(error, (CliplitError, OSError, KeyboardInterrupt)):
+            what = str(error) or "interrupted"
             raise InputError(
-                f"interrupted; {work.frames} frames are kept in {work.folder}, run the same command to continue"
-            ) from None
+                f"{what}; {work.frames} finished frames are kept in {work.folder}: the same command continues there"
+            ) from error
         raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -31,7 +31,7 @@ from cliplit.runtime.segments import (
     Split,
     Work,
     joined,
-    kept_when_interrupted,
+    kept_on_failure,
     load_state,
     merged,
     save_state,
@@ -118,8 +118,10 @@ def enhance_video(
     with open_source(source, reading, back_end) as reader, whole(target) as file:
         clip = reader.clip if cfr is None else at_rate(reader.clip, cfr)
         clip = compared_clip(clip, steps.compare)
-        with open_sink(file, clip, encoding, reader, container, back_end) as writer:
-            frames = ahead(reader)
+        with (
+            open_sink(file, clip, encoding, reader, container, back_end) as writer,
+            closing(ahead(reader)) as frames,
+        ):
             relighted = enhanced(reader.clip, frames, enhancer, steps)
             items = relighted if cfr is None else constant_rate(relighted, cfr)
             transfer(items, writer, lambda n: progress(n, clip.expected_frames))
@@ -172,7 +174,7 @@ def resumable(
     if steps.denoise:
         raise InputError("--resume and --denoise do not go together: the filters' memory cannot be saved")
     work = work_for(source, target, enhancer.network.path, options)
-    with kept_when_interrupted(work), PyAVReader(source, reading) as reader:
+    with kept_on_failure(work), PyAVReader(source, reading) as reader:
         unfinished = work.folder / f"joined{target.suffix}"
         with PyAVWriter(unfinished, compared_clip(reader.clip, steps.compare), encoding, reader) as writer:
             if not work.complete:
@@ -195,14 +197,15 @@ def add_segments(
     if work.segments:
         load_state(work.state_file(len(work.segments) - 1), memories)
         reader.skip_to(work.start)
-    segments = Split(item for item in ahead(reader) if isinstance(item, Frame))
-    for segment in segments:
-        with SegmentWriter(work, writer.clip, writer.choice, writer.options, writer.global_header) as file:
-            for frame in enhanced(reader.clip, segment, enhancer, steps):
-                file.write(frame)
-                progress(work.frames + file.frames, reader.clip.expected_frames)
-        save_state(work.state_file(len(work.segments)), memories)
-        work.add(Segment(file.frames, file.damaged, segments.next_pts))
+    with closing(ahead(reader)) as items:
+        segments = Split(item for item in items if isinstance(item, Frame))
+        for segment in segments:
+            with SegmentWriter(work, writer.clip, writer.choice, writer.options, writer.global_header) as file:
+                for frame in enhanced(reader.clip, segment, enhancer, steps):
+                    file.write(frame)
+                    progress(work.frames + file.frames, reader.clip.expected_frames)
+            save_state(work.state_file(len(work.segments)), memories)
+            work.add(Segment(file.frames, file.damaged, segments.next_pts))
 
 
 def transfer(items: Iterable[Any], sink: Sink, progress: Callable[[int], object]) -> None:

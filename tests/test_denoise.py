@@ -54,7 +54,7 @@ def test_what_moves_leaves_no_ghost():
 def test_a_clean_clip_stays_nearly_as_it_is():
     pictures = [ground().astype(np.uint8)] * 12
     difference = [np.abs(a.planes[0].astype(int) - b.planes[0]).mean() for a, b in denoised(frames_of(pictures), 0.5)]
-    assert len(difference) == 12 and max(difference) <= 0.3
+    assert len(difference) == 12 and max(difference) <= 0.6
 
 
 def test_packets_pass_and_nothing_happens_at_zero():
