@@ -270,8 +270,10 @@ def table(columns: dict[str, dict[str, float]]) -> str:
         ratio = f"{values[0] / values[1]:.1f}" if values[1] > 0 and not row.endswith(("late", "%", "away")) else ""
         rows.append((row, *(f"{value:.3f}" if isinstance(value, float) else str(value) for value in values), ratio))
     widths = [max(len(row[i]) for row in rows) for i in range(len(names) + 2)]
-    lay: Callable[[tuple[str, ...]], str] = lambda row: "  ".join(  # noqa: E731
-        [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+    lay: Callable[[tuple[str, ...]], str] = (
+        lambda row: "  ".join(  # noqa: E731
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        )
     )
     return "\n".join(map(lay, rows))
 

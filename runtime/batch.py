@@ -64,13 +64,13 @@ def clips_of(source: str, target: Path) -> Iterator[tuple[Path, Path]]:
         inside = target.resolve()
         for file in sorted(path.rglob("*")):
             hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
-            if file.is_file() and file.suffix.lower() in SUFFIXES and not hidden:
-                if inside == path.resolve() or inside not in file.resolve().parents:
-                    yield file, file.relative_to(path)
+            written = inside != path.resolve() and inside in file.resolve().parents
+            if file.is_file() and file.suffix.lower() in SUFFIXES and not hidden and not written:
+                yield file, file.relative_to(path)
     elif path.exists() or not glob.has_magic(source):
         yield path, Path(path.name)
     else:
-        files = [Path(name) for name in sorted(glob.glob(source, recursive=True))]
+        files = [Path(name) for name in sorted(glob.glob(source, recursive=True))]  # noqa: PTH207 - absolute ones, too
         yield from ((file, Path(file.name)) for file in files if file.is_file())
 
 

@@ -83,4 +83,3 @@ def white_codes(coding: Coding) -> tuple[int, int, int]:
     y_offset, y_scale, c_offset, *_ = coding.numbers
     white = round(y_offset + 1 / y_scale)
     return (white, white, white) if getattr(coding, "rgb", False) else (white, round(c_offset), round(c_offset))
-

@@ -141,7 +141,7 @@ def check_settings(strength: float, max_gain: MaxGain, quality: str) -> None:
     if not 0.0 <= strength <= 2.0:
         raise InputError(f"strength {strength} is outside 0..2")
     if max_gain != "auto" and not (isinstance(max_gain, (int, float)) and 1.0 <= max_gain <= 256.0):
-        raise InputError(f"max_gain {max_gain} is neither 'auto' nor within 1..256")
+        raise InputError(f"max_gain {max_gain} is outside 1..256 and not 'auto'")
     if quality not in ("fast", "exact"):
         raise InputError(f"quality {quality!r} is neither 'fast' nor 'exact'")
 

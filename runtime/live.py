@@ -23,8 +23,7 @@ def is_live(source: str) -> bool:
         source.isdecimal()
         or re.fullmatch(r"/dev/video\d+", source)
         or " ! " in source
-        or source.split("://")[0].lower() in LIVE_SCHEMES
-        and "://" in source
+        or ("://" in source and source.split("://")[0].lower() in LIVE_SCHEMES)
     )
 
 

@@ -19,8 +19,8 @@ QUIT = (ord("q"), 27)
 
 def check_window() -> None:
     """Raises BackendError where no window can be shown, with the reason."""
-    lines = [line.split(":", 1)[1] for line in cv2.getBuildInformation().splitlines() if line.strip().startswith("GUI:")]
-    if not lines or "NONE" in lines[0]:
+    lines = [line.strip() for line in cv2.getBuildInformation().splitlines()]
+    if not any(line.startswith("GUI:") and "NONE" not in line for line in lines):
         raise BackendError(
             "--preview needs an OpenCV with windows, and opencv-python-headless has none; replace it: "
             "pip uninstall -y opencv-python-headless && pip install opencv-python"

@@ -59,7 +59,8 @@ class PyAVWriter:
         self._last_dts: dict[int, int] = {}
         self._joining = False
         try:
-            self.container = av.open(str(path), "w", format=container, container_options=_container_options(reader, container))
+            options = _container_options(reader, container)
+            self.container = av.open(str(path), "w", format=container, container_options=options)
         except (av.FFmpegError, ValueError) as error:
             raise InputError(f"{suffix or 'no suffix'} names no container format; try .mp4 or .mkv") from error
         try:

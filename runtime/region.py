@@ -60,14 +60,10 @@ class Region:
         if finer < 1.0:  # a small area needs a finer grid to have soft edges
             rows, columns = (min(side, round(count / finer)) for side, count in ((height, rows), (width, columns)))
             slope, offset = (cv2.resize(m, (columns, rows), interpolation=cv2.INTER_LINEAR) for m in (slope, offset))
-        mask = np.outer(
-            ramp(self.y, self.height, height, rows, self._feather), ramp(self.x, self.width, width, columns, self._feather)
-        ).astype(np.float32)
+        feather = FEATHER * min(self.width, self.height)
+        down = ramp(self.y, self.height, height, rows, feather)
+        mask = np.outer(down, ramp(self.x, self.width, width, columns, feather)).astype(np.float32)
         return replace(coefficients, slope=slope * mask, offset=offset * mask)
-
-    @property
-    def _feather(self) -> float:
-        return FEATHER * min(self.width, self.height)
 
 
 def ramp(start: int, length: int, side: int, samples: int, feather: float) -> Array:
@@ -108,8 +104,8 @@ class Moments:
                 for t, v in (pair.split(":") for pair in (text if ":" in text else f"0:{text}").split(","))
             )
         except ValueError:
-            raise InputError(f"strength {text!r}; expected a number, or second:value pairs as in 0:0,2:1,5:0.5") from None
-        if not all(0.0 <= value <= 2.0 for _, value in pairs):
+            raise InputError(f"strength {text!r}; expected a number or second:value pairs, as 0:0,2:1,5:0.5") from None
+        if len(pairs) > 1 and not all(0.0 <= value <= 2.0 for _, value in pairs):  # one value is the enhancer's
             raise InputError(f"strength {text!r}: a value is outside 0..2")
         if any(b[0] <= a[0] for a, b in pairwise(pairs)):
             raise InputError(f"strength {text!r}: the seconds must increase")
@@ -145,7 +141,8 @@ class Schedule:
 
     def state(self) -> dict[str, Any]:
         """What it remembers (`source.Stateful`)."""
-        return {} if self._start is None else {"numerator": self._start.numerator, "denominator": self._start.denominator}
+        start = self._start
+        return {} if start is None else {"numerator": start.numerator, "denominator": start.denominator}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue where `state` was taken."""

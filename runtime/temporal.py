@@ -69,8 +69,8 @@ class Steady:
     def calmed(self, coefficients: Coefficients) -> Coefficients:
         """The coefficients with the flicker taken out where they lighten.
 
-        A frame that is darker here than the mean needs that many stops more, less those that its darkness gives it already
-        by way of the slope.
+        A frame that is darker here than the mean needs that many stops more, less those that its darkness gives it
+        already by way of the slope.
         """
         if self.mean is self.now:
             return coefficients
@@ -96,7 +96,7 @@ class _State:
             return None
         flow = motion(self.blurred, blurred)
         dx, dy = cv2.split(flow)
-        moved = cv2.threshold(cv2.max(cv2.absdiff(dx, 0.0), cv2.absdiff(dy, 0.0)), STANDSTILL, 1.0, cv2.THRESH_BINARY)[1]
+        moved = (np.maximum(np.abs(dx), np.abs(dy)) > STANDSTILL).astype(np.float32)
         height, width = blurred.shape
         x = dx * moved + np.arange(width, dtype=np.float32)
         y = dy * moved + np.arange(height, dtype=np.float32)[:, None]

@@ -68,7 +68,7 @@ def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
 SOURCE_OPTIONS = (
     click.option("--io", "back_end", type=click.Choice(["auto", "pyav", "opencv"]), default="auto", show_default=True,
                  help="auto is pyav for files and pipes, opencv for live sources; opencv: 8 bit, no sound."),
-    click.option("--live", is_flag=True, help="Take only the newest frames of IN, as of cameras; drop what comes late."),
+    click.option("--live", is_flag=True, help="Take only the newest frames of IN, as of cameras; drop late ones."),
     click.option("--preview", is_flag=True, help="Show the frames in a window; OUT may be left out."),
     click.option("--pipe-format", type=click.Choice(["matroska", "y4m"]), default="matroska", show_default=True,
                  help="What goes to standard output when OUT is -: y4m is raw video without sound."),

@@ -20,7 +20,17 @@ from cliplit.runtime.live import Meter, Newest
 from cliplit.runtime.pyav_reader import Reading
 from cliplit.runtime.pyav_writer import PyAVWriter
 from cliplit.runtime.source import Frame, Source
-from cliplit.runtime.video import PIPE_IN, PIPE_OUT, BackEnd, Steps, Summary, enhance_video, enhanced, open_source, whole
+from cliplit.runtime.video import (
+    PIPE_IN,
+    PIPE_OUT,
+    BackEnd,
+    Steps,
+    Summary,
+    enhance_video,
+    enhanced,
+    open_source,
+    whole,
+)
 from tqdm import tqdm
 
 from cliplit.command import check_output

@@ -92,7 +92,8 @@ def video_command(*arguments, **options):
 def camera_noise(picture, count, sigma=3.0, seed=0):
     """`count` noisy uint8 versions of a picture."""
     rng = np.random.default_rng(seed)
-    return [np.clip(np.round(picture + rng.normal(0, sigma, picture.shape)), 0, 255).astype(np.uint8) for _ in range(count)]
+    noisy = (np.round(picture + rng.normal(0, sigma, picture.shape)) for _ in range(count))
+    return [np.clip(codes, 0, 255).astype(np.uint8) for codes in noisy]
 
 
 def moving(count=20, height=120, width=192, step=2):

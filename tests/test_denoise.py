@@ -29,9 +29,11 @@ def frames_of(pictures, pixel_format="yuv420p", pts=None):
 @pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv444p", "yuv422p10le"])
 def test_crawling_noise_is_less_and_every_frame_is_there(pixel_format):
     pairs = list(denoised(frames_of(camera_noise(ground(), 30), pixel_format), 0.5))
-    assert [original.pts for original, _ in pairs] == [clean.pts for _, clean in pairs] == [
-        n * 7 + n % 3 for n in range(30)
-    ]
+    assert (
+        [original.pts for original, _ in pairs]
+        == [clean.pts for _, clean in pairs]
+        == [n * 7 + n % 3 for n in range(30)]
+    )
     before, after = (np.array([pair[i].planes[0] for pair in pairs], float)[6:-6] for i in (0, 1))
     assert after.std(axis=0).mean() < before.std(axis=0).mean() / 3
     assert np.abs(after.mean(axis=0) - before.mean(axis=0)).mean() < 0.5 * before.std(axis=0).mean()
@@ -46,7 +48,7 @@ def test_what_moves_leaves_no_ghost():
         picture[60:90, 8 * number : 8 * number + 30] = 120
         pictures.append(np.clip(picture + rng.normal(0, 3, picture.shape), 0, 255).astype(np.uint8))
     pairs = list(denoised(frames_of(pictures), 0.5))
-    clean = [frame.planes[0].astype(float) for frame in (f for f in frames_of([ground().astype(np.uint8)]))][0]
+    clean = next(frames_of([ground().astype(np.uint8)])).planes[0].astype(float)
     behind = pairs[12][1].planes[0][62:88, 60:90].astype(float)
     assert abs((behind - clean[62:88, 60:90]).mean()) < 1.5
 

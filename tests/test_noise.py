@@ -19,7 +19,8 @@ from made import backlit
 def dark(height=360, width=640, seed=0):
     """Smooth dark luma in [0, 1] with a few objects: what a clean camera sees."""
     rng = np.random.default_rng(seed)
-    luma = cv2.resize(rng.random((6, 10)).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC) * 0.1 + 0.06
+    coarse = 0.06 + 0.1 * rng.random((6, 10)).astype(np.float32)
+    luma = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
     for _ in range(30):
         top, left = rng.integers(0, height - 50), rng.integers(0, width - 80)
         luma[top : top + 50, left : left + 80] += rng.uniform(-0.04, 0.06)
@@ -97,12 +98,12 @@ def test_auto_brings_up_less_of_the_noise(enhancer):
 
 def test_auto_is_a_setting_like_others():
     assert Enhancer(max_gain="auto", threads=1).heeds_noise
-    with pytest.raises(Exception, match="neither 'auto' nor within"):
+    with pytest.raises(Exception, match=r"outside 1\.\.256 and not 'auto'"):
         Enhancer(max_gain="much")
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.floats(0.0, 8.0), st.floats(1.01, 16.0))
+@given(st.floats(0.01, 8.0), st.floats(1.01, 16.0))
 def test_the_soft_bound_bends_and_never_exceeds(stops, gain):
     bent = -float(softly_bounded(np.array([[-stops]], np.float32), gain)[0, 0])
     assert bent <= min(stops, math.log2(gain)) + 1e-5

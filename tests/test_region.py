@@ -80,7 +80,7 @@ def test_times(text, value):
         assert seconds(text) == value
 
 
-@pytest.mark.parametrize("text", ["x", "0:0,2", "2:1,1:0", "0:3", "1:nan", "-0.1", ""])
+@pytest.mark.parametrize("text", ["x", "0:0,2", "2:1,1:0", "0:0,1:3", "0:0,1:nan", "0:-0.1,2:1", ""])
 def test_what_is_no_strength(text):
     with pytest.raises(InputError, match="strength"):
         Moments.parse(text)
@@ -125,7 +125,8 @@ def test_roi_and_strength_on_a_clip(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "options", [["--range", "2", "1"], ["--roi", "1,2,3"], ["--strength", "0:9"], ["--strength", "3"], ["--temporal", "2"]]
+    "options",
+    [["--range", "2", "1"], ["--roi", "1,2,3"], ["--strength", "0:9,1:1"], ["--strength", "x"], ["--temporal", "2"]],
 )
 def test_wrong_usage(tmp_path, options):
     source = write_clip(tmp_path / "in.mkv", moving(2), sound=False)

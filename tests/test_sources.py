@@ -138,7 +138,8 @@ def test_sinks_write_what_they_are_given(tmp_path, suffix):
     for name in READERS:
         with READERS[name](source) as reader:
             target = tmp_path / f"é {name}{suffix}"
-            with OpenCVWriter(target, reader.clip) if name == "opencv" else PyAVWriter(target, reader.clip, FAST) as sink:
+            opencv = name == "opencv"
+            with OpenCVWriter(target, reader.clip) if opencv else PyAVWriter(target, reader.clip, FAST) as sink:
                 for frame in frames_of(reader):
                     sink.write(frame)
             assert sink.written == 10

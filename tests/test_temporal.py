@@ -157,7 +157,7 @@ def test_the_first_frame_and_a_gap_start_anew():
 
 def test_zero_is_frame_by_frame_and_one_the_strongest(enhancer):
     maps = maps_of(enhancer, noisy(backlit(), 60))
-    assert all(np.array_equal(a, b[0]) for a, b in zip(smoothed(maps, TemporalFilter(time_constant(0.0))), maps))
+    assert all(np.array_equal(a, b[0]) for a, b in zip(smoothed(maps, TemporalFilter(0.0)), maps, strict=True))
     spread = [np.std(smoothed(maps, TemporalFilter(time_constant(t)))[40:], axis=0).mean() for t in (0.2, 0.5, 1.0)]
     assert spread[0] > spread[1] > spread[2]
 
