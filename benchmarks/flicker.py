@@ -17,9 +17,10 @@ What is measured, each with the temporal filter and without it:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import av
 import click
@@ -106,7 +107,7 @@ def moving(frames: int) -> Iterator[Array]:
     wide = still_picture(HEIGHT + 40, WIDTH + 4 * frames + 40)
     for number in range(frames):
         left, top = 3 * number + 10 * np.sin(number / 7) + 10, 20 + 8 * np.sin(number / 5)
-        shift = np.float32([[1, 0, -left], [0, 1, -top]])
+        shift = np.array([[1, 0, -left], [0, 1, -top]], np.float32)
         yield cv2.warpAffine(wide, shift, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR)
 
 
@@ -180,7 +181,7 @@ def exposure_ramp(picture: Array, stops: float, frames: int = 2 * RATE) -> list[
 
 def warping_error(sources: list[Array], outputs: list[Array]) -> float:
     """In 8-bit codes of luma; optical flow by DIS (Kroeger et al., ECCV 2016) on the sources."""
-    flow_of = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    flow_of: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     grey = [np.round(luminance(frame)).astype(np.uint8) for frame in sources]
     y, x = np.mgrid[0 : grey[0].shape[0], 0 : grey[0].shape[1]].astype(np.float32)
     errors = []
@@ -264,18 +265,17 @@ def plot(enhancer: Enhancer, temporal: float, target: Path) -> None:
 
 def table(columns: dict[str, dict[str, float]]) -> str:
     names = list(columns)
-    rows = [("", *names, "ratio")]
+    rows: list[tuple[str, ...]] = [("", *names, "ratio")]
     for row in columns[names[0]]:
         values = [columns[name][row] for name in names]
         ratio = f"{values[0] / values[1]:.1f}" if values[1] > 0 and not row.endswith(("late", "%", "away")) else ""
         rows.append((row, *(f"{value:.3f}" if isinstance(value, float) else str(value) for value in values), ratio))
     widths = [max(len(row[i]) for row in rows) for i in range(len(names) + 2)]
-    lay: Callable[[tuple[str, ...]], str] = (
-        lambda row: "  ".join(  # noqa: E731
-            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        )
-    )
-    return "\n".join(map(lay, rows))
+    lines = [
+        [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        for row in rows
+    ]
+    return "\n".join("  ".join(line) for line in lines)
 
 
 @click.command()

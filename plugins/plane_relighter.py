@@ -46,7 +46,8 @@ class PlaneRelighter:
         steady = self._smooth(self.enhancer.log_light(proxy), proxy.luma, time)
         bearable = math.inf
         if self.enhancer.heeds_noise:
-            bearable = self._limit(planes[0], *self.coding.numbers[:2], time)
+            black, scale, *_ = self.coding.numbers
+            bearable = self._limit(planes[0], black, scale, time)
         coefficients = steady.calmed(self.enhancer.refine(steady.log_light, steady.luma, bearable))
         coefficients = coefficients.scaled(self.enhancer.strength)
         into = (out[0], out[1], out[2]) if colour else (out[0], np.empty_like(full[1]), np.empty_like(full[2]))

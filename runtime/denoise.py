@@ -119,7 +119,7 @@ def graph_of(chain: Chain, picture: VideoFrame, time_base: Fraction) -> Graph:
     """A filter graph for pictures like this one."""
     graph = Graph()
     last = graph.add_buffer(
-        width=picture.width, height=picture.height, format=picture.format.name, time_base=time_base, name="in"
+        width=picture.width, height=picture.height, format=picture.format, time_base=time_base, name="in"
     )
     for name, arguments in chain:
         context = graph.add(name, arguments)

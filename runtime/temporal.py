@@ -218,8 +218,9 @@ def motion(before: Array, after: Array) -> Array:
     half = max(width // 2, 16), max(height // 2, 16)
     small = [np.sqrt(cv2.resize(luma, half, interpolation=cv2.INTER_AREA)) for luma in (after, before)]
     codes = [(luma * 255).astype(np.uint8) for luma in small]
-    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST).calc(*codes, None)
-    flow *= np.float32([width / half[0], height / half[1]])
+    search: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+    flow: Array = search.calc(*codes, None)
+    flow *= np.array([width / half[0], height / half[1]], np.float32)
     return cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
