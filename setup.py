@@ -10,7 +10,7 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 
-FOLDERS = ("export", "runtime", "runtime/batch", "plugins", "plugins/gimp2", "plugins/gimp3", "benchmarks")
+FOLDERS = ("export", "runtime", "runtime/backends", "runtime/batch", "plugins", "plugins/gimp2", "plugins/gimp3", "benchmarks")
 
 flags = [] if os.name == "nt" else ["-O3", "-std=c11", "-fno-math-errno", "-fno-trapping-math", "-Wall", "-Wextra"]
 

@@ -76,6 +76,7 @@ def speed_command(
         sizes=[s for s in SIZES if s in (sizes or (["480p"] if quick else SIZES))],
         threads=sorted(set(threads)) or ([1] if quick else default.threads),
         methods=[m for m in default.methods if m in (methods or default.methods)],
+        backends=("auto",) if quick else default.backends,
         devices=("cpu",) if quick else default.devices,
         limit=limit,
         repeats=2 if quick else default.repeats,

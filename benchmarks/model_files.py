@@ -14,7 +14,8 @@ from typing import Any
 import cv2
 import numpy as np
 from cliplit.benchmarks.methods import Method, ours
-from cliplit.runtime.network import BUNDLED, import_onnxruntime
+from cliplit.runtime.backends.onnx_runtime import import_onnxruntime
+from cliplit.runtime.model_file import BUNDLED
 
 from cliplit.arrays import Array
 from cliplit.errors import BackendError, InputError, ModelError, first_line

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 SLOW = 2.0  # seconds from which one call is the measurement
@@ -29,7 +30,12 @@ class Task:
     width: int
     threads: int = 1
     device: str = "cpu"
+    backend: str = "auto"
     repeats: int = 7
+
+    @property
+    def label(self) -> str:
+        return self.method if self.backend == "auto" else f"{self.method}, {self.backend}"
 
 
 @dataclass
@@ -88,7 +94,9 @@ def prepare_ours(task: Task) -> Load:
     model, _, quality = task.method.partition(" ")
 
     def load() -> tuple[Callable[[Any], Any], Stages | None]:
-        enhancer = Enhancer(model, task.device, quality=quality or "fast", threads=task.threads)  # type: ignore[arg-type]
+        enhancer = Enhancer(  # type: ignore[call-overload]
+            model, task.device, quality=quality or "fast", threads=task.threads, backend=task.backend
+        )
 
         def stages(picture: Any, repeats: int) -> dict[str, float]:
             size = enhancer.proxy_size(*picture.shape[:2])
@@ -165,12 +173,19 @@ def median_time(work: Callable[[], object], repeats: int) -> float:
 
 def peak_memory() -> int:
     """Bytes of the largest resident set of this process so far."""
+    return high_water("self")
+
+
+def high_water(process: int | str) -> int:
+    """Peak resident bytes of a running process, 0 where the system does not tell (Linux does).
+
+    Not getrusage's figure: that starts at what the parent had when it forked.
+    """
     try:
-        import resource
-    except ImportError:  # Windows
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    except OSError:
         return 0
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from cliplit.benchmarks.probe import CLASSICAL_NAMES, ORIGINAL, Result, Task
 from cliplit.benchmarks.tables import Table
 from cliplit.benchmarks.timing import run_probe, run_program
 from cliplit.benchmarks.transcode import VIDEO, Clip, measure_clip
+from cliplit.runtime.backends import BACKENDS
 
 
 SIZES = {"480p": (480, 854), "720p": (720, 1280), "1080p": (1080, 1920), "4K": (2160, 3840)}
@@ -30,6 +31,7 @@ STAGES = ("proxy", "network", "refine", "apply")
 SHORT_CLIP = {"480p": 1.0, "720p": 1.0, "1080p": 0.75, "4K": 0.25}  # of the asked length, for encoding is slow there
 MEASURED_ON = ("numpy", "opencv-python-headless", "onnxruntime", "onnxruntime-gpu", "torch", "av")
 LITE = "lite"
+BACKEND_NAMES = tuple(row.name for row in BACKENDS)
 
 Say = Callable[[str], object]
 
@@ -68,6 +70,7 @@ class Plan:
     sizes: Sequence[str] = tuple(SIZES)
     threads: Sequence[int] = (1, 2)
     methods: Sequence[str] = (*OURS, ORIGINAL, *CLASSICAL_NAMES)
+    backends: Sequence[str] = ("auto", *BACKEND_NAMES)
     devices: Sequence[str] = ("cpu", "cuda")
     limit: float = 90.0
     repeats: int = 7
@@ -94,22 +97,25 @@ def measure_speed(plan: Plan, say: Say = lambda text: None) -> Speed:
 def frames(plan: Plan, threads: Sequence[int], notes: list[str], say: Say) -> Iterator[Frame]:
     """Every method, device, thread count and size; a device that does not load is noted once and left out."""
     for device in plan.devices:
-        task = Task(LITE, *SIZES[plan.sizes[0]], threads=1, device=device, repeats=1)
-        refused = run_probe(task, plan.limit) if device != "cpu" else None
-        if isinstance(refused, str):
-            notes.append(f"{device}: {refused}")
-            continue
-        for method in plan.methods if device == "cpu" else (*OURS, ORIGINAL):
-            for count in threads if device == "cpu" else threads[-1:]:
-                yield from sizes_of(method, count, device, plan, say)
+        for backend in plan.backends:
+            plain = (backend, device) == ("auto", "cpu")  # the one that always is there, and the one compared with
+            first = Task(LITE, *SIZES[plan.sizes[0]], device=device, backend=backend, repeats=1)
+            refused = "" if plain else run_probe(first, plan.limit)
+            if isinstance(refused, str) and refused:
+                notes.append(f"{backend} on {device} is left out: {refused}")
+                continue
+            chosen = plan.methods if backend == "auto" else [m for m in plan.methods if m in OURS]
+            for method in chosen if plain else [m for m in chosen if m not in CLASSICAL_NAMES]:
+                for count in threads if plain else threads[-1:]:
+                    yield from sizes_of(first, method, count, plan, say)
 
 
-def sizes_of(method: str, threads: int, device: str, plan: Plan, say: Say) -> Iterator[Frame]:
+def sizes_of(like: Task, method: str, threads: int, plan: Plan, say: Say) -> Iterator[Frame]:
     """One method over all sizes; what would run over the limit, judged by the size before, is not started."""
     known: Frame | None = None
     for name in plan.sizes:
-        task = Task(method, *SIZES[name], threads, device, plan.repeats)
-        say(f"{method}, {name}, {threads} threads, {device}")
+        task = Task(method, *SIZES[name], threads, like.device, like.backend, plan.repeats)
+        say(f"{task.label}, {name}, {threads} threads, {task.device}")
         expected = known.result.first * task.height * task.width / 1e6 / known.megapixels if known and known.result else 0
         if expected > plan.limit:
             yield Frame(task, None, f"not run: about {expected:.0f} s a frame, over the limit of {plan.limit:.0f} s")
@@ -182,16 +188,16 @@ def frame_table(speed: Speed, device: str, threads: int) -> Table:
     """Milliseconds a frame, picture in and picture out; the last column compares with lite at the largest common size."""
     chosen = [f for f in speed.frames if (f.task.device, f.task.threads) == (device, threads)]
     names = size_names(chosen)
-    lite = {f.task.height: f.result.frame for f in chosen if f.task.method == LITE and f.result}
+    lite = {f.task.height: f.result.frame for f in chosen if f.task.label == LITE and f.result}
     rows = []
-    for method in dict.fromkeys(f.task.method for f in chosen):
-        mine = {f.task.height: f for f in chosen if f.task.method == method}
+    for method in dict.fromkeys(f.task.label for f in chosen):
+        mine = {f.task.height: f for f in chosen if f.task.label == method}
         cells = [milliseconds(mine.get(SIZES[name][0])) for name in names]
         common = [h for h, f in mine.items() if f.result and h in lite]
         ratio = f"{mine[max(common)].result.frame / lite[max(common)]:.3g}" if common else ""  # type: ignore[union-attr]
         rows.append((method, *cells, ratio))
     head = ("one frame, ms", *names, "times lite (largest size measured)")
-    reasons = dict.fromkeys(f"{f.task.method} at {name_of(f)}: {f.reason}" for f in chosen if f.reason)
+    reasons = dict.fromkeys(f"{f.task.label} at {name_of(f)}: {f.reason}" for f in chosen if f.reason)
     title = f"One frame without codec, {device}, {threads} thread{'s' if threads > 1 else ''}"
     return Table(title, head, tuple(rows), note=". ".join(reasons))
 
@@ -209,7 +215,7 @@ def stage_table(speed: Speed) -> Table:
     for f in speed.frames:
         if f.result and f.result.stages:
             stages = [f"{1e3 * f.result.stages[s]:.2f}" for s in STAGES]
-            rows.append((f"{f.task.method}, {name_of(f)}, {f.task.device}, {f.task.threads} thr.", *stages))
+            rows.append((f"{f.task.label}, {name_of(f)}, {f.task.device}, {f.task.threads} thr.", *stages))
     return Table("Stages of a frame, ms", ("configuration", *STAGES), tuple(rows))
 
 
@@ -219,8 +225,8 @@ def memory_table(speed: Speed) -> Table:
     chosen = [f for f in speed.frames if f.task.threads == most and f.task.device == "cpu"]
     names = size_names(chosen)
     rows = []
-    for method in dict.fromkeys(f.task.method for f in chosen):
-        mine = {f.task.height: f.result for f in chosen if f.task.method == method}
+    for method in dict.fromkeys(f.task.label for f in chosen):
+        mine = {f.task.height: f.result for f in chosen if f.task.label == method}
         found = [mine.get(SIZES[name][0]) for name in names]
         rows.append((method, *(f"{r.peak / 2**20:.0f}" if r else "–" for r in found)))
     return Table("Peak memory, MB", ("process for one frame", *names), tuple(rows))
@@ -254,7 +260,7 @@ def speed_plots(speed: Speed) -> list[Plot]:
     for f in speed.frames:
         if f.result is None:
             continue
-        name = f.task.method if f.task.device == "cpu" else f"{f.task.method}, {f.task.device}"
+        name = f.task.label if f.task.device == "cpu" else f"{f.task.label}, {f.task.device}"
         if f.task.threads == most:
             over_pixels.setdefault(name, []).append((f.megapixels, 1e3 * f.result.frame))
         if f.task.height == largest and f.task.device == "cpu":

@@ -12,9 +12,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from cliplit.benchmarks.probe import Result, Task
+from cliplit.benchmarks.probe import Result, Task, high_water
 
 from cliplit.errors import BackendError, first_line
+
+POLL = 0.005  # seconds between two looks at a running program
 
 
 @dataclass(frozen=True)
@@ -33,15 +35,20 @@ def run_program(command: Sequence[str | Path], cores: int = 0) -> Usage:
     with tempfile.TemporaryFile() as log:
         pinned = _pin(cores) if cores and hasattr(os, "sched_setaffinity") else None
         process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=log, preexec_fn=pinned)
-        _, status, usage = os.wait4(process.pid, 0)  # its own figures; getrusage would mix all children
+        peak = 0
+        while True:  # its own figures; getrusage would mix all children, and knows no peak of its own
+            found, status, usage = os.wait4(process.pid, os.WNOHANG)
+            if found:
+                break
+            peak = max(peak, high_water(process.pid))
+            time.sleep(POLL)
         wall = time.perf_counter() - start
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             log.seek(0)
             last = log.read().decode(errors="replace").strip()[-300:]
             raise BackendError(f"{words[0]} failed with exit code {process.returncode}: {last}")
-    unit = 1 if sys.platform == "darwin" else 1024
-    return Usage(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * unit)
+    return Usage(wall, usage.ru_utime + usage.ru_stime, peak)
 
 
 def _pin(cores: int):  # type: ignore[no-untyped-def]

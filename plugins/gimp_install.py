@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cliplit.plugins.launch import python_command, worker_command
-from cliplit.runtime.network import bundled_models
+from cliplit.runtime.model_file import bundled_models
 
 from cliplit import __version__
 from cliplit.errors import BackendError, CliplitError, InputError

@@ -7,7 +7,7 @@ import math
 from cliplit.plugins.protocol import Request
 from cliplit.runtime.enhancer import Enhancer, Quality, available_memory
 from cliplit.runtime.gain import apply_rgb
-from cliplit.runtime.network import bundled_models
+from cliplit.runtime.model_file import bundled_models
 from cliplit.runtime.proxy import rgb_proxy
 from cliplit.runtime.temporal import TemporalFilter
 

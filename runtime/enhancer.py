@@ -28,17 +28,18 @@ class Enhancer:
 
     Args:
         model: "lite" (real time), "unet" (the paper's network), or the path of an exported ONNX file.
-        device: "auto", "cpu" or "cuda".
+        device: "auto", "cpu", "cuda" or "cuda:N".
         strength: exponent on the gain: 0 leaves the picture as it is, 1 is what the model says, up to 2.
         max_gain: upper bound of the gain, 1 to 256; bounds the noise that is brought up from the dark.
         quality: "fast" runs the network on a small proxy and follows edges at full size; "exact" runs it at full
             size (the paper's way; slow, and about 1 GB of memory a megapixel).
-        threads: of ONNX Runtime on the CPU; 0 for one per core.
+        threads: of the network on the CPU; 0 for one per core.
+        backend: what runs the network: "auto" or a name of `cliplit.runtime.backends.NAMES`.
 
     Raises:
         InputError: an argument out of range, an unknown model.
         ModelError: a file that is not an exported model.
-        BackendError: ONNX Runtime missing, or CUDA asked for and not usable.
+        BackendError: no back end here, or one asked for, or CUDA asked for, and not usable.
     """
 
     def __init__(
@@ -49,9 +50,10 @@ class Enhancer:
         max_gain: float = MAX_GAIN,
         quality: Quality = "fast",
         threads: int = 0,
+        backend: str = "auto",
     ) -> None:
         check_settings(strength, max_gain, quality)
-        self.network = LightMapNetwork(model, device, threads)
+        self.network = LightMapNetwork(model, device, threads, backend)
         self.strength, self.max_gain, self.quality = float(strength), float(max_gain), quality
 
     def adjusted(self, strength: float, max_gain: float, quality: Quality = "fast") -> Enhancer:
@@ -90,11 +92,17 @@ class Enhancer:
     def proxy_size(self, height: int, width: int) -> tuple[int, int]:
         """(h, w) of what the network sees of a picture of this size: all of it with quality "exact".
 
-        Raises InputError where that would exhaust this machine's memory.
+        Raises InputError where that would exhaust this machine's memory, or a model of one size does not fit.
         """
+        fixed = self.network.info.shape
         if self.quality == "exact":
             check_memory(height, width)
+            multiple = max(self.network.info.multiple, 2)
+            if fixed not in (None, (1, height + -height % multiple, width + -width % multiple)):
+                raise InputError(f"this model takes {fixed[2]}x{fixed[1]} only, the picture has {width}x{height}")
             return height, width
+        if fixed is not None:
+            return fixed[1:]
         return proxy_size(height, width, self.network.info.proxy_short_side, self.network.info.multiple)
 
     def log_light(self, proxy: Proxy) -> Array:

@@ -6,10 +6,23 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+from cliplit.runtime.backends import NAMES
+from cliplit.runtime.devices import Device
 
 from cliplit.constants import MAX_GAIN
+from cliplit.errors import InputError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+
+def check_device(context: click.Context, option: click.Parameter, text: str) -> str:
+    """A wrong name is wrong usage."""
+    try:
+        return str(Device.parse(text))
+    except InputError as error:
+        raise click.BadParameter(str(error)) from error
+
 
 OPTIONS = (
     click.option(
@@ -24,7 +37,21 @@ OPTIONS = (
         help="exact runs the network at full size: slow.",
     ),
     click.option("--max-gain", default=MAX_GAIN, show_default=True, help="Bound of the gain; lower it against noise."),
-    click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
+    click.option(
+        "--device",
+        default="auto",
+        show_default=True,
+        callback=check_device,
+        metavar="auto|cpu|cuda[:N]",
+        help="cuda and cuda:N never fall back.",
+    ),
+    click.option(
+        "--backend",
+        type=click.Choice(NAMES),
+        default="auto",
+        show_default=True,
+        help="What runs the network; cliplit-doctor says what works here.",
+    ),
 )
 
 

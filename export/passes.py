@@ -1,0 +1,85 @@
+"""Rewrites of an exported graph that leave what it computes as it is.
+
+Checked by the comparison with PyTorch that ends every export.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from cliplit.arrays import Array
+
+PHASES = 4  # a side
+
+
+def restore_names(model: onnx.ModelProto, weights: dict[str, Array]) -> None:
+    """Give every tensor of the network the name it has in its state dict.
+
+    The exporter renames what it reshapes (PReLU slopes); with the names back, the file can stand in for a checkpoint.
+    Tensors are recognised by their values.
+    """
+    held = {tensor.name for tensor in model.graph.initializer}
+    nameless = [tensor for tensor in model.graph.initializer if tensor.name not in weights]
+    for name, value in weights.items():
+        if name in held:
+            continue
+        for tensor in nameless:
+            own = numpy_helper.to_array(tensor)
+            if own.size == value.size and np.array_equal(own.ravel(), value.ravel()):
+                rename(model, tensor.name, name)
+                nameless.remove(tensor)
+                break
+
+
+def rename(model: onnx.ModelProto, old: str, new: str) -> None:
+    for tensor in model.graph.initializer:
+        if tensor.name == old:
+            tensor.name = new
+    for node in model.graph.node:
+        node.input[:] = [new if name == old else name for name in node.input]
+
+
+def pack_head(model: onnx.ModelProto, multiple: int) -> bool:
+    """Compute a one-channel 3x3 convolution in 16 channels of a sixteenth of the positions; whether one was found.
+
+    CPU libraries work in blocks of 16 channels: a head with one output costs as much as one with 16, and so does
+    everything after it. A 6x6 kernel at stride 4 gives the same values, four by four, as channels; DepthToSpace puts
+    them in their places, and what follows runs on one channel. For a head at half size before the last enlargement;
+    exact, since the network's sides are multiples of 8 there.
+    """
+    nodes, tensors = model.graph.node, {tensor.name: tensor for tensor in model.graph.initializer}
+    users = {name: node for node in nodes for name in node.input}
+    for index, node in enumerate(nodes):
+        if node.op_type != "Conv" or list(tensors[node.input[1]].dims)[0::2] != [1, 3]:
+            continue
+        if users[node.output[0]].op_type != "Resize" or (multiple // 2) % PHASES:
+            continue
+        kernel = numpy_helper.to_array(tensors[node.input[1]])
+        packed = np.zeros((PHASES**2, kernel.shape[1], PHASES + 2, PHASES + 2), np.float32)
+        for phase in range(PHASES**2):
+            row, column = divmod(phase, PHASES)
+            packed[phase, :, row : row + 3, column : column + 3] = kernel[0]
+        bias = np.repeat(numpy_helper.to_array(tensors[node.input[2]]), PHASES**2)
+        names = [f"{name}.packed" for name in node.input[1:3]]
+        for old, new, value in zip(node.input[1:3], names, (packed, bias), strict=True):
+            tensors[old].CopyFrom(numpy_helper.from_array(value, new))
+        side = PHASES + 2
+        conv = helper.make_node(
+            "Conv",
+            [node.input[0], *names],
+            [f"{node.name}_packed"],
+            f"{node.name}_packed",
+            kernel_shape=[side, side],
+            pads=[1, 1, 1, 1],
+            strides=[PHASES, PHASES],
+        )
+        space = helper.make_node(
+            "DepthToSpace", [f"{node.name}_packed"], [node.output[0]], f"{node.name}_unpacked", blocksize=PHASES
+        )
+        del nodes[index]
+        nodes.insert(index, space)
+        nodes.insert(index, conv)
+        return True
+    return False

@@ -1,0 +1,168 @@
+"""ONNX Runtime: its CPU, CUDA and TensorRT providers.
+
+It falls back to the CPU silently when a GPU library cannot be loaded. So the provider is loaded by ourselves first,
+which gives the missing library's name, and the one in use is checked after the session exists.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import io
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from cliplit.runtime.devices import Device, cuda_problem
+from cliplit.runtime.home import home
+from cliplit.runtime.model_file import ModelInfo, model_info
+
+from cliplit.arrays import Array
+from cliplit.errors import BackendError, ModelError, first_line
+
+INSTALL_CPU = 'pip install "cliplit[cpu]"'
+INSTALL_GPU = 'pip uninstall -y onnxruntime && pip install "cliplit[gpu]"'
+BOTH = (
+    "onnxruntime and onnxruntime-gpu overwrite each other, keep one: "
+    'pip uninstall -y onnxruntime onnxruntime-gpu && pip install "cliplit[{extra}]"'
+)
+LIBRARIES = {"CUDAExecutionProvider": "providers_cuda", "TensorrtExecutionProvider": "providers_tensorrt"}
+
+
+class Session:
+    """See `Backend`."""
+
+    def __init__(self, session: Any, info: ModelInfo, device: str, detail: str) -> None:
+        self._session, self.info, self.device, self.detail = session, info, device, detail
+        self._input = session.get_inputs()[0].name
+        self.precision = info.precision
+
+    def __call__(self, pictures: Array) -> Array:
+        try:
+            light: Array = self._session.run(None, {self._input: pictures})[0]
+        except Exception as error:  # a type of ONNX Runtime's own for every cause
+            raise BackendError(f"ONNX Runtime on {self.device} failed: {first_line(error)}") from error
+        return light
+
+
+def open_model(path: Path, device: Device, threads: int, tensorrt: bool = False) -> Session:
+    """Raises BackendError where ONNX Runtime or the provider is not usable, ModelError for a file it cannot read."""
+    runtime = import_onnxruntime()
+    info = model_info(path)
+    options = runtime.SessionOptions()
+    options.log_severity_level = 4  # failures come back as exceptions, or are told by `_why_not`
+    if threads:
+        options.intra_op_num_threads = threads
+    # Spinning threads would show as CPU time of the video pipeline, whose decoder and encoder want the cores.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    providers = _providers(device, tensorrt)
+    wanted = providers[0][0]
+    if wanted not in runtime.get_available_providers():
+        raise BackendError(f"this ONNX Runtime ({_distribution()}) has no {wanted}; install it with: {INSTALL_GPU}")
+    if device.kind == "cuda":
+        if problem := cuda_problem(device, _cuda_version(runtime)):
+            raise BackendError(f"{device} cannot be used: {problem}")
+        _preload(runtime)
+        if cause := _why_not(runtime, wanted):
+            raise BackendError(f"{device} cannot be used: {cause}; {_gpu_advice(runtime, tensorrt)}")
+    if tensorrt:
+        _engine_cache().mkdir(parents=True, exist_ok=True)
+    try:
+        session = runtime.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:  # a type of ONNX Runtime's own for every cause
+        if device.kind == "cuda":
+            raise BackendError(f"{device} cannot be used: {first_line(error)}") from error
+        raise ModelError(f"{path}: not an ONNX model that ONNX Runtime can run ({first_line(error)})") from error
+    if session.get_providers()[0] != wanted:
+        cause = f"ONNX Runtime fell back to {session.get_providers()[0]}"
+        raise BackendError(f"{device} cannot be used: {cause}; {_gpu_advice(runtime, tensorrt)}")
+    return Session(session, info, str(device), f"{_distribution()}, {wanted}")
+
+
+def _providers(device: Device, tensorrt: bool) -> list[tuple[str, dict[str, Any]]]:
+    """In the order of preference; those after the first take what the first cannot run."""
+    cpu: tuple[str, dict[str, Any]] = ("CPUExecutionProvider", {})
+    if device.kind == "cpu":
+        return [cpu]
+    cuda: tuple[str, dict[str, Any]] = ("CUDAExecutionProvider", {"device_id": device.index})
+    if not tensorrt:
+        return [cuda, cpu]
+    cache = str(_engine_cache())
+    settings = {
+        "device_id": device.index,
+        "trt_engine_cache_enable": True,  # one build a size, not one a start
+        "trt_timing_cache_enable": True,
+        "trt_engine_cache_path": cache,
+        "trt_timing_cache_path": cache,
+    }
+    return [("TensorrtExecutionProvider", settings), cuda, cpu]
+
+
+def _engine_cache() -> Path:
+    return home() / "onnxruntime-tensorrt"
+
+
+def _preload(runtime: ModuleType) -> None:
+    """Load CUDA and cuDNN from their pip packages (ONNX Runtime 1.21 and newer), whatever the library path says."""
+    if hasattr(runtime, "preload_dlls"):
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints what it misses; `_why_not` says it better
+            runtime.preload_dlls()
+
+
+def _why_not(runtime: ModuleType, provider: str) -> str:
+    """The missing library's name, by loading the provider as ONNX Runtime does; "" where it loads."""
+    folder = Path(runtime.__file__).parent / "capi"
+    name = LIBRARIES.get(provider, "")
+    libraries = [*folder.glob("*providers_shared.*"), *folder.glob(f"*{name}.*")]
+    try:
+        for library in libraries:
+            ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
+    except OSError as error:
+        return f"{provider} does not load ({first_line(error)})"
+    return ""
+
+
+def _gpu_advice(runtime: ModuleType, tensorrt: bool) -> str:
+    if len(installed_distributions()) == 2:
+        return BOTH.format(extra="gpu")
+    major = (_cuda_version(runtime) or (12, 0))[0]
+    lines = f'CUDA {major} and cuDNN come with: pip install "onnxruntime-gpu[cuda,cudnn]"'
+    return f"{lines}; TensorRT with: pip install tensorrt-cu{major}" if tensorrt else lines
+
+
+def _cuda_version(runtime: ModuleType) -> tuple[int, int] | None:
+    """The CUDA version the installed build was made for, where it says so."""
+    text = getattr(runtime, "cuda_version", None) or ""
+    numbers = [int(part) for part in str(text).split(".")[:2] if part.isdigit()]
+    return (numbers[0], numbers[1]) if len(numbers) == 2 else None
+
+
+def import_onnxruntime() -> ModuleType:
+    """The module; raises BackendError with the exact command where it is missing or broken."""
+    try:
+        import onnxruntime
+
+        onnxruntime.InferenceSession  # noqa: B018 - absent where two distributions overwrote each other
+    except (ImportError, AttributeError) as error:
+        raise BackendError(f"ONNX Runtime cannot be used ({first_line(error)}); {_install_advice()}") from error
+    return onnxruntime
+
+
+def _install_advice() -> str:
+    if len(installed_distributions()) == 2:
+        return BOTH.format(extra="cpu")
+    return f'install it with: {INSTALL_CPU} (or "cliplit[gpu]" for CUDA)'
+
+
+def installed_distributions() -> list[str]:
+    """Which of the two packages that provide the module `onnxruntime` are installed, with their versions."""
+    found = []
+    for name in ("onnxruntime", "onnxruntime-gpu"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found.append(f"{name} {metadata.version(name)}")
+    return found
+
+
+def _distribution() -> str:
+    return " and ".join(installed_distributions()) or "onnxruntime"

@@ -1,0 +1,105 @@
+"""PyTorch, for research: a checkpoint as it is, or the weights of an exported model put back into their network.
+
+The one place of the runtime that imports torch, and only when it is chosen.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from cliplit.runtime.devices import Device, cuda_problem
+from cliplit.runtime.model_file import CHECKPOINT_SUFFIXES, ModelInfo, model_info
+
+from cliplit.arrays import Array
+from cliplit.errors import BackendError, ModelError, first_line
+
+INSTALL = 'pip install "cliplit[export]"'
+
+
+class TorchNetwork:
+    """See `Backend`. `module` is the network, on its device, in evaluation mode."""
+
+    precision = "fp32"
+
+    def __init__(self, module: Any, info: ModelInfo, device: Device) -> None:
+        self.module, self.info, self.device = module, info, str(device)
+
+    @property
+    def detail(self) -> str:
+        import torch
+
+        return f"torch {torch.__version__}"
+
+    def __call__(self, pictures: Array) -> Array:
+        import torch
+
+        with torch.inference_mode():
+            light: Array = self.module(torch.from_numpy(pictures).to(self.device)).cpu().numpy()
+        return light
+
+
+def open_model(path: Path, device: Device, threads: int) -> TorchNetwork:
+    """Raises BackendError where PyTorch or the card is not usable, ModelError for a file with other weights.
+
+    `threads` counts for the whole process, as PyTorch has it.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise BackendError(f"PyTorch cannot be used ({first_line(error)}); install it with: {INSTALL}") from error
+    if device.kind == "cuda" and not torch.cuda.is_available():
+        needs = tuple(int(part) for part in (torch.version.cuda or "").split(".")[:2] if part)
+        if len(needs) != 2:
+            raise BackendError("this PyTorch was built without CUDA; install one with: pip install torch")
+        raise BackendError(f"{device} cannot be used: {cuda_problem(device, needs) or 'PyTorch sees no card'}")
+    if threads:
+        torch.set_num_threads(threads)
+    module, info = from_checkpoint(path) if path.suffix in CHECKPOINT_SUFFIXES else from_onnx(path)
+    return TorchNetwork(module.eval().to(str(device)), info, device)
+
+
+def from_checkpoint(path: Path) -> tuple[Any, ModelInfo]:
+    """(network, description) of a checkpoint, ours or a published one."""
+    import cliplit
+    from cliplit import checkpoint
+    from cliplit.networks import network_name
+
+    network = checkpoint.load_network(path)
+    info = ModelInfo(
+        name=network_name(network),
+        version=cliplit.__version__,
+        colour_order="RGB",
+        value_range="0..1",
+        proxy_short_side=network.proxy_short_side,
+        multiple=network.multiple,
+        training="",
+        checkpoint_sha256=checkpoint.sha256(path),
+    )
+    return network, info
+
+
+def from_onnx(path: Path) -> tuple[Any, ModelInfo]:
+    """(network, description) of an exported model: its tensors carry the names they have in PyTorch."""
+    try:
+        import onnx
+        from onnx import numpy_helper
+    except ImportError as error:
+        raise BackendError(f"reading weights from ONNX needs onnx; install it with: {INSTALL}") from error
+    import torch
+
+    from cliplit.networks import build_network
+
+    info = model_info(path)
+    network = build_network(info.name)
+    held = {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(str(path)).graph.initializer}
+    weights = {}
+    for name, own in network.state_dict().items():
+        if f"{name}.packed" in held:  # by `cliplit.export.passes.pack_head`; the first phase is the kernel itself
+            packed = held[f"{name}.packed"]
+            held[name] = packed[:1] if packed.ndim == 1 else packed[:1, :, :3, :3]
+        if name not in held:
+            raise ModelError(f"{path}: holds no tensor {name} of the {info.name} network; give its checkpoint instead")
+        weights[name] = torch.from_numpy(held[name].copy()).to(own.dtype).reshape(own.shape)
+    network.load_state_dict(weights)
+    return network, info

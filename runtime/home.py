@@ -1,0 +1,18 @@
+"""Where things are kept that can be made again: engines, timing caches. `CLIPLIT_HOME` names another folder."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+
+def home() -> Path:
+    """The folder; it need not exist yet."""
+    if chosen := os.environ.get("CLIPLIT_HOME"):
+        return Path(chosen).expanduser()
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "cliplit"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "cliplit"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cliplit"
