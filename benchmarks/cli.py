@@ -139,12 +139,12 @@ def quality_command(
     found = compare(folder, methods, welllit, samples, limit, progress)
     flicker = {str(clip.name): flicker_table(clip, methods) for clip in clips}
     meanings = [f"{MEASURES[m].label}: {MEASURES[m].meaning}" for m in MEASURES if any(m in s for s in found.means.values())]
-    table = score_table(f"Means over {len(next(iter(found.rows.values())))} pictures", found.means, (INPUT, REFERENCE))
-    notes = Table("Methods", ("method", "what it is"), tuple(found.notes.items()))
+    table = score_table(f"Means over {len(found.rows[INPUT])} pictures", found.means, (INPUT, REFERENCE))
+    notes = Table("Methods", ("method", "what it is"), tuple(found.notes.items()), prose=True)
     tables: list[Table] = [table, notes]
     tables += [
         Table(f"Flicker of {name}", ("method", "% of brightness"), tuple((m, f"{v:.3f}") for m, v in rows.items()),
-              note="Root mean square of the jumps of gain from frame to frame.") for name, rows in flicker.items()
+              note="Mean jump of the gain from frame to frame, along the optical flow.") for name, rows in flicker.items()
     ]  # fmt: skip
     compared = {m: s for m, s in found.means.items() if m not in (INPUT, REFERENCE)}
     plots = [

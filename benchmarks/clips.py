@@ -1,8 +1,9 @@
-"""Flicker of methods on a clip: how much a method's gain jumps from frame to frame, whatever the scene does.
+"""Flicker of methods on a clip: how much a method's gain jumps from frame to frame at the same point of the scene.
 
-For each 16x16 block the gain is log2 of mean luma after over before; what is measured is its second difference over
-time, g(t) - (g(t - 1) + g(t + 1)) / 2, which a steady change such as a pan leaves at 0. The root mean square over blocks
-and frames is given in per cent of brightness.
+The gain is log2 of blurred luma after over before. That of a frame is carried to the next one by the source's optical
+flow (DIS; Kroeger et al., ECCV 2016) and compared where the source itself agrees with the flow, so that neither moving
+edges nor the source's own changes count. Given in per cent of brightness. `flicker.py` has the finer measures, on shots
+whose truth is known; this one takes any method and any clip.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -22,7 +25,8 @@ from cliplit.benchmarks.quality import luma
 from cliplit.arrays import Array
 from cliplit.errors import BackendError, InputError
 
-BLOCK = 16
+BLUR = 2.0  # pixels
+AGREES = 0.02  # difference of luma up to which a pixel counts as followed
 FRAMES = 60  # of a clip that are used
 STEADIED = "lite, cliplit-video"
 VIDEO = [sys.executable, "-c", "from cliplit.runtime.video_cli import main; main()"]
@@ -31,25 +35,47 @@ VIDEO = [sys.executable, "-c", "from cliplit.runtime.video_cli import main; main
 def flicker_table(clip: Path, methods: Sequence[Method], frames: int = FRAMES) -> dict[str, float]:
     """{method: per cent}: every method frame by frame, and cliplit-video with its filter over time."""
     before = list(frames_of(clip, frames))
-    if len(before) < 3:
-        raise InputError(f"{clip}: {len(before)} frames; flicker needs at least 3")
-    source = np.array([blocks(luma(frame)) for frame in before])
-    table = {m.name: jitter(source, np.array([blocks(luma(m.enhance(f))) for f in before])) for m in methods}
-    return table | {STEADIED: jitter(source, np.array([blocks(luma(f)) for f in steadied(clip, len(before))]))}
+    if len(before) < 2:
+        raise InputError(f"{clip}: {len(before)} frames; flicker needs at least 2")
+    steps = list(flows(before))
+    table = {m.name: jitter(before, [m.enhance(frame) for frame in before], steps) for m in methods}
+    return table | {STEADIED: jitter(before, steadied(clip, len(before)), steps)}
 
 
-def jitter(before: Array, after: Array) -> float:
-    """Block means (n, h, w) in [0, 1] before and after -> root mean square of the gain's second difference, per cent."""
-    gain = np.log2((after + 0.01) / (before + 0.01))
-    second = gain[1:-1] - (gain[:-2] + gain[2:]) / 2
-    return float(100 * (2 ** np.sqrt((second**2).mean()) - 1))
+@dataclass(frozen=True)
+class Step:
+    """From a frame to the next: where each pixel was before, (H, W) each, and whether the flow can be trusted there."""
+
+    x: Array
+    y: Array
+    followed: Array
 
 
-def blocks(picture: Array) -> Array:
-    """Means of `BLOCK` squares, (H / BLOCK, W / BLOCK)."""
-    height, width = picture.shape
-    size = max(1, width // BLOCK), max(1, height // BLOCK)
-    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+def flows(frames: Sequence[Array]) -> Iterator[Step]:
+    flow_of = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    y, x = np.mgrid[0 : frames[0].shape[0], 0 : frames[0].shape[1]].astype(np.float32)
+    for previous, current in pairwise(frames):
+        one, other = luma(current), luma(previous)
+        flow = flow_of.calc(*(np.round(p * 255).astype(np.uint8) for p in (one, other)), None)
+        to_x, to_y = x + flow[..., 0], y + flow[..., 1]
+        carried = cv2.remap(other, to_x, to_y, cv2.INTER_LINEAR, borderValue=-1000.0)
+        yield Step(to_x, to_y, np.abs(carried - one) < AGREES)
+
+
+def jitter(before: Sequence[Array], after: Sequence[Array], steps: Sequence[Step]) -> float:
+    """Mean change of gain along the flow, in per cent."""
+    gains = [gain(a, b) for a, b in zip(after, before, strict=True)]
+    changes = []
+    for (previous, current), step in zip(pairwise(gains), steps, strict=True):
+        change = np.abs(cv2.remap(previous, step.x, step.y, cv2.INTER_LINEAR) - current)[step.followed]
+        changes.append(float(change.mean()) if change.size else 0.0)
+    return 100 * (2 ** float(np.mean(changes)) - 1)
+
+
+def gain(after: Array, before: Array) -> Array:
+    """In stops; the blur takes out sensor noise, which any gain carries along."""
+    bright, dark = (cv2.GaussianBlur(luma(picture), (0, 0), BLUR) + 0.02 for picture in (after, before))
+    return np.log2(bright / dark)
 
 
 def frames_of(clip: Path, frames: int) -> Iterator[Array]:

@@ -49,7 +49,6 @@ MEASURES = {
     "newly_clipped": Measure("newly clipped", "%", 2, "lower", "pixels that were not white before"),
     "mean_luma": Measure("mean luma", "", 3, "", "brightness of the result, 0 to 1"),
     "welllit_change": Measure("change", "CIEDE2000", 2, "lower", "what is done to photos that need nothing"),
-    "flicker": Measure("flicker", "", 3, "lower", "frame-to-frame change of brightness beyond the source's own"),
 }
 
 

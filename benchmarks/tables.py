@@ -17,6 +17,7 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     best: frozenset[tuple[int, int]] = frozenset()
     note: str = ""
+    prose: bool = False  # cells are sentences
 
 
 def score_table(title: str, means: dict[str, Scores], unmarked: Sequence[str] = (), note: str = "") -> Table:
