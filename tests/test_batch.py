@@ -1,0 +1,210 @@
+"""`cliplit-batch` on one machine: everything once, nothing twice, nothing lost (R4.6, R3.6)."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import cv2
+import numpy as np
+import pytest
+from batch_helpers import digests, make_folder, misbehaving
+from click.testing import CliRunner
+from made import backlit, read_clip
+
+fsspec = pytest.importorskip("fsspec", reason="needs the extra batch")
+
+from cliplit.runtime.batch.cli import main
+from cliplit.runtime.batch.manifest import Manifest
+from cliplit.runtime.batch.plan import find_jobs, target_name
+
+COMMAND = [sys.executable, "-c", "from cliplit.runtime.batch.cli import main; main(prog_name='cliplit-batch')"]
+
+
+def batch(*arguments, **environment):
+    words = [*COMMAND, *map(str, arguments)]
+    return subprocess.run(words, capture_output=True, text=True, env=os.environ | environment, timeout=120)
+
+
+@pytest.fixture
+def source(tmp_path):
+    return make_folder(tmp_path / "src", ["a.png", "b.png", "é 你好/c.png", "clip.mp4"])
+
+
+def test_results_are_those_of_the_single_commands(source, tmp_path):
+    result = batch(source, tmp_path / "out", "--preset", "ultrafast", "--workers", "2")
+    assert result.returncode == 0, result.stderr
+    assert "4 of 4 files written" in result.stdout
+    image = [sys.executable, "-c", "from cliplit.runtime.image_cli import main; main()"]
+    video = [sys.executable, "-c", "from cliplit.runtime.video_cli import main; main()"]
+    subprocess.run([*image, str(source), str(tmp_path / "one")], check=True, capture_output=True)
+    clip = [str(source / "clip.mp4"), str(tmp_path / "one/clip.mp4"), "--preset", "ultrafast"]
+    subprocess.run([*video, *clip], check=True, capture_output=True)
+    one, many = digests(tmp_path / "one"), digests(tmp_path / "out")
+    pictures = [name for name in one if name.endswith(".png")]
+    assert len(pictures) == 3 and set(one) == set(many)
+    assert all(one[name] == many[name] for name in pictures)
+    frames = [read_clip(tmp_path / folder / "clip.mp4") for folder in ("one", "out")]
+    assert frames[0][1] == frames[1][1]
+    assert all(np.array_equal(a, b) for a, b in zip(frames[0][0], frames[1][0], strict=True))
+
+
+def test_a_second_run_does_only_what_changed(source, tmp_path):
+    out = tmp_path / "out"
+    assert batch(source, out).returncode == 0
+    stamps = {p: p.stat().st_mtime_ns for p in out.rglob("*.png")}
+    again = batch(source, out)
+    assert again.returncode == 0 and "0 of 0 files written, 4 were done before" in again.stdout
+    cv2.imwrite(str(source / "b.png"), backlit(50, 70, 9)[..., ::-1])  # changed
+    (out / "a.png").unlink()  # lost
+    third = batch(source, out)
+    assert "2 of 2 files written, 2 were done before" in third.stdout, third.stderr
+    kept = out / "é 你好/c.png"
+    assert kept.stat().st_mtime_ns == stamps[kept]
+    assert cv2.imread(str(out / "b.png")).shape[:2] == (50, 70)
+    assert "4 of 4 files written" in batch(source, out, "--strength", "0.5").stdout  # other options, all anew
+
+
+def test_failures_are_listed_and_the_rest_goes_on(source, tmp_path):
+    (source / "broken.png").write_bytes(b"not a picture")
+    result = batch(source, tmp_path / "out")
+    assert result.returncode == 1
+    assert "broken.png" in result.stderr and "Traceback" not in result.stderr
+    listed = (tmp_path / "out/.cliplit-batch/failures.txt").read_text()
+    assert listed.startswith("broken.png: ") and len(listed.splitlines()) == 1
+    assert len(digests(tmp_path / "out")) == 4
+    make_folder(source, ["broken.png"])
+    assert batch(source, tmp_path / "out").returncode == 0
+    assert (tmp_path / "out/.cliplit-batch/failures.txt").read_text() == ""
+
+
+def test_a_file_of_the_users_is_not_replaced_unasked(source, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/a.png").write_bytes(b"mine")
+    result = batch(source, tmp_path / "out")
+    assert result.returncode == 1 and "use --overwrite" in result.stderr
+    assert (tmp_path / "out/a.png").read_bytes() == b"mine"
+    assert batch(source, tmp_path / "out", "--overwrite").returncode == 0
+    assert (tmp_path / "out/a.png").read_bytes() != b"mine"
+
+
+def test_kill_9_in_the_middle_and_the_next_run_goes_on(tmp_path):
+    source = make_folder(tmp_path / "src", [f"slow{i}.png" for i in range(12)])
+    environment, log = misbehaving(tmp_path)
+    words = [*COMMAND, str(source), str(tmp_path / "out"), "--workers", "2"]
+    process = subprocess.Popen(words, env=os.environ | environment, start_new_session=True)
+    manifest = tmp_path / "out/.cliplit-batch"
+    deadline = time.monotonic() + 60
+    while sum(len(p.read_text().splitlines()) for p in manifest.glob("*.jsonl")) < 4 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    done = len(Manifest(str(tmp_path / "out")).read())
+    assert 4 <= done < 12
+    for mark in log.iterdir():
+        mark.unlink()
+    assert batch(source, tmp_path / "out", **environment).returncode == 0
+    assert len(list(log.iterdir())) == 12 - done
+    assert len(digests(tmp_path / "out")) == 12  # and no temporary files
+    assert batch(source, tmp_path / "plain").returncode == 0
+    assert digests(tmp_path / "out") == digests(tmp_path / "plain")
+
+
+def test_a_worker_that_dies_costs_nobody_else(tmp_path):
+    source = make_folder(tmp_path / "src", ["deadly.png", "once.png", *(f"{i}.png" for i in range(6))])
+    environment, log = misbehaving(tmp_path)
+    result = batch(source, tmp_path / "out", "--workers", "2", "--retries", "1", **environment)
+    assert result.returncode == 1
+    assert "deadly.png: its process died 3 times" in result.stderr
+    assert "7 of 8 files written" in result.stdout
+    assert len(list(log.glob("deadly*"))) == 3
+
+
+def test_what_passes_by_itself_is_tried_again(tmp_path):
+    source = make_folder(tmp_path / "src", ["flaky.png"])
+    environment, _ = misbehaving(tmp_path)
+    assert batch(source, tmp_path / "out", **environment).returncode == 0
+    lines = [json.loads(x) for p in (tmp_path / "out/.cliplit-batch").glob("*.jsonl") for x in p.read_text().splitlines()]
+    assert [(x["status"], x["attempts"]) for x in lines] == [("done", 2)]
+
+
+def test_without_retries_it_is_a_failure(tmp_path):
+    source = make_folder(tmp_path / "src", ["flaky.png"])
+    environment, _ = misbehaving(tmp_path)
+    result = batch(source, tmp_path / "out", "--retries", "0", **environment)
+    assert result.returncode == 1 and "network is gone" in result.stderr
+
+
+def test_memory_urls(source):
+    """In this process, for memory:// lives in one: any file system works alike."""
+    memory = fsspec.filesystem("memory")
+    memory.store.clear()
+    memory.put(str(source), "/in", recursive=True)
+    run = lambda *more: CliRunner().invoke(main, ["memory://in", "memory://out", *more], catch_exceptions=False)
+    assert run().exit_code == 0
+    assert "0 of 0 files written, 4 were done before" in run().output
+    data = memory.cat_file("/out/a.png")
+    assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).shape == (48, 64, 3)
+    assert [p for p in memory.find("/out") if p.endswith(".jsonl")]
+    refused = CliRunner().invoke(main, ["memory://in", "memory://out", "--engine", "ray"])
+    assert refused.exit_code == 1 and "lives in one process" in refused.output
+
+
+def test_file_urls_are_paths(source, tmp_path):
+    assert batch(source.as_uri(), (tmp_path / "by-url").as_uri()).returncode == 0
+    assert batch(source, tmp_path / "by-path").returncode == 0
+    assert digests(tmp_path / "by-url") == digests(tmp_path / "by-path")
+
+
+def test_a_single_file_is_a_folder_of_one(source, tmp_path):
+    assert batch(source / "a.png", tmp_path / "out").returncode == 0
+    assert list(digests(tmp_path / "out")) == ["a.png"]
+
+
+def test_an_exported_model_travels_with_the_jobs(source, tmp_path):
+    from cliplit.runtime.model_file import BUNDLED
+
+    shutil.copy(BUNDLED / "lite.onnx", tmp_path / "mine.onnx")
+    assert batch(source, tmp_path / "mine", "--model", tmp_path / "mine.onnx").returncode == 0
+    assert batch(source, tmp_path / "lite").returncode == 0
+    names = ("a.png", "b.png")
+    assert [digests(tmp_path / "mine")[n] for n in names] == [digests(tmp_path / "lite")[n] for n in names]
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["nothing-here"], "no such file or folder"),
+        (["nope://bucket/x"], "cannot be opened"),
+    ],
+)
+def test_wrong_places_are_said_in_one_line(tmp_path, arguments, message):
+    result = batch(*arguments, tmp_path / "out")
+    assert result.returncode in (1, 3)
+    assert message in result.stderr and len(result.stderr.strip().splitlines()) == 1
+
+
+def test_the_address_wants_the_engine(source, tmp_path):
+    assert batch(source, tmp_path / "out", "--address", "auto").returncode == 2
+
+
+def test_the_longest_job_is_first_and_names_do_not_collide(tmp_path):
+    assert target_name("a/b.AVI") == "a/b.mkv" and target_name("a.mov") == "a.mov"
+    make_folder(tmp_path, ["x.png"])
+    (tmp_path / "c.avi").write_bytes(b"0" * 9999)
+    (tmp_path / "c.mkv").write_bytes(b"0")
+    from cliplit.errors import InputError
+
+    with pytest.raises(InputError, match=r"c.avi and c.mkv would both be written to"):
+        find_jobs(str(tmp_path), "out")
+
+
+def test_hidden_files_and_other_kinds_are_left_alone(tmp_path):
+    make_folder(tmp_path, ["x.png", ".hidden/y.png"])
+    (tmp_path / "readme.txt").write_text("text")
+    assert [job.name for job in find_jobs(str(tmp_path), "out")] == ["x.png"]
