@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
@@ -11,6 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 from cliplit.runtime.batch.job import Job, Options, Outcome, failure
 from cliplit.runtime.batch.work import do
+from cliplit.runtime.image_cli import cores
 
 DIED = "its process died {0} times: out of memory, or a crash (the system's log has more)"
 
@@ -62,8 +62,3 @@ def make_pool(count: int, own_process: bool) -> Executor:
     if own_process:
         return ThreadPoolExecutor(count)
     return ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"))
-
-
-def cores() -> int:
-    """That this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
