@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -19,6 +19,8 @@ from cliplit.files import appearing
 
 if TYPE_CHECKING:
     from cliplit.benchmarks.tables import Table
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 SETTINGS = {"help_option_names": ["-h", "--help"]}
 FILES = ("bench.json", "bench.md", "index.html")
@@ -33,7 +35,7 @@ def main() -> None:
     """
 
 
-def output_options(command):  # type: ignore[no-untyped-def]
+def output_options(command: Command) -> Command:
     command = click.option("--overwrite", is_flag=True, help="Replace results that are in the folder.")(command)
     return click.option(
         "-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the results."
@@ -42,7 +44,9 @@ def output_options(command):  # type: ignore[no-untyped-def]
 
 @main.command("speed", context_settings=SETTINGS)
 @output_options
-@click.option("--size", "sizes", multiple=True, type=click.Choice(["480p", "720p", "1080p", "4K"]), help="[default: all]")
+@click.option(
+    "--size", "sizes", multiple=True, type=click.Choice(["480p", "720p", "1080p", "4K"]), help="[default: all]"
+)
 @click.option("--threads", multiple=True, type=click.IntRange(1, 256), help="May be given often.  [default: 1, 2]")
 @click.option("--method", "methods", multiple=True, help="lite, unet, 'unet exact', ...  [default: all]")
 @click.option("--limit", default=90.0, show_default=True, help="Seconds a frame beyond which a method is left out.")
@@ -138,14 +142,16 @@ def quality_command(
     methods = [*chosen, *(() if no_classical else CLASSICAL)]
     found = compare(folder, methods, welllit, samples, limit, progress)
     flicker = {str(clip.name): flicker_table(clip, methods) for clip in clips}
-    meanings = [f"{MEASURES[m].label}: {MEASURES[m].meaning}" for m in MEASURES if any(m in s for s in found.means.values())]
+    meanings = [
+        f"{MEASURES[m].label}: {MEASURES[m].meaning}" for m in MEASURES if any(m in s for s in found.means.values())
+    ]
     table = score_table(f"Means over {len(found.rows[INPUT])} pictures", found.means, (INPUT, REFERENCE))
     notes = Table("Methods", ("method", "what it is"), tuple(found.notes.items()), prose=True)
     tables: list[Table] = [table, notes]
-    tables += [
-        Table(f"Flicker of {name}", ("method", "% of brightness"), tuple((m, f"{v:.3f}") for m, v in rows.items()),
-              note="Mean jump of the gain from frame to frame, along the optical flow.") for name, rows in flicker.items()
-    ]  # fmt: skip
+    note = "Mean jump of the gain from frame to frame, along the optical flow."
+    for name, values in flicker.items():
+        cells = tuple((method, f"{value:.3f}") for method, value in values.items())
+        tables.append(Table(f"Flicker of {name}", ("method", "% of brightness"), cells, note=note))
     compared = {m: s for m, s in found.means.items() if m not in (INPUT, REFERENCE)}
     plots = [
         bars(MEASURES[name].label, f"{MEASURES[name].label} {MEASURES[name].unit}", values)

@@ -52,7 +52,7 @@ class Step:
 
 
 def flows(frames: Sequence[Array]) -> Iterator[Step]:
-    flow_of = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    flow_of = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     y, x = np.mgrid[0 : frames[0].shape[0], 0 : frames[0].shape[1]].astype(np.float32)
     for previous, current in pairwise(frames):
         one, other = luma(current), luma(previous)

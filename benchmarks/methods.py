@@ -107,7 +107,9 @@ def smooth_illumination(first: Array, alpha: float, iterations: int) -> Array:
 CLASSICAL = (
     Method("CLAHE", clahe, note="OpenCV, clip limit 3, 8x8 tiles, CIELAB lightness"),
     Method("gamma 0.5", gamma, note="one power for every sample"),
-    Method("exposure fusion", virtual_exposures, note="OpenCV's Mertens fusion of five virtual exposures, 0 to 4 stops"),
+    Method(
+        "exposure fusion", virtual_exposures, note="OpenCV's Mertens fusion of five virtual exposures, 0 to 4 stops"
+    ),
     Method("LIME-style", lime, lime_light, note="own short implementation, weighted total variation, no denoising"),
 )
 

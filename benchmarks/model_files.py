@@ -170,7 +170,9 @@ def tried(session: Any, wiring: Wiring, output: str | None, sure: bool) -> Wirin
     picture = np.round(np.broadcast_to(ramp[None, :, None], (*side, 3)) * 255).astype(np.uint8)
     for multiple in (1,) if wiring.size else MULTIPLES:
         try:
-            results = run(session, replace(wiring, multiple=multiple), picture[: side[0] - 3 if not wiring.size else None])
+            results = run(
+                session, replace(wiring, multiple=multiple), picture[: side[0] - 3 if not wiring.size else None]
+            )
         except Exception:  # a graph that cannot take this size: the next multiple
             continue
         for index, result in enumerate(results):

@@ -94,8 +94,12 @@ def prepare_ours(task: Task) -> Load:
     model, _, quality = task.method.partition(" ")
 
     def load() -> tuple[Callable[[Any], Any], Stages | None]:
-        enhancer = Enhancer(  # type: ignore[call-overload]
-            model, task.device, quality=quality or "fast", threads=task.threads, backend=task.backend
+        enhancer = Enhancer(
+            model,
+            task.device,
+            quality="exact" if quality == "exact" else "fast",
+            threads=task.threads,
+            backend=task.backend,
         )
 
         def stages(picture: Any, repeats: int) -> dict[str, float]:

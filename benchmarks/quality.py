@@ -1,7 +1,7 @@
 """How good a relighted picture is: one function a measure, one table that names them all.
 
-PSNR, SSIM and CIEDE2000 are scikit-image's. LPIPS, MUSIQ and NIQE are pyiqa's where it is installed. The measures that no
-library has stand here: halos, noise gain, change of well-lit photos. Pictures are (H, W, 3) uint8 RGB.
+PSNR, SSIM and CIEDE2000 are scikit-image's. LPIPS, MUSIQ and NIQE are pyiqa's where it is installed. The measures
+that no library has stand here: halos, noise gain, change of well-lit photos. Pictures are (H, W, 3) uint8 RGB.
 """
 
 from __future__ import annotations

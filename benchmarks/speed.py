@@ -24,7 +24,6 @@ from cliplit.benchmarks.timing import run_probe, run_program
 from cliplit.benchmarks.transcode import VIDEO, Clip, measure_clip
 from cliplit.runtime.backends import BACKENDS
 
-
 SIZES = {"480p": (480, 854), "720p": (720, 1280), "1080p": (1080, 1920), "4K": (2160, 3840)}
 OURS = ("lite", "unet", "unet exact")
 STAGES = ("proxy", "network", "refine", "apply")
@@ -116,7 +115,9 @@ def sizes_of(like: Task, method: str, threads: int, plan: Plan, say: Say) -> Ite
     for name in plan.sizes:
         task = Task(method, *SIZES[name], threads, like.device, like.backend, plan.repeats)
         say(f"{task.label}, {name}, {threads} threads, {task.device}")
-        expected = known.result.first * task.height * task.width / 1e6 / known.megapixels if known and known.result else 0
+        expected = (
+            known.result.first * task.height * task.width / 1e6 / known.megapixels if known and known.result else 0
+        )
         if expected > plan.limit:
             yield Frame(task, None, f"not run: about {expected:.0f} s a frame, over the limit of {plan.limit:.0f} s")
             continue
@@ -185,7 +186,7 @@ def speed_tables(speed: Speed) -> list[Table]:
 
 
 def frame_table(speed: Speed, device: str, threads: int) -> Table:
-    """Milliseconds a frame, picture in and picture out; the last column compares with lite at the largest common size."""
+    """Milliseconds a frame, picture in, picture out; the last column compares with lite at the largest size."""
     chosen = [f for f in speed.frames if (f.task.device, f.task.threads) == (device, threads)]
     names = size_names(chosen)
     lite = {f.task.height: f.result.frame for f in chosen if f.task.label == LITE and f.result}
@@ -204,7 +205,7 @@ def frame_table(speed: Speed, device: str, threads: int) -> Table:
 
 def milliseconds(frame: Frame | None) -> str:
     if frame is None or frame.result is None:
-        return "–"
+        return "-"
     value = 1e3 * frame.result.frame
     return f"{value:.1f}" if value < 100 else f"{value:.0f}"
 
@@ -228,7 +229,7 @@ def memory_table(speed: Speed) -> Table:
     for method in dict.fromkeys(f.task.label for f in chosen):
         mine = {f.task.height: f.result for f in chosen if f.task.label == method}
         found = [mine.get(SIZES[name][0]) for name in names]
-        rows.append((method, *(f"{r.peak / 2**20:.0f}" if r else "–" for r in found)))
+        rows.append((method, *(f"{r.peak / 2**20:.0f}" if r else "-" for r in found)))
     return Table("Peak memory, MB", ("process for one frame", *names), tuple(rows))
 
 

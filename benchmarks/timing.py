@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -51,7 +51,7 @@ def run_program(command: Sequence[str | Path], cores: int = 0) -> Usage:
     return Usage(wall, usage.ru_utime + usage.ru_stime, peak)
 
 
-def _pin(cores: int):  # type: ignore[no-untyped-def]
+def _pin(cores: int) -> Callable[[], None]:
     chosen = sorted(os.sched_getaffinity(0))[:cores]
     return lambda: os.sched_setaffinity(0, chosen)
 

@@ -34,11 +34,12 @@ class Clip:
     same_pictures: Usage
 
 
-def measure_clip(clip: Path, name: str, size: tuple[int, int], cores: int, seconds: float, model: str, folder: Path) -> Clip:
+def measure_clip(
+    clip: Path, name: str, size: tuple[int, int], cores: int, seconds: float, model: str, folder: Path
+) -> Clip:
     """`size` is (height, width). Raises BackendError without ffmpeg, InputError for a clip that cannot be read."""
     if shutil.which("ffmpeg") is None:
         raise BackendError("ffmpeg is not installed; the clip is compared with it (Debian: apt-get install ffmpeg)")
-    height, width = size
     source, pictures = folder / f"source-{name}.mp4", folder / f"pictures-{name}-{model}.mkv"
     if not source.exists():
         make_source(clip, source, size, seconds)

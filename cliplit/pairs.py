@@ -28,7 +28,6 @@ from cliplit.tone import film_curve, s_curve, srgb_decode, srgb_encode
 Pair = tuple[Array, Array]  # input and target, (H, W, 3) float32 in [0, 1]
 
 
-
 @dataclass(frozen=True)
 class Sources:
     """Where pictures come from; a kind whose source is empty is left out."""

@@ -90,7 +90,7 @@ def full_precision_sibling(model: str | Path, info: ModelInfo) -> str | Path | N
     for other in sorted(path.parent.glob("*.onnx")):
         try:
             found = model_info(other)
-        except Exception:  # noqa: S112 - somebody else's ONNX file
+        except Exception:
             continue
         if (found.checkpoint_sha256, found.precision, found.kind) == (info.checkpoint_sha256, "fp32", "light"):
             return other

@@ -10,7 +10,7 @@ from made import backlit, write_clip
 
 # Runs at the start of every Python process that has its folder in PYTHONPATH: the workers' jobs then do what their
 # file names say. `slow` waits, `deadly` kills the process, `once` kills it the first time only.
-MISBEHAVE = '''
+MISBEHAVE = """
 import os, sys, pathlib, time
 
 class Hook:
@@ -40,7 +40,7 @@ class Hook:
         return spec
 
 sys.meta_path.insert(0, Hook())
-'''
+"""
 
 
 def make_folder(folder, names, size=(48, 64)):
@@ -57,7 +57,9 @@ def make_folder(folder, names, size=(48, 64)):
 
 def digests(folder):
     """{name: SHA-256} of all results, without the manifest."""
-    files = (p for p in Path(folder).rglob("*") if p.is_file() and not p.is_relative_to(Path(folder) / ".cliplit-batch"))
+    files = (
+        p for p in Path(folder).rglob("*") if p.is_file() and not p.is_relative_to(Path(folder) / ".cliplit-batch")
+    )
     return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(files)}
 
 

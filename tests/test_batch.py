@@ -129,7 +129,9 @@ def test_what_passes_by_itself_is_tried_again(tmp_path):
     source = make_folder(tmp_path / "src", ["flaky.png"])
     environment, _ = misbehaving(tmp_path)
     assert batch(source, tmp_path / "out", **environment).returncode == 0
-    lines = [json.loads(x) for p in (tmp_path / "out/.cliplit-batch").glob("*.jsonl") for x in p.read_text().splitlines()]
+    lines = [
+        json.loads(x) for p in (tmp_path / "out/.cliplit-batch").glob("*.jsonl") for x in p.read_text().splitlines()
+    ]
     assert [(x["status"], x["attempts"]) for x in lines] == [("done", 2)]
 
 
@@ -145,7 +147,10 @@ def test_memory_urls(source):
     memory = fsspec.filesystem("memory")
     memory.store.clear()
     memory.put(str(source), "/in", recursive=True)
-    run = lambda *more: CliRunner().invoke(main, ["memory://in", "memory://out", *more], catch_exceptions=False)
+
+    def run():
+        return CliRunner().invoke(main, ["memory://in", "memory://out"], catch_exceptions=False)
+
     assert run().exit_code == 0
     assert "0 of 0 files written, 4 were done before" in run().output
     data = memory.cat_file("/out/a.png")

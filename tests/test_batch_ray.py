@@ -1,4 +1,4 @@
-"""`cliplit-batch --engine ray` on a cluster of two nodes: a killed node loses nothing, results are the single machine's."""
+"""`cliplit-batch --engine ray` on a cluster of two nodes: a killed node loses nothing, results are equal."""
 
 from __future__ import annotations
 

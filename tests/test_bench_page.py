@@ -30,6 +30,7 @@ BEFORE, LITE, OTHER, LIGHT = 40, 120, 200, 90  # gray levels that tell the pictu
 
 def made_page(path):
     """Two pictures, two methods, a table and two plots; a file name that is HTML."""
+
     def level(value):
         return np.full((180, 320, 3), value, np.uint8)
 

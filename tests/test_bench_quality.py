@@ -17,6 +17,7 @@ from cliplit.benchmarks.cli import main
 from cliplit.benchmarks.clips import flicker_table, flows, jitter
 from cliplit.benchmarks.methods import CLASSICAL, Method, lime, lime_light
 from cliplit.benchmarks.model_files import divide, methods_of
+
 from cliplit.errors import InputError, ModelError
 
 
@@ -76,7 +77,10 @@ def test_a_picture_without_strong_edges_has_no_halo():
 @pytest.mark.parametrize("factor", [1, 2, 4])
 def test_noise_gain_of_a_plain_factor_is_the_factor(factor):
     before = flat()
-    enhance = lambda p: np.clip(p.astype(np.int32) * factor, 0, 255).astype(np.uint8)
+
+    def enhance(p):
+        return np.clip(p.astype(np.int32) * factor, 0, 255).astype(np.uint8)
+
     assert quality.noise_gain(enhance, before, enhance(before)) == pytest.approx(factor, rel=0.02)
 
 

@@ -15,8 +15,9 @@ pytest.importorskip("matplotlib", reason="needs the extra bench")
 from cliplit.benchmarks.cli import main
 from cliplit.benchmarks.methods import CLASSICAL
 from cliplit.benchmarks.probe import CLASSICAL_NAMES, ORIGINAL, Task, sample_frame
-from cliplit.benchmarks.speed import SIZES, Frame, Plan, frames, frame_table, Speed
+from cliplit.benchmarks.speed import SIZES, Frame, Plan, Speed, frame_table, frames
 from cliplit.benchmarks.timing import run_probe, run_program
+
 from cliplit.errors import BackendError
 
 
@@ -48,7 +49,7 @@ def test_a_probe_that_hangs_is_ended():
 
 
 def test_the_names_of_the_classical_methods_are_the_methods():
-    assert CLASSICAL_NAMES == tuple(method.name for method in CLASSICAL)
+    assert tuple(method.name for method in CLASSICAL) == CLASSICAL_NAMES
 
 
 def test_the_frame_is_the_same_each_time():

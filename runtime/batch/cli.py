@@ -24,9 +24,13 @@ SHOWN = 20  # failures that are printed; the list has all
 @click.argument("target", metavar="DST")
 @enhancer_options
 @click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True)
-@click.option("--address", default="", help="Of a running Ray cluster: auto, ray://HOST:10001.  [default: start one here]")
+@click.option(
+    "--address", default="", help="Of a running Ray cluster: auto, ray://HOST:10001.  [default: start one here]"
+)
 @click.option("--workers", default=0, help="Files at a time.  [default: one a core, or one a GPU]")
-@click.option("--retries", type=click.IntRange(0, 100), default=2, show_default=True, help="Of what may pass by itself.")
+@click.option(
+    "--retries", type=click.IntRange(0, 100), default=2, show_default=True, help="Of what may pass by itself."
+)
 @click.option("--jpeg-quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Of JPEG and WebP.")
 @click.option("--crf", default=18, show_default=True, help="Constant quality of clips; lower is better and larger.")
 @click.option("--preset", default="medium", show_default=True, help="Speed of the video encoder.")

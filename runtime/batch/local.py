@@ -48,13 +48,13 @@ def run_local(jobs: Sequence[Job], options: Options, workers: int = 0, own_proce
 
 def alone(job: Job, options: Options) -> Outcome:
     """A job in a process of its own, again where that dies."""
-    for attempt in range(options.retries + 1):
+    for _ in range(options.retries + 1):
         with make_pool(1, own_process=False) as pool:
             try:
                 return pool.submit(do, job, options).result()
             except BrokenProcessPool:
                 continue
-    return failure(job, options, DIED.format(attempt + 2), attempt + 2)
+    return failure(job, options, DIED.format(options.retries + 2), options.retries + 2)
 
 
 def make_pool(count: int, own_process: bool) -> Executor:

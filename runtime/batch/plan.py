@@ -13,7 +13,22 @@ from cliplit.runtime.batch.places import exists, filesystem, identity, size_of
 from cliplit.errors import InputError
 
 PICTURES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp"}
-VIDEOS = {".mp4", ".mov", ".mkv", ".webm", ".m4v", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".3gp", ".wmv", ".flv"}
+VIDEOS = {
+    ".mp4",
+    ".mov",
+    ".mkv",
+    ".webm",
+    ".m4v",
+    ".avi",
+    ".ts",
+    ".mts",
+    ".m2ts",
+    ".mpg",
+    ".mpeg",
+    ".3gp",
+    ".wmv",
+    ".flv",
+}
 WRITABLE = {".mp4", ".mov", ".mkv", ".webm", ".m4v"}  # other clips become Matroska, which holds everything
 
 
