@@ -56,7 +56,8 @@ def flows(frames: Sequence[Array]) -> Iterator[Step]:
     y, x = np.mgrid[0 : frames[0].shape[0], 0 : frames[0].shape[1]].astype(np.float32)
     for previous, current in pairwise(frames):
         one, other = luma(current), luma(previous)
-        flow = flow_of.calc(*(np.round(p * 255).astype(np.uint8) for p in (one, other)), None)
+        codes = [np.round(picture * 255).astype(np.uint8) for picture in (one, other)]
+        flow = np.asarray(flow_of.calc(codes[0], codes[1], np.zeros((*one.shape, 2), np.float32)))
         to_x, to_y = x + flow[..., 0], y + flow[..., 1]
         carried = cv2.remap(other, to_x, to_y, cv2.INTER_LINEAR, borderValue=-1000.0)
         yield Step(to_x, to_y, np.abs(carried - one) < AGREES)

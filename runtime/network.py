@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import logging
 import threading
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from cliplit.runtime.backends import Backend, open_backend
-from cliplit.runtime.model_file import ModelInfo
+from cliplit.runtime.model_file import ModelInfo, find_model, model_info
 
 from cliplit.arrays import Array
 from cliplit.errors import BackendError, ModelError
+
+if TYPE_CHECKING:
+    from cliplit.runtime.exact_torch import ExactTorch
 
 log = logging.getLogger("cliplit")
 
@@ -19,20 +24,26 @@ log = logging.getLogger("cliplit")
 class LightMapNetwork:
     """Proxy in, light map out. Holds one back end; calls may come from several threads at once.
 
+    Attributes:
+        path: of the model's file, None for a back end that came opened.
+
     Args:
-        model: a bundled model's name, or the path of an exported ONNX file (back end "pytorch": of a checkpoint).
+        model: a bundled model's name, the path of an exported ONNX file (back end "pytorch": or of a checkpoint), or
+            an opened back end.
         device: "cpu", "cuda", "cuda:N", or "auto" (CUDA when it works, else CPU).
         threads: on the CPU; 0 leaves the back end's choice, one per core.
         backend: a name of `cliplit.runtime.backends.NAMES`.
     """
 
     def __init__(
-        self, model: str | Path = "lite", device: str = "auto", threads: int = 0, backend: str = "auto"
+        self, model: str | Path | Backend = "lite", device: str = "auto", threads: int = 0, backend: str = "auto"
     ) -> None:
-        self.backend: Backend = open_backend(model, backend, device, threads)
+        by_name = isinstance(model, (str, Path))
+        self.backend: Backend = open_backend(model, backend, device, threads) if by_name else model
         if self.info.kind != "light":
             raise ModelError(f"{model}: a whole-image graph, for other programs; this runtime wants the network alone")
-        self._model, self._threads = model, threads
+        self.path = find_model(model, checkpoints=True) if by_name else None
+        self._threads = threads
         self._lock = threading.Lock()
 
     @property
@@ -43,6 +54,15 @@ class LightMapNetwork:
     def device(self) -> str:
         """The device in use: "cpu" or "cuda:N"."""
         return self.backend.device
+
+    @cached_property
+    def exact(self) -> ExactTorch | None:
+        """What enhances at full size without leaving the card: with PyTorch on CUDA, else None."""
+        if self.backend.device == "cpu" or not self.backend.detail.startswith("torch"):
+            return None
+        from cliplit.runtime.exact_torch import ExactTorch
+
+        return ExactTorch(self.backend)  # type: ignore[arg-type]
 
     def __call__(self, rgb: Array) -> Array:
         """(h, w, 3) float32 RGB in [0, 1], sides multiples of `info.multiple` -> light map (h, w) float32."""
@@ -69,7 +89,7 @@ class LightMapNetwork:
 
     def _fall_back(self) -> None:
         before = self.backend
-        model = full_precision_sibling(self._model, before.info)
+        model = None if self.path is None else full_precision_sibling(self.path, before.info)
         if model is None:
             raise BackendError(
                 f"the network gave NaN or infinity in {before.precision} ({before.detail}) and no fp32 model of the "
@@ -80,17 +100,14 @@ class LightMapNetwork:
         log.warning("note: NaN or infinity in %s (%s); going on in fp32", before.precision, before.detail)
 
 
-def full_precision_sibling(model: str | Path, info: ModelInfo) -> str | Path | None:
-    """The fp32 ONNX model of the same checkpoint: `model` itself, or a file in its folder."""
-    from cliplit.runtime.model_file import find_model, model_info
-
-    path = find_model(model, checkpoints=True)
+def full_precision_sibling(path: Path, info: ModelInfo) -> Path | None:
+    """The fp32 ONNX model of the same checkpoint: `path` itself, or a file in its folder."""
     if info.precision == "fp32":  # the file is fp32, the back end was not
-        return model
+        return path
     for other in sorted(path.parent.glob("*.onnx")):
         try:
             found = model_info(other)
-        except Exception:
+        except ModelError:  # somebody else's ONNX file
             continue
         if (found.checkpoint_sha256, found.precision, found.kind) == (info.checkpoint_sha256, "fp32", "light"):
             return other

@@ -15,6 +15,7 @@ from cliplit.errors import InputError
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
+
 def check_device(context: click.Context, option: click.Parameter, text: str) -> str:
     """A wrong name is wrong usage."""
     try:
