@@ -42,12 +42,17 @@ class Coding:
         kr, kb: luma weights of red and blue.
         full_range: codes 0..255 instead of 16..235 (at 8 bits).
         depth: bits per sample.
+        rgb: the planes hold R', G' and B' themselves, at full range; the weights do not matter.
+        white: the signal, in (0, 1], that the gain takes for white: nothing is lifted above it, and what lies above
+            stays. Below 1 for HDR, where most of the signal is kept for lights.
     """
 
     kr: float = 0.2126
     kb: float = 0.0722
     full_range: bool = False
     depth: int = 8
+    rgb: bool = False
+    white: float = 1.0
 
     @property
     def numbers(self) -> tuple[float, ...]:
@@ -55,7 +60,8 @@ class Coding:
         unit, top = float(1 << (self.depth - 8)), float((1 << self.depth) - 1)
         kg = 1.0 - self.kr - self.kb
         luma = (0.0, 1 / top) if self.full_range else (16 * unit, 1 / (219 * unit))
-        chroma = (128 * unit, 1 / top if self.full_range else 1 / (224 * unit))
+        luma = (luma[0], luma[1] / self.white)
+        chroma = (128 * unit, (1 / top if self.full_range else 1 / (224 * unit)) / self.white)
         matrix = (
             2 * (1 - self.kr),
             -2 * self.kb * (1 - self.kb) / kg,
@@ -86,7 +92,7 @@ def apply_rgb(picture: Array, coefficients: Coefficients, out: Array | None = No
 
 
 def apply_planes(planes: Planes, out: Planes, coefficients: Coefficients, coding: Coding) -> None:
-    """Enhance Y', Cb, Cr planes (uint8 or uint16; 4:4:4, 4:2:2 or 4:2:0) into `out`.
+    """Enhance Y', Cb, Cr planes (uint8 or uint16; 4:4:4, 4:2:2, 4:4:0 or 4:2:0) into `out`, which may be the same.
 
     Y'CbCr is linear in R'G'B', so the gain that multiplies R', G' and B' multiplies Y' and the chroma offsets.
     """
@@ -95,6 +101,19 @@ def apply_planes(planes: Planes, out: Planes, coefficients: Coefficients, coding
             target[...] = plane
         return
     _relight.planes(*planes, *out, coefficients.slope, coefficients.offset, coefficients.floor, coding.numbers)
+
+
+def apply_channels(planes: Planes, out: Planes, coefficients: Coefficients, depth: int) -> None:
+    """Enhance R, G, B planes of 8 to 16 bits into `out`. A light map of 1 changes no code."""
+    picture = np.stack(planes, axis=-1)
+    if depth == 8:
+        relighted = apply_rgb(picture, coefficients)
+    else:
+        scale = np.float32(65535 / ((1 << depth) - 1))
+        full = np.rint(picture * scale).astype(np.uint16)
+        relighted = np.rint(apply_rgb(full, coefficients) / scale).astype(np.uint16)
+    for channel, plane in enumerate(out):
+        plane[...] = relighted[..., channel]
 
 
 def gain(light: Array, peak: Array) -> Array:

@@ -40,13 +40,20 @@ def rgb_proxy(picture: Array, size: tuple[int, int]) -> Proxy:
 
 
 def planes_proxy(planes: Planes, coding: Coding, size: tuple[int, int]) -> Proxy:
-    """From Y'CbCr planes of any sampling: each plane is shrunk by itself, the matrix applied to few pixels."""
+    """From Y'CbCr planes of any sampling: each plane is shrunk by itself, the matrix applied to few pixels.
+
+    With a `coding.white` below 1, `rgb` reaches up to 1 / white: lights above it are still to be tone-mapped.
+    """
+    if coding.rgb:
+        top = np.float32((1 << coding.depth) - 1)
+        channels = np.stack([shrink(plane, size) for plane in planes], axis=-1).astype(np.float32) / top
+        return Proxy(channels, channels @ np.array(LUMA_WEIGHTS, np.float32))
     y_offset, y_scale, c_offset, c_scale, r_cr, g_cb, g_cr, b_cb, _ = coding.numbers
     y, cb, cr = (shrink(plane, size).astype(np.float32) for plane in planes)
-    y = np.clip((y - y_offset) * y_scale, 0.0, 1.0, dtype=np.float32)
+    y = np.clip((y - y_offset) * y_scale, 0.0, 1 / coding.white, dtype=np.float32)
     cb, cr = (cb - c_offset) * c_scale, (cr - c_offset) * c_scale
     rgb = np.stack([y + r_cr * cr, y + g_cb * cb + g_cr * cr, y + b_cb * cb], axis=-1)
-    return Proxy(np.clip(rgb, 0.0, 1.0, dtype=np.float32), y)
+    return Proxy(np.clip(rgb, 0.0, 1 / coding.white, dtype=np.float32), np.minimum(y, np.float32(1.0)))
 
 
 def shrink(picture: Array, size: tuple[int, int]) -> Array:

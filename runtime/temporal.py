@@ -7,6 +7,7 @@ there. Without it the network's small reactions to noise show as pulsing brightn
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import cv2
 import numpy as np
@@ -45,6 +46,15 @@ class TemporalFilter:
             self._luma += rate * (blurred - self._luma)
         self._previous, self._time = blurred, time
         return self._light
+
+    def state(self) -> dict[str, Any]:
+        """What it remembers (`source.Stateful`), for a run that is resumed."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue where `state` was taken."""
+        for name, value in state.items():
+            setattr(self, name, value if value.ndim else value.item())
 
     def _starts_anew(self, blurred: Array, elapsed: float) -> bool:
         assert self._previous is not None

@@ -12,8 +12,12 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from cliplit.runtime.video import enhance_video
-from cliplit.runtime.video_io import Encoding
+from cliplit.runtime.codecs import Encoding
+from cliplit.runtime.pixels import planes_of
+from cliplit.runtime.pyav_reader import PyAVReader
+from cliplit.runtime.source import Frame
+from cliplit.runtime.temporal import TemporalFilter
+from cliplit.runtime.video import Steps, enhance_video, enhanced
 from made import backlit, float_rgb, packets, read_clip, write_clip
 
 FAST = Encoding(preset="ultrafast", crf=12)
@@ -70,9 +74,6 @@ def test_other_containers(tmp_path, enhancer, container):
 @pytest.mark.parametrize("matrix,full", [(1, False), (1, True), (6, False), (5, True)])
 def test_colour_tags_are_kept_and_honoured(tmp_path, enhancer, matrix, full):
     """R2.1 to R2.3: the planes path equals RGB through `Enhancer`, whatever the matrix and the range."""
-    import cliplit.runtime.video as video
-    from cliplit.runtime.video_io import VideoReader
-
     frames = moving(3)
     source = write_clip(tmp_path / "in.mkv", frames, sound=False, colorspace=matrix, color_range=2 if full else 1,
                         color_primaries=matrix, color_trc=6)  # fmt: skip
@@ -81,31 +82,28 @@ def test_colour_tags_are_kept_and_honoured(tmp_path, enhancer, matrix, full):
         context = out.streams.video[0].codec_context
         assert (context.colorspace, context.color_range) == (matrix, 2 if full else 1)
         assert (context.color_primaries, context.color_trc) == (matrix, 6)
-    with VideoReader(source) as reader:
-        relighted = next(f for f in video.enhanced(reader, enhancer, None) if isinstance(f, av.VideoFrame))
+    with PyAVReader(source) as reader:
+        relighted = next(f for f in enhanced(reader.clip, reader, enhancer, Steps()) if isinstance(f, Frame))
         weights = {1: (0.2126, 0.0722)}.get(matrix, (0.299, 0.114))
     with av.open(str(source)) as container:
         decoded = next(container.decode(video=0))
         through_rgb = enhancer(float_rgb(decoded, *weights, full))
-    assert psnr(float_rgb(relighted, *weights, full) * 255, through_rgb * 255) > 40
+    assert psnr(float_rgb(relighted.picture, *weights, full) * 255, through_rgb * 255) > 40
 
 
 @pytest.mark.parametrize("strength", [0.0, 1.0])
 def test_full_range_planes_are_written_as_computed(tmp_path, strength):
     """R2.3: no conversion between the gain and the encoder."""
     from cliplit.runtime import Enhancer
-    from cliplit.runtime.temporal import TemporalFilter
-    from cliplit.runtime.video import enhanced
-    from cliplit.runtime.video_io import VideoReader, planes_of
 
     enhancer = Enhancer(strength=strength)
     source = write_clip(tmp_path / "in.mkv", moving(3), sound=False, colorspace=1, color_range=2)
     enhance_video(source, tmp_path / "out.mkv", enhancer, Encoding("ffv1", None, None))
-    with VideoReader(source) as reader, av.open(str(tmp_path / "out.mkv")) as out:
-        assert reader.full_range
-        computed = enhanced(reader, enhancer, TemporalFilter())
+    with PyAVReader(source) as reader, av.open(str(tmp_path / "out.mkv")) as out:
+        assert reader.clip.coding.full_range
+        computed = enhanced(reader.clip, reader, enhancer, Steps(TemporalFilter()))
         for expected, written in zip(computed, out.decode(video=0), strict=True):
-            for a, b in zip(planes_of(expected), planes_of(written), strict=True):
+            for a, b in zip(expected.planes, planes_of(written), strict=True):
                 assert np.array_equal(a, b)
 
 
@@ -278,17 +276,14 @@ def read_times(path):
 
 @pytest.mark.parametrize("name", [f"real/{n}" for n in REAL] + ["synthetic/backlit_powerplant_pan.mp4"])
 def test_planes_path_is_within_42_db_of_the_rgb_path(shared, enhancer, name):
-    import cliplit.runtime.video as video
-    from cliplit.runtime.video_io import VideoReader
-
     scores = []
-    with VideoReader(shared / "video" / name) as reader, av.open(str(shared / "video" / name)) as second:
-        coding = reader.coding.kr, reader.coding.kb, reader.full_range
-        frames = (item for item in video.enhanced(reader, enhancer, None) if isinstance(item, av.VideoFrame))
+    with PyAVReader(shared / "video" / name) as reader, av.open(str(shared / "video" / name)) as second:
+        coding = reader.clip.coding.kr, reader.clip.coding.kb, reader.clip.coding.full_range
+        frames = (item for item in enhanced(reader.clip, reader, enhancer, Steps()) if isinstance(item, Frame))
         for number, (relighted, decoded) in enumerate(zip(frames, second.decode(video=0), strict=False)):
             if number % 40 == 0:
                 exact = enhancer(float_rgb(decoded, *coding))
-                scores.append(psnr(float_rgb(relighted, *coding) * 255, exact * 255))
+                scores.append(psnr(float_rgb(relighted.picture, *coding) * 255, exact * 255))
             if number > 160:
                 break
     assert min(scores) > 42, scores

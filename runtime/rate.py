@@ -1,0 +1,45 @@
+"""A constant frame rate, on request (`--cfr`): each moment of the grid shows the picture the source showed then."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+from cliplit.runtime.source import Clip, Frame
+
+
+def at_rate(clip: Clip, rate: Fraction) -> Clip:
+    """The clip after `constant_rate`."""
+    expected = clip.expected_frames
+    if expected is not None and clip.rate:
+        expected = round(expected * rate / clip.rate)
+    return replace(clip, rate=rate, time_base=1 / rate, expected_frames=expected)
+
+
+def constant_rate(items: Iterable[Any], rate: Fraction) -> Iterator[Any]:
+    """Frames repeated and dropped so that their times are multiples of 1 / rate; packets pass through.
+
+    A frame is shown from the multiple nearest to its own time until the next frame's, the last one once.
+    """
+    shown: Frame | None = None
+    tick = 0
+    for item in items:
+        if not isinstance(item, Frame):
+            yield item
+            continue
+        start = round(item.time * rate)
+        if shown is None:
+            tick = start
+        else:
+            for number in range(tick, start):
+                yield _at(shown, number, rate)
+            tick = max(tick, start)
+        shown = item
+    if shown is not None:
+        yield _at(shown, tick, rate)
+
+
+def _at(frame: Frame, tick: int, rate: Fraction) -> Frame:
+    return replace(frame, pts=tick, time_base=1 / rate)
