@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 import cv2
+import numpy as np
 from made import backlit, write_clip
 
 # Runs at the start of every Python process that has its folder in PYTHONPATH: the workers' jobs then do what their
@@ -70,3 +71,13 @@ def misbehaving(tmp_path):
     log.mkdir()
     (site / "sitecustomize.py").write_text(MISBEHAVE)
     return {"PYTHONPATH": str(site), "CLIPLIT_TEST_LOG": str(log)}, log
+
+
+def long_clip(path, seconds=40, rate=4):
+    """A low-rate clip with a key frame every two seconds and changing light: four pieces of ten seconds each."""
+    frames = [
+        np.clip(np.roll(backlit(64, 96, i // 40), i, axis=1) * (0.6 + 0.4 * np.sin(i / 5) ** 2), 0, 255)
+        for i in range(seconds * rate)
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return write_clip(path, [frame.astype(np.uint8) for frame in frames], rate=rate, gop_size=2 * rate, max_b_frames=2)

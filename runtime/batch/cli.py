@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,7 +15,8 @@ from cliplit.command import reports_errors
 from cliplit.errors import InputError
 
 if TYPE_CHECKING:
-    from cliplit.runtime.batch.job import Job, Options, Outcome
+    from cliplit.runtime.batch.job import Outcome
+    from cliplit.runtime.batch.long import Engine
 
 SHOWN = 20  # failures that are printed; the list has all
 
@@ -32,9 +34,12 @@ SHOWN = 20  # failures that are printed; the list has all
     "--retries", type=click.IntRange(0, 100), default=2, show_default=True, help="Of what may pass by itself."
 )
 @click.option("--jpeg-quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Of JPEG and WebP.")
-@click.option("--crf", default=18, show_default=True, help="Constant quality of clips; lower is better and larger.")
-@click.option("--preset", default="medium", show_default=True, help="Speed of the video encoder.")
-@click.option("--codec", default=None, help="Video encoder.  [default: as cliplit-video]")
+@click.option("--codec", default="auto", show_default=True, help="Of clips, as for cliplit-video.")
+@click.option("--crf", type=click.FloatRange(0, 63), default=None, help="Constant quality of clips; lower is better.")
+@click.option("--preset", default=None, help="Speed of the video encoder: ultrafast to veryslow.")
+@click.option(
+    "--split-over", default=256.0, show_default=True, metavar="MB", help="Clips larger than this go to several workers."
+)
 @click.option("--overwrite", is_flag=True, help="Replace files in DST that no earlier run has made.")
 @click.option("--quiet", is_flag=True, help="Print errors only.")
 @click.version_option(__version__)
@@ -47,9 +52,10 @@ def main(
     workers: int,
     retries: int,
     jpeg_quality: int,
-    crf: int,
-    preset: str,
-    codec: str | None,
+    codec: str,
+    crf: float | None,
+    preset: str | None,
+    split_over: float,
     overwrite: bool,
     quiet: bool,
     model: str,
@@ -64,6 +70,7 @@ def main(
     if address and engine != "ray":
         raise click.UsageError("--address goes with --engine ray")
     from cliplit.runtime.batch.job import Options
+    from cliplit.runtime.batch.long import rounds
     from cliplit.runtime.batch.manifest import FAILURES, FOLDER, Manifest
     from cliplit.runtime.batch.places import MEMORY, check_reachable, filesystem, protocols
     from cliplit.runtime.batch.plan import find_jobs, remaining, travelling_model
@@ -75,9 +82,10 @@ def main(
     jobs = find_jobs(source, target)
     with Manifest(target) as manifest:
         left = remaining(jobs, manifest.read(), options, overwrite)
-        outcomes = run(engine, left, options, address, workers, own_process) if left else iter(())
-        for outcome in shown(outcomes, len(jobs), len(jobs) - len(left), quiet):
-            manifest.add(outcome)
+        with engine_of(engine, address, workers, own_process) if left else nullcontext() as work:
+            outcomes = rounds(work, left, options, split_over) if work else iter(())
+            for outcome in shown(outcomes, len(jobs), len(jobs) - len(left), quiet):
+                manifest.add(outcome)
         failed = list(manifest.failed)
     if not quiet:
         skipped = f", {len(jobs) - len(left)} were done before" if len(left) < len(jobs) else ""
@@ -88,16 +96,14 @@ def main(
         raise InputError(f"{len(failed)} of {len(jobs)} files failed; all are listed in {target}/{FOLDER}/{FAILURES}")
 
 
-def run(
-    engine: str, jobs: Sequence[Job], options: Options, address: str, workers: int, own_process: bool
-) -> Iterator[Outcome]:
-    if engine == "ray":
-        from cliplit.runtime.batch.on_ray import run_on_ray
+def engine_of(name: str, address: str, workers: int, own_process: bool) -> AbstractContextManager[Engine]:
+    if name == "ray":
+        from cliplit.runtime.batch.on_ray import ray_engine
 
-        return run_on_ray(jobs, options, address, workers)
-    from cliplit.runtime.batch.local import run_local
+        return ray_engine(address, workers)
+    from cliplit.runtime.batch.local import local_engine
 
-    return run_local(jobs, options, workers, own_process)
+    return local_engine(workers, own_process)
 
 
 def shown(outcomes: Iterator[Outcome], total: int, done: int, quiet: bool) -> Iterator[Outcome]:

@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["picture", "video"]
+Kind = Literal["picture", "video", "states", "segment", "join"]  # the last three are steps of a long clip
 Status = Literal["done", "failed"]
 
 
@@ -18,17 +18,21 @@ class Job:
     Attributes:
         name: of the file below SRC, with `/` between folders; the key of the manifest.
         source, target: fsspec URLs, or paths.
+        root: DST, where manifest and unfinished work are.
         identity: changes when the source changes (size and time stamp or entity tag).
         size: of the source in bytes.
+        number: of a piece of a long clip.
         again: the target is this project's own earlier result, or may be overwritten.
     """
 
     name: str
     source: str
     target: str
+    root: str
     kind: Kind
     identity: str
     size: int
+    number: int = 0
     again: bool = False
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -9,10 +10,17 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExe
 from concurrent.futures.process import BrokenProcessPool
 
 from cliplit.runtime.batch.job import Job, Options, Outcome, failure
+from cliplit.runtime.batch.long import Engine
 from cliplit.runtime.batch.work import do
 from cliplit.runtime.image_cli import cores
 
 DIED = "its process died {0} times: out of memory, or a crash (the system's log has more)"
+
+
+@contextlib.contextmanager
+def local_engine(workers: int = 0, own_process: bool = False) -> Iterator[Engine]:
+    """Nothing to connect to; the counterpart of `ray_engine`."""
+    yield lambda jobs, options: run_local(jobs, options, workers, own_process)
 
 
 def run_local(jobs: Sequence[Job], options: Options, workers: int = 0, own_process: bool = False) -> Iterator[Outcome]:

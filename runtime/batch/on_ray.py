@@ -6,6 +6,7 @@ process). On GPUs it is a call of an actor that holds a card, so that the networ
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ from dataclasses import asdict
 from typing import Any
 
 from cliplit.runtime.batch.job import Job, Options, Outcome, failure
+from cliplit.runtime.batch.long import Engine
 from cliplit.runtime.batch.work import do
 
 from cliplit.errors import BackendError, first_line
@@ -36,8 +38,9 @@ def relight_row(row: dict[str, Any], options: Options) -> dict[str, Any]:
     return do(Job(**row), options).as_dict()
 
 
-def run_on_ray(jobs: Sequence[Job], options: Options, address: str = "", workers: int = 0) -> Iterator[Outcome]:
-    """Outcomes as they come; a job that is lost for good ends as a failure.
+@contextlib.contextmanager
+def ray_engine(address: str = "", workers: int = 0) -> Iterator[Engine]:
+    """Connected to a cluster. What it gives runs jobs; one that is lost for good ends as a failure.
 
     Args:
         address: of a running cluster ("auto", "ray://HOST:10001"); empty starts one on this machine.
@@ -49,7 +52,7 @@ def run_on_ray(jobs: Sequence[Job], options: Options, address: str = "", workers
     ray = import_ray()
     started = connect(ray, address)
     try:
-        yield from stream(ray, jobs, options, workers)
+        yield lambda jobs, options: stream(ray, jobs, options, workers)
     finally:
         if started:
             ray.shutdown()

@@ -39,13 +39,14 @@ def find_jobs(source: str, target: str) -> list[Job]:
     if not found and not system.exists(root):
         raise InputError(f"{source}: no such file or folder")
     jobs = []
+    root_of_target = target.rstrip("/")
     for path, info in sorted(found.items()):
         name = PurePosixPath(path).name if path == root else path.removeprefix(root).lstrip("/")
         kind = kind_of(name)
         if kind is None or any(part.startswith(".") for part in PurePosixPath(name).parts):
             continue
-        to = f"{target.rstrip('/')}/{target_name(name)}"
-        jobs.append(Job(name, system.unstrip_protocol(path), to, kind, identity(info), int(info.get("size") or 0)))
+        url, to = system.unstrip_protocol(path), f"{root_of_target}/{target_name(name)}"
+        jobs.append(Job(name, url, to, root_of_target, kind, identity(info), int(info.get("size") or 0)))
     if not jobs:
         raise InputError(f"{source}: no pictures or clips ({' '.join(sorted(PICTURES | VIDEOS))})")
     seen: dict[str, Job] = {}

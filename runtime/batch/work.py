@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cliplit.runtime.batch import long
 from cliplit.runtime.batch.job import Job, Model, Options, Outcome, failure
 from cliplit.runtime.batch.places import fetched, filesystem, is_local, put, size_of
 
@@ -40,20 +41,33 @@ def do(job: Job, options: Options, threads: int = 1) -> Outcome:
 
 def relight(job: Job, options: Options, enhancer: Enhancer) -> tuple[int, tuple[str, ...]]:
     """(frames, what was not kept). The target appears when it is complete."""
-    system, path = filesystem(job.target)
     with tempfile.TemporaryDirectory(prefix="cliplit-batch-") as name:
         folder = Path(name)
+        if job.kind == "states":
+            check_target(job)
+            return long.states(job, options, enhancer, folder), ()
+        if job.kind == "segment":
+            return long.segment(job, options, enhancer, folder), ()
+        check_target(job)
+        system, path = filesystem(job.target)
         target = Path(path) if is_local(system) else folder / f"result{Path(path).suffix}"
         target.parent.mkdir(parents=True, exist_ok=True)
-        if not job.again and system.exists(path):
-            raise InputError(f"{job.target}: exists already and is no earlier result; use --overwrite to replace it")
-        with fetched(job.source, folder) as source:
-            result = picture(source, target, options, enhancer) if job.kind == "picture" else video(
-                source, target, options, enhancer
-            )  # fmt: skip
+        if job.kind == "join":
+            result = long.join(job, options, target, folder)
+        else:
+            with fetched(job.source, folder) as source:
+                result = WHOLE[job.kind](source, target, options, enhancer)
         if not is_local(system):
             put(target, job.target)
+        if job.kind == "join":
+            long.clear(job, options)
     return result
+
+
+def check_target(job: Job) -> None:
+    """Raises InputError where a file of the user's would be replaced."""
+    if not job.again and size_of(job.target) is not None:
+        raise InputError(f"{job.target}: exists already and is no earlier result; use --overwrite to replace it")
 
 
 def picture(source: Path, target: Path, options: Options, enhancer: Enhancer) -> tuple[int, tuple[str, ...]]:
@@ -64,11 +78,13 @@ def picture(source: Path, target: Path, options: Options, enhancer: Enhancer) ->
 
 def video(source: Path, target: Path, options: Options, enhancer: Enhancer) -> tuple[int, tuple[str, ...]]:
     from cliplit.runtime.video import enhance_video
-    from cliplit.runtime.video_io import Encoding
 
-    summary = enhance_video(source, target, enhancer, Encoding(**options.encoding))
+    summary = enhance_video(source, target, enhancer, long.encoding(options))
     problems = (summary.problems,) if summary.problems else ()
     return summary.frames, (*summary.notes, *problems)
+
+
+WHOLE = {"picture": picture, "video": video}
 
 
 def enhancer_for(options: Options, threads: int) -> Enhancer:
