@@ -13,9 +13,9 @@ import time
 import cv2
 import numpy as np
 import pytest
-from batch_helpers import digests, make_folder, misbehaving
+from batch_helpers import digests, long_clip, make_folder, misbehaving
 from click.testing import CliRunner
-from made import backlit, read_clip
+from made import backlit, packets, read_clip
 
 fsspec = pytest.importorskip("fsspec", reason="needs the extra batch")
 
@@ -23,6 +23,7 @@ from cliplit.runtime.batch.cli import main
 from cliplit.runtime.batch.manifest import Manifest
 from cliplit.runtime.batch.plan import find_jobs, target_name
 
+QUICK = "--preset", "ultrafast"  # x264's medium is not the same to the bit from run to run, on pictures this small
 COMMAND = [sys.executable, "-c", "from cliplit.runtime.batch.cli import main; main(prog_name='cliplit-batch')"]
 
 
@@ -104,7 +105,7 @@ def test_kill_9_in_the_middle_and_the_next_run_goes_on(tmp_path):
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    done = len(Manifest(str(tmp_path / "out")).read())
+    done = len(Manifest(str(tmp_path / "out")).read().done)
     assert 4 <= done < 12
     for mark in log.iterdir():
         mark.unlink()
@@ -113,6 +114,14 @@ def test_kill_9_in_the_middle_and_the_next_run_goes_on(tmp_path):
     assert len(digests(tmp_path / "out")) == 12  # and no temporary files
     assert batch(source, tmp_path / "plain").returncode == 0
     assert digests(tmp_path / "out") == digests(tmp_path / "plain")
+
+
+def test_a_result_whose_line_was_lost_in_a_crash_is_still_ours(source, tmp_path):
+    assert batch(source, tmp_path / "out").returncode == 0
+    (lines,) = (tmp_path / "out/.cliplit-batch").glob("*.jsonl")
+    lines.write_text("\n".join(lines.read_text().splitlines()[:2]) + '\n{"name": "cut')
+    again = batch(source, tmp_path / "out")
+    assert again.returncode == 0 and "2 of 2 files written, 2 were done before" in again.stdout, again.stderr
 
 
 def test_a_worker_that_dies_costs_nobody_else(tmp_path):
@@ -179,6 +188,55 @@ def test_an_exported_model_travels_with_the_jobs(source, tmp_path):
     assert batch(source, tmp_path / "lite").returncode == 0
     names = ("a.png", "b.png")
     assert [digests(tmp_path / "mine")[n] for n in names] == [digests(tmp_path / "lite")[n] for n in names]
+
+
+def single(source, target, *options):
+    """What cliplit-video makes in one process."""
+    code = "from cliplit.runtime.video_cli import main; main()"
+    subprocess.run([sys.executable, "-c", code, str(source), str(target), *options], check=True, capture_output=True)
+    return target
+
+
+def test_a_split_clip_is_the_clip_of_one_process(tmp_path):
+    """Frame for frame (lossless, so that nothing hides), its times, and every packet of its sound."""
+    clip = long_clip(tmp_path / "src/long.mkv")
+    result = batch(clip.parent, tmp_path / "out", "--codec", "ffv1", "--split-over", "0", "--workers", "2")
+    assert result.returncode == 0 and "1 of 1 files written" in result.stdout, result.stderr
+    whole = single(clip, tmp_path / "whole.mkv", "--codec", "ffv1")
+    split = tmp_path / "out/long.mkv"
+    (one, times), (other, other_times) = read_clip(whole), read_clip(split)
+    assert len(one) == 160 and times == other_times
+    assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+    assert packets(split, "audio") == packets(clip, "audio")
+    assert not list((tmp_path / "out/.cliplit-batch").glob("work/*"))
+
+
+def test_it_was_really_split_and_goes_on_with_its_pieces(tmp_path):
+    clip = long_clip(tmp_path / "src/slow.mp4")
+    environment, log = misbehaving(tmp_path)
+    words = [*COMMAND, str(clip.parent), str(tmp_path / "out"), "--split-over", "0", "--workers", "1", *QUICK]
+    process = subprocess.Popen(words, env=os.environ | environment, start_new_session=True)
+    work = tmp_path / "out/.cliplit-batch/work"
+    deadline = time.monotonic() + 60
+    while len(list(work.glob("*/*.packets"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert len(list(log.glob("slow.mp4#segment*"))) >= 2
+    before = {p.name: p.stat().st_mtime_ns for p in work.glob("*/*.packets")}
+    assert batch(clip.parent, tmp_path / "out", "--split-over", "0", *QUICK, **environment).returncode == 0
+    assert 2 <= len(before) < 4
+    fresh = batch(clip.parent, tmp_path / "fresh", "--split-over", "0", *QUICK)
+    assert fresh.returncode == 0
+    assert digests(tmp_path / "out") == digests(tmp_path / "fresh")
+
+
+def test_a_damaged_long_clip_is_one_failure(tmp_path):
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src/bad.mp4").write_bytes(b"no clip" * 1000)
+    result = batch(tmp_path / "src", tmp_path / "out", "--split-over", "0")
+    assert result.returncode == 1
+    assert (tmp_path / "out/.cliplit-batch/failures.txt").read_text().startswith("bad.mp4: ")
 
 
 @pytest.mark.parametrize(

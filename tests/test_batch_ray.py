@@ -9,13 +9,14 @@ import threading
 import time
 
 import pytest
-from batch_helpers import digests, make_folder, misbehaving
+from batch_helpers import digests, long_clip, make_folder, misbehaving
 
 ray = pytest.importorskip("ray", reason="needs the extra ray")
 pytest.importorskip("ray.data", reason="needs the extra ray")
 from ray.cluster_utils import Cluster
 
 COMMAND = [sys.executable, "-c", "from cliplit.runtime.batch.cli import main; main(prog_name='cliplit-batch')"]
+SPLIT = ("--preset", "ultrafast", "--split-over", "0.1")
 STORE = 100 * 1024**2
 
 
@@ -44,6 +45,7 @@ def test_a_killed_node_loses_nothing(cluster, tmp_path):
     nodes, second, log = cluster
     source = make_folder(tmp_path / "src", ["clip.mp4", "broken.png", *(f"slow{i:02}.png" for i in range(24))])
     (source / "broken.png").write_bytes(b"not a picture")
+    long_clip(source / "slow-long.mp4")  # four pieces
     out = tmp_path / "out"
     killed = threading.Event()
 
@@ -56,18 +58,19 @@ def test_a_killed_node_loses_nothing(cluster, tmp_path):
 
     killer = threading.Thread(target=kill_midway)
     killer.start()
-    result = batch(source, out, "--engine", "ray", "--address", nodes.address, "--preset", "ultrafast")
+    result = batch(source, out, "--engine", "ray", "--address", nodes.address, *SPLIT)
     killer.join()
     assert killed.is_set()
     assert result.returncode == 1, result.stderr[-2000:]  # the broken file, and nothing else
-    assert "25 of 26 files written" in result.stdout
+    assert "26 of 27 files written" in result.stdout
     assert (out / ".cliplit-batch/failures.txt").read_text().startswith("broken.png: ")
+    assert len({mark.name.split(".")[0] for mark in log.glob("slow-long.mp4#segment*")}) >= 1
     assert len({mark.name.rsplit(".", 1)[1] for mark in log.iterdir()}) >= 2, "both nodes had worked"
-    single = batch(source, tmp_path / "single", "--preset", "ultrafast")
+    single = batch(source, tmp_path / "single", *SPLIT)
     assert single.returncode == 1
     assert digests(out) == digests(tmp_path / "single")
-    again = batch(source, out, "--engine", "ray", "--address", nodes.address, "--preset", "ultrafast")
-    assert "0 of 1 files written, 25 were done before" in again.stdout
+    again = batch(source, out, "--engine", "ray", "--address", nodes.address, *SPLIT)
+    assert "0 of 1 files written, 26 were done before" in again.stdout
 
 
 def test_a_file_that_kills_its_worker_ends_as_a_failure(cluster, tmp_path):

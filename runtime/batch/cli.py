@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cliplit.runtime.batch.job import Outcome
     from cliplit.runtime.batch.long import Engine
 
+FOREIGN = "exists already and is no earlier result; use --overwrite to replace it"
 SHOWN = 20  # failures that are printed; the list has all
 
 
@@ -69,7 +70,7 @@ def main(
     """
     if address and engine != "ray":
         raise click.UsageError("--address goes with --engine ray")
-    from cliplit.runtime.batch.job import Options
+    from cliplit.runtime.batch.job import Options, failure
     from cliplit.runtime.batch.long import rounds
     from cliplit.runtime.batch.manifest import FAILURES, FOLDER, Manifest
     from cliplit.runtime.batch.places import MEMORY, check_reachable, filesystem, protocols
@@ -81,15 +82,19 @@ def main(
     options = Options(travelling_model(model), settings, encoding, jpeg_quality, retries, __version__)
     jobs = find_jobs(source, target)
     with Manifest(target) as manifest:
-        left = remaining(jobs, manifest.read(), options, overwrite)
-        with engine_of(engine, address, workers, own_process) if left else nullcontext() as work:
-            outcomes = rounds(work, left, options, split_over) if work else iter(())
-            for outcome in shown(outcomes, len(jobs), len(jobs) - len(left), quiet):
+        left = remaining(jobs, target, manifest.read(), options, overwrite)
+        manifest.claim(job.name for job in left.jobs)
+        for job in left.foreign:
+            manifest.add(failure(job, options, f"{job.target} {FOREIGN}"))
+        before = len(jobs) - len(left.jobs) - len(left.foreign)
+        with engine_of(engine, address, workers, own_process) if left.jobs else nullcontext() as work:
+            outcomes = rounds(work, left.jobs, options, split_over) if work else iter(())
+            for outcome in shown(outcomes, len(jobs), before + len(left.foreign), quiet):
                 manifest.add(outcome)
         failed = list(manifest.failed)
     if not quiet:
-        skipped = f", {len(jobs) - len(left)} were done before" if len(left) < len(jobs) else ""
-        click.echo(f"{len(left) - len(failed)} of {len(left)} files written{skipped}")
+        skipped = f", {before} were done before" if before else ""
+        click.echo(f"{len(jobs) - before - len(failed)} of {len(jobs) - before} files written{skipped}")
     for outcome in failed[:SHOWN]:
         click.echo(f"cliplit-batch: {outcome.name}: {outcome.error}", err=True)
     if failed:

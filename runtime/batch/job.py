@@ -22,7 +22,6 @@ class Job:
         identity: changes when the source changes (size and time stamp or entity tag).
         size: of the source in bytes.
         number: of a piece of a long clip.
-        again: the target is this project's own earlier result, or may be overwritten.
     """
 
     name: str
@@ -33,7 +32,6 @@ class Job:
     identity: str
     size: int
     number: int = 0
-    again: bool = False
 
 
 @dataclass(frozen=True)

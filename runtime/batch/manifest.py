@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
 from types import TracebackType
 
 from cliplit.runtime.batch.job import Outcome
@@ -17,7 +19,16 @@ from cliplit.runtime.batch.places import filesystem, is_local
 
 FOLDER = ".cliplit-batch"
 FAILURES = "failures.txt"
+LINES, CLAIMS = ".jsonl", ".claims"
 EVERY = 15.0
+
+
+@dataclass(frozen=True)
+class Past:
+    """Of earlier runs: the last outcome of each job that was done, and the names whose results are theirs."""
+
+    done: dict[str, Outcome]
+    claimed: set[str]
 
 
 class Manifest:
@@ -32,22 +43,29 @@ class Manifest:
         self.failed: list[Outcome] = []
         self.written = time.monotonic()
 
-    def read(self) -> dict[str, Outcome]:
-        """{name: the last outcome that was "done"}; a line that a crash cut off counts as not there."""
-        done: dict[str, Outcome] = {}
+    def read(self) -> Past:
+        """Of all earlier runs; a line that a crash cut off counts as not there."""
+        past = Past({}, set())
         if not self.system.exists(self.folder):
-            return done
-        for path in sorted(self.system.find(self.folder)):
-            if not path.endswith(".jsonl"):
+            return past
+        for path in sorted(self.system.find(self.folder, maxdepth=1)):
+            if not path.endswith((LINES, CLAIMS)):
                 continue
             for line in self.system.cat_file(path).decode("utf-8", errors="replace").splitlines():
                 try:
-                    outcome = Outcome.from_dict(json.loads(line))
+                    content = json.loads(line)
+                    if path.endswith(CLAIMS):
+                        past.claimed.add(str(content))
+                    elif (outcome := Outcome.from_dict(content)).status == "done":
+                        past.done[outcome.name] = outcome
                 except (ValueError, TypeError):
                     continue
-                if outcome.status == "done":
-                    done[outcome.name] = outcome
-        return done
+        return past
+
+    def claim(self, names: Iterable[str]) -> None:
+        """Say before the work begins which results will be this run's: a killed run's last ones have no line yet."""
+        lines = "".join(json.dumps(name) + "\n" for name in names)
+        self.system.pipe_file(f"{self.folder}/{self.run}{CLAIMS}", lines.encode())
 
     def __enter__(self) -> Manifest:
         self.system.makedirs(self.folder, exist_ok=True)
@@ -64,10 +82,10 @@ class Manifest:
         if self.pending:
             data = "".join(self.pending).encode()
             if is_local(self.system):
-                with self.system.open(f"{self.folder}/{self.run}.jsonl", "ab") as file:
+                with self.system.open(f"{self.folder}/{self.run}{LINES}", "ab") as file:
                     file.write(data)
             else:
-                self.system.pipe_file(f"{self.folder}/{self.run}-{self.part:06d}.jsonl", data)
+                self.system.pipe_file(f"{self.folder}/{self.run}-{self.part:06d}{LINES}", data)
                 self.part += 1
             self.pending.clear()
         self.written = time.monotonic()

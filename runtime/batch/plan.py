@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from cliplit.runtime.batch.job import Job, Kind, Model, Options, Outcome
-from cliplit.runtime.batch.places import exists, filesystem, identity, size_of
+from cliplit.runtime.batch.job import Job, Kind, Model, Options
+from cliplit.runtime.batch.manifest import Past
+from cliplit.runtime.batch.places import filesystem, identity
 
 from cliplit.errors import InputError
 
@@ -68,20 +69,31 @@ def target_name(name: str) -> str:
     return str(path) if path.suffix.lower() in PICTURES | WRITABLE else str(path.with_suffix(".mkv"))
 
 
-def remaining(jobs: Iterable[Job], done: dict[str, Outcome], options: Options, overwrite: bool) -> list[Job]:
-    """Jobs that are still to do, largest first: a long clip that starts last would keep all others waiting.
+@dataclass(frozen=True)
+class Left:
+    """What is still to do: `jobs`, and `foreign` ones, whose results would replace files that no run has made."""
+
+    jobs: list[Job]
+    foreign: list[Job]
+
+
+def remaining(jobs: Iterable[Job], target: str, past: Past, options: Options, overwrite: bool) -> Left:
+    """Jobs that are not done, largest first: a long clip that starts last would keep all others waiting.
 
     A job is done where the manifest has the same input with the same options and model, and the result is there with
-    the size it had.
+    the size it had. A result without such a line is ours if a run had claimed its name: that run was killed.
     """
-    left = []
+    system, root = filesystem(target)
+    there = {path: info.get("size") for path, info in system.find(root, detail=True).items()}
+    left = Left([], [])
     for job in jobs:
-        before = done.get(job.name)
-        if before is None:
-            left.append(replace(job, again=overwrite))
-        elif (before.identity, before.digest) != (job.identity, options.digest) or size_of(job.target) != before.size:
-            left.append(replace(job, again=overwrite or exists(job.target)))
-    return sorted(left, key=lambda job: -job.size)
+        before, size = past.done.get(job.name), there.get(filesystem(job.target)[1])
+        if before and (before.identity, before.digest, before.size) == (job.identity, options.digest, size):
+            continue
+        ours = overwrite or size is None or before is not None or job.name in past.claimed
+        (left.jobs if ours else left.foreign).append(job)
+    left.jobs.sort(key=lambda job: -job.size)
+    return left
 
 
 def travelling_model(model: str) -> Model:

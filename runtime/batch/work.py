@@ -12,7 +12,7 @@ from cliplit.runtime.batch import long
 from cliplit.runtime.batch.job import Job, Model, Options, Outcome, failure
 from cliplit.runtime.batch.places import fetched, filesystem, is_local, put, size_of
 
-from cliplit.errors import CliplitError, InputError
+from cliplit.errors import CliplitError
 
 if TYPE_CHECKING:
     from cliplit.runtime.enhancer import Enhancer
@@ -44,11 +44,9 @@ def relight(job: Job, options: Options, enhancer: Enhancer) -> tuple[int, tuple[
     with tempfile.TemporaryDirectory(prefix="cliplit-batch-") as name:
         folder = Path(name)
         if job.kind == "states":
-            check_target(job)
             return long.states(job, options, enhancer, folder), ()
         if job.kind == "segment":
             return long.segment(job, options, enhancer, folder), ()
-        check_target(job)
         system, path = filesystem(job.target)
         target = Path(path) if is_local(system) else folder / f"result{Path(path).suffix}"
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -62,12 +60,6 @@ def relight(job: Job, options: Options, enhancer: Enhancer) -> tuple[int, tuple[
         if job.kind == "join":
             long.clear(job, options)
     return result
-
-
-def check_target(job: Job) -> None:
-    """Raises InputError where a file of the user's would be replaced."""
-    if not job.again and size_of(job.target) is not None:
-        raise InputError(f"{job.target}: exists already and is no earlier result; use --overwrite to replace it")
 
 
 def picture(source: Path, target: Path, options: Options, enhancer: Enhancer) -> tuple[int, tuple[str, ...]]:
