@@ -10,7 +10,16 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 
-FOLDERS = ("export", "runtime", "runtime/backends", "plugins", "plugins/gimp2", "plugins/gimp3", "benchmarks")
+FOLDERS = (
+    "export",
+    "runtime",
+    "runtime/backends",
+    "runtime/batch",
+    "plugins",
+    "plugins/gimp2",
+    "plugins/gimp3",
+    "benchmarks",
+)
 
 flags = [] if os.name == "nt" else ["-O3", "-std=c11", "-fno-math-errno", "-fno-trapping-math", "-Wall", "-Wextra"]
 
@@ -34,7 +43,11 @@ packages = {f"cliplit.{folder.replace('/', '.')}": folder for folder in FOLDERS}
 setup(
     packages=["cliplit", *packages],
     package_dir=packages,
-    package_data={"cliplit": ["py.typed", "recipes/*.yaml"], "cliplit.runtime": ["models/*", "demo/*"]},
+    package_data={
+        "cliplit": ["py.typed", "recipes/*.yaml"],
+        "cliplit.runtime": ["models/*", "demo/*"],
+        "cliplit.benchmarks": ["page/*"],
+    },
     include_package_data=False,  # only what stands above; MANIFEST.in is for the source distribution
     ext_modules=extensions,
 )

@@ -1,168 +1,287 @@
-"""Speed, each figure next to a named reference measured in the same run; prints a table.
+"""Speed, memory and start-up over sizes, threads, models and devices, each next to named references of the same run.
 
-    python -m cliplit.benchmarks.speed              # one 1080p frame and a 1080p clip
-    python -m cliplit.benchmarks.speed --clip FILE  # with a clip of your own
-
-Timings of a shared machine are noisy: the ratios are what counts. The frame is compared by wall time with the paper's
-network in PyTorch at full size; the clip by processor time with one ffmpeg that decodes the source and encodes the
-very pictures cliplit-video made, with the same settings.
+Timings of a shared machine are noisy: the ratios are what counts, so everything that is compared is measured minutes
+apart on the same cores, each configuration in a process of its own.
 """
 
 from __future__ import annotations
 
 import os
-import resource
-import shutil
-import statistics
+import platform
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
-import click
-import numpy as np
-from cliplit.runtime import Enhancer
-from cliplit.runtime.proxy import rgb_proxy
-from cliplit.runtime.video_cli import DEMO
+from cliplit.benchmarks.plots import Plot, curves
+from cliplit.benchmarks.probe import CLASSICAL_NAMES, ORIGINAL, Result, Task
+from cliplit.benchmarks.tables import Table
+from cliplit.benchmarks.timing import run_probe, run_program
+from cliplit.benchmarks.transcode import VIDEO, Clip, measure_clip
+from cliplit.runtime.backends import BACKENDS
 
-from cliplit.arrays import Array
-from cliplit.command import reports_errors
-from cliplit.errors import BackendError
+SIZES = {"480p": (480, 854), "720p": (720, 1280), "1080p": (1080, 1920), "4K": (2160, 3840)}
+OURS = ("lite", "unet", "unet exact")
+STAGES = ("proxy", "network", "refine", "apply")
+SHORT_CLIP = {"480p": 1.0, "720p": 1.0, "1080p": 0.75, "4K": 0.25}  # of the asked length, for encoding is slow there
+MEASURED_ON = ("numpy", "opencv-python-headless", "onnxruntime", "onnxruntime-gpu", "torch", "av")
+LITE = "lite"
+BACKEND_NAMES = tuple(row.name for row in BACKENDS)
 
-Row = tuple[str, str, str]  # what, figure, compared with
-WIDTH, HEIGHT = 1920, 1080
-ENCODER = ["-c:v", "libx264", "-crf", "18", "-preset", "medium"]  # cliplit-video's defaults
-
-
-def wall(work: Callable[[], object], repeats: int) -> float:
-    """Median seconds of a call, after one that warms up."""
-    work()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+Say = Callable[[str], object]
 
 
-def processor_time(*command: str | Path) -> float:
-    """User and system seconds of a program and its children."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
-    if done.returncode:
-        raise BackendError(f"{command[0]} failed: {done.stderr.strip()[-300:]}")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+@dataclass(frozen=True)
+class Frame:
+    """One configuration: a measurement, or why there is none."""
+
+    task: Task
+    result: Result | None
+    reason: str = ""
+
+    @property
+    def megapixels(self) -> float:
+        return self.task.height * self.task.width / 1e6
 
 
-def frame_rows() -> list[Row]:
-    """One 1080p frame, without codec."""
-    picture = sample_frame()
-    lite, unet = Enhancer("lite"), Enhancer("unet")
-    lite_time, unet_time = wall(lambda: lite(picture), 20), wall(lambda: unet(picture), 3)
-    single = Enhancer("lite", threads=1)
-    proxy = rgb_proxy(picture, single.proxy_size(HEIGHT, WIDTH))
-    network = wall(lambda: single.network(proxy.rgb), 20)
-    rows = [
-        ("1080p frame, lite", f"{lite_time * 1e3:.1f} ms", ""),
-        ("of which its network, on one core", f"{network * 1e3:.1f} ms", "{1}x{0}".format(*proxy.luma.shape)),
-        ("1080p frame, unet fast", f"{unet_time * 1e3:.0f} ms", ""),
-    ]
-    reference = original_seconds(picture)
-    if reference is None:
-        rows.append(("paper's network in PyTorch, full size", "not measured", "torch is not installed"))
-    else:
-        rows.append(
-            (
-                "paper's network in PyTorch, full size",
-                f"{reference:.1f} s",
-                f"lite is {reference / lite_time:.0f} times faster",
-            )
+@dataclass
+class Speed:
+    """Everything a run measured; `as_dict` is what the JSON file holds."""
+
+    machine: dict[str, str]
+    frames: list[Frame] = field(default_factory=list)
+    clips: list[Clip] = field(default_factory=list)
+    startup: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured. `limit`: seconds one configuration may take; `clip_seconds` 0 leaves the clips out."""
+
+    sizes: Sequence[str] = tuple(SIZES)
+    threads: Sequence[int] = (1, 2)
+    methods: Sequence[str] = (*OURS, ORIGINAL, *CLASSICAL_NAMES)
+    backends: Sequence[str] = ("auto", *BACKEND_NAMES)
+    devices: Sequence[str] = ("cpu", "cuda")
+    limit: float = 90.0
+    repeats: int = 7
+    clip: Path | None = None
+    clip_seconds: float = 4.0
+    clip_models: Sequence[str] = ("lite",)
+
+
+def measure_speed(plan: Plan, say: Say = lambda text: None) -> Speed:
+    """Raises BackendError where a program that clips are compared with is missing."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = [n for n in plan.threads if n <= cores]
+    speed = Speed(machine_facts(cores))
+    for left_out in sorted(set(plan.threads) - set(threads)):
+        speed.notes.append(f"{left_out} threads: this machine lends {cores} cores")
+    for frame in frames(plan, threads, speed.notes, say):
+        speed.frames.append(frame)
+    speed.startup = measure_startup(say)
+    if plan.clip_seconds > 0:
+        speed.clips = list(clips(plan, threads, say))
+    return speed
+
+
+def frames(plan: Plan, threads: Sequence[int], notes: list[str], say: Say) -> Iterator[Frame]:
+    """Every method, device, thread count and size; a device that does not load is noted once and left out."""
+    for device in plan.devices:
+        for backend in plan.backends:
+            plain = (backend, device) == ("auto", "cpu")  # the one that always is there, and the one compared with
+            first = Task(LITE, *SIZES[plan.sizes[0]], device=device, backend=backend, repeats=1)
+            refused = "" if plain else run_probe(first, plan.limit)
+            if isinstance(refused, str) and refused:
+                notes.append(f"{backend} on {device} is left out: {refused}")
+                continue
+            chosen = plan.methods if backend == "auto" else [m for m in plan.methods if m in OURS]
+            for method in chosen if plain else [m for m in chosen if m not in CLASSICAL_NAMES]:
+                for count in threads if plain else threads[-1:]:
+                    yield from sizes_of(first, method, count, plan, say)
+
+
+def sizes_of(like: Task, method: str, threads: int, plan: Plan, say: Say) -> Iterator[Frame]:
+    """One method over all sizes; what would run over the limit, judged by the size before, is not started."""
+    known: Frame | None = None
+    for name in plan.sizes:
+        task = Task(method, *SIZES[name], threads, like.device, like.backend, plan.repeats)
+        say(f"{task.label}, {name}, {threads} threads, {task.device}")
+        expected = (
+            known.result.first * task.height * task.width / 1e6 / known.megapixels if known and known.result else 0
         )
-    return rows
+        if expected > plan.limit:
+            yield Frame(task, None, f"not run: about {expected:.0f} s a frame, over the limit of {plan.limit:.0f} s")
+            continue
+        found = run_probe(task, 3 * plan.limit)
+        known = Frame(task, None, found) if isinstance(found, str) else Frame(task, found)
+        yield known
 
 
-def sample_frame() -> Array:
-    y, x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
-    light = 1 / (1 + np.exp((y - HEIGHT * 0.5 - 80 * np.sin(x / 130)) / 12))
-    noise = np.random.default_rng(0).normal(0, 0.01, (HEIGHT, WIDTH, 3))
-    return np.round(np.clip(0.08 + 0.8 * light[..., None] + noise, 0, 1) * 255).astype(np.uint8)
+def clips(plan: Plan, threads: Sequence[int], say: Say) -> Iterator[Clip]:
+    from cliplit.runtime.video_cli import DEMO
 
-
-def original_seconds(picture: Array) -> float | None:
-    """The paper's way: the whole network at full size in PyTorch, division and clip."""
-    try:
-        import torch
-    except ImportError:
-        return None
-    from cliplit.unet import UNet
-
-    network = UNet().eval()
-    batch = torch.from_numpy(picture.astype(np.float32) / 255).permute(2, 0, 1)[None]
-
-    def enhance() -> object:
-        with torch.no_grad():
-            return (batch / (network(batch) + 1e-9)).clamp(0, 1)
-
-    start = time.perf_counter()
-    enhance()
-    return time.perf_counter() - start
-
-
-def clip_rows(clip: Path | None, seconds: float) -> list[Row]:
-    """cliplit-video against ffmpeg on the same pictures, processor time."""
-    if shutil.which("ffmpeg") is None:
-        raise BackendError("ffmpeg is not installed; the clip is compared with it (Debian: apt-get install ffmpeg)")
     with tempfile.TemporaryDirectory() as folder:
-        source, pictures = Path(folder) / "source.mp4", Path(folder) / "pictures.yuv"
-        make_source(clip or DEMO, source, seconds)
-        ours = processor_time(*VIDEO, source, Path(folder) / "out.mp4", "--quiet")
-        lossless = Path(folder) / "lossless.mkv"
-        processor_time(*VIDEO, source, lossless, "--codec", "rawvideo", "--quiet")
-        processor_time("ffmpeg", "-v", "error", "-i", lossless, "-f", "rawvideo", pictures)
-        reference = processor_time(
-            "ffmpeg", "-v", "error", "-i", source, "-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", f"{WIDTH}x{HEIGHT}",
-            "-framerate", "25", "-i", pictures, "-map", "0:v", "-f", "null", "-", "-map", "1:v", *ENCODER,
-            Path(folder) / "reference.mp4",
-        )  # fmt: skip
-        frames = pictures.stat().st_size // (WIDTH * HEIGHT * 3 // 2)
-    return [
-        ("1080p clip, cliplit-video", f"{ours / frames * 1e3:.0f} ms CPU a frame", f"{frames} frames, lite"),
-        ("1080p clip, ffmpeg decode + encode", f"{reference / frames * 1e3:.0f} ms CPU a frame", "the same pictures"),
-        ("ratio", f"{ours / reference:.2f}", ""),
-    ]
+        for name in plan.sizes:
+            for model in plan.clip_models:
+                for count in threads:
+                    say(f"clip, {name}, {model}, {count} cores")
+                    seconds = plan.clip_seconds * SHORT_CLIP[name]
+                    yield measure_clip(plan.clip or DEMO, name, SIZES[name], count, seconds, model, Path(folder))
 
 
-def make_source(clip: Path, target: Path, seconds: float) -> None:
-    """1080p H.264 with a little sensor noise, which real footage has and an enlarged clip lacks."""
-    scaling = f"scale={WIDTH}:{HEIGHT}:flags=lanczos,noise=alls=4:allf=t,format=yuv420p"
-    processor_time(
-        "ffmpeg", "-v", "error", "-i", clip, "-t", str(seconds), "-an", "-r", "25", "-vf", scaling, *ENCODER, target
-    )  # fmt: skip
+def measure_startup(say: Say) -> dict[str, float]:
+    """Seconds of commands that do nothing much."""
+    say("start-up")
+    bare = [sys.executable, "-c", "pass"]
+    enhancer = [sys.executable, "-c", "from cliplit import Enhancer; Enhancer('lite')"]
+    commands = {"python alone": bare, "cliplit-video --help": [*VIDEO, "--help"], "Enhancer('lite') ready": enhancer}
+    return {name: min(run_program(command).wall for _ in range(3)) for name, command in commands.items()}
 
 
-def table(rows: list[Row]) -> str:
-    widths = [max(len(row[i]) for row in rows) for i in range(3)]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+def machine_facts(cores: int) -> dict[str, str]:
+    """What a reader must know to compare: processor, cores, versions. No host name, no path."""
+    facts = {"processor": processor_name(), "cores": str(cores), "system": f"{platform.system()} {platform.machine()}"}
+    facts["python"] = platform.python_version()
+    for name in MEASURED_ON:
+        try:
+            facts[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    try:
+        first = subprocess.run(["ffmpeg", "-version"], capture_output=True, text=True).stdout.split(" Copyright")[0]
+        facts["ffmpeg"] = first.removeprefix("ffmpeg version ")
+    except OSError:
+        facts["ffmpeg"] = "not installed"
+    return facts
 
 
-VIDEO = [sys.executable, "-c", "from cliplit.runtime.video_cli import main; main()"]
+def processor_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-@click.command()
-@click.option("--clip", type=click.Path(path_type=Path), help="[default: the demo clip of the package]")
-@click.option("--seconds", default=4.0, show_default=True, help="Length of the clip that is measured.")
-@click.option("--skip-frame", is_flag=True, help="Only the clip.")
-@reports_errors
-def main(clip: Path | None, seconds: float, skip_frame: bool) -> None:
-    """Measure the speed of one frame and of a clip."""
-    rows: list[Row] = [("processor cores", str(os.cpu_count()), "")]
-    if not skip_frame:
-        rows += frame_rows()
-    click.echo(table(rows + clip_rows(clip, seconds)))
+# ---------------------------------------------------------------- tables and plots
+
+
+def speed_tables(speed: Speed) -> list[Table]:
+    """Frames, stages, memory, clips and start-up."""
+    tables = [frame_table(speed, *key) for key in sorted({(f.task.device, f.task.threads) for f in speed.frames})]
+    tables += [stage_table(speed), memory_table(speed)]
+    if speed.clips:
+        tables.append(clip_table(speed.clips))
+    rows = tuple((name, f"{1e3 * seconds:.0f}") for name, seconds in speed.startup.items())
+    return [*tables, Table("Start-up", ("command", "ms"), rows, note="Shortest of three.")]
+
+
+def frame_table(speed: Speed, device: str, threads: int) -> Table:
+    """Milliseconds a frame, picture in, picture out; the last column compares with lite at the largest size."""
+    chosen = [f for f in speed.frames if (f.task.device, f.task.threads) == (device, threads)]
+    names = size_names(chosen)
+    lite = {f.task.height: f.result.frame for f in chosen if f.task.label == LITE and f.result}
+    rows = []
+    for method in dict.fromkeys(f.task.label for f in chosen):
+        mine = {f.task.height: f for f in chosen if f.task.label == method}
+        cells = [milliseconds(mine.get(SIZES[name][0])) for name in names]
+        common = [h for h, f in mine.items() if f.result and h in lite]
+        ratio = f"{mine[max(common)].result.frame / lite[max(common)]:.3g}" if common else ""  # type: ignore[union-attr]
+        rows.append((method, *cells, ratio))
+    head = ("one frame, ms", *names, "times lite (largest size measured)")
+    reasons = dict.fromkeys(f"{f.task.label} at {name_of(f)}: {f.reason}" for f in chosen if f.reason)
+    title = f"One frame without codec, {device}, {threads} thread{'s' if threads > 1 else ''}"
+    return Table(title, head, tuple(rows), note=". ".join(reasons))
+
+
+def milliseconds(frame: Frame | None) -> str:
+    if frame is None or frame.result is None:
+        return "-"
+    value = 1e3 * frame.result.frame
+    return f"{value:.1f}" if value < 100 else f"{value:.0f}"
+
+
+def stage_table(speed: Speed) -> Table:
+    """Where the time of a frame goes."""
+    rows = []
+    for f in speed.frames:
+        if f.result and f.result.stages:
+            stages = [f"{1e3 * f.result.stages[s]:.2f}" for s in STAGES]
+            rows.append((f"{f.task.label}, {name_of(f)}, {f.task.device}, {f.task.threads} thr.", *stages))
+    return Table("Stages of a frame, ms", ("configuration", *STAGES), tuple(rows))
+
+
+def memory_table(speed: Speed) -> Table:
+    """Peak resident memory of the whole process, Python and libraries included, on the most threads."""
+    most = max((f.task.threads for f in speed.frames), default=1)
+    chosen = [f for f in speed.frames if f.task.threads == most and f.task.device == "cpu"]
+    names = size_names(chosen)
+    rows = []
+    for method in dict.fromkeys(f.task.label for f in chosen):
+        mine = {f.task.height: f.result for f in chosen if f.task.label == method}
+        found = [mine.get(SIZES[name][0]) for name in names]
+        rows.append((method, *(f"{r.peak / 2**20:.0f}" if r else "-" for r in found)))
+    return Table("Peak memory, MB", ("process for one frame", *names), tuple(rows))
+
+
+def clip_table(clips: Sequence[Clip]) -> Table:
+    head = ("clip, cores", "frames", "cliplit-video f/s", "ffmpeg transcode f/s", "CPU ms a frame: cliplit-video",
+            "ffmpeg transcode", "ffmpeg, same pictures", "ratio to same pictures", "peak MB")  # fmt: skip
+    rows = tuple(
+        (
+            f"{c.size} {c.model}, {c.cores}",
+            str(c.frames),
+            f"{c.frames / c.ours.wall:.1f}",
+            f"{c.frames / c.transcode.wall:.1f}",
+            *(f"{1e3 * u.cpu / c.frames:.0f}" for u in (c.ours, c.transcode, c.same_pictures)),
+            f"{c.ours.cpu / c.same_pictures.cpu:.2f}",
+            f"{c.ours.peak / 2**20:.0f}",
+        )
+        for c in clips
+    )
+    note = "H.264 to H.264, x264 medium, crf 18. Frames a second hold start-up, which weighs in a short clip."
+    return Table("Clips from file to file", head, rows, note=note)
+
+
+def speed_plots(speed: Speed) -> list[Plot]:
+    """Cost over pixels, and over threads at the largest size that every count has."""
+    most = max((f.task.threads for f in speed.frames), default=1)
+    over_pixels: dict[str, list[tuple[float, float]]] = {}
+    over_threads: dict[str, list[tuple[float, float]]] = {}
+    largest = max((f.task.height for f in speed.frames if f.result and f.task.method == LITE), default=0)
+    for f in speed.frames:
+        if f.result is None:
+            continue
+        name = f.task.label if f.task.device == "cpu" else f"{f.task.label}, {f.task.device}"
+        if f.task.threads == most:
+            over_pixels.setdefault(name, []).append((f.megapixels, 1e3 * f.result.frame))
+        if f.task.height == largest and f.task.device == "cpu":
+            over_threads.setdefault(name, []).append((f.task.threads, 1e3 * f.result.frame))
+    plots = [curves(f"Cost over pixels, {most} threads", "megapixels", "ms a frame", over_pixels)]
+    if any(len(points) > 1 for points in over_threads.values()):
+        plots.append(curves(f"Cost over threads, {largest} lines", "threads", "ms a frame", over_threads))
+    return plots
+
+
+def size_names(frames: Sequence[Frame]) -> list[str]:
+    heights = {f.task.height for f in frames}
+    return [name for name, (height, _) in SIZES.items() if height in heights]
+
+
+def name_of(frame: Frame) -> str:
+    return next(name for name, size in SIZES.items() if size == (frame.task.height, frame.task.width))
 
 
 if __name__ == "__main__":
-    main()
+    from cliplit.benchmarks.cli import speed_command
+
+    speed_command()

@@ -19,14 +19,13 @@ from torch.utils.data import Dataset
 
 from cliplit.arrays import Array
 from cliplit.backlight import exposure_map, shadow_of_objects, shadow_of_people
+from cliplit.constants import PICTURE_SUFFIXES
 from cliplit.errors import InputError
 from cliplit.panorama import Scene, backlit_share, read_panorama, render_scene
 from cliplit.sensor import random_noise, store_8bit
 from cliplit.tone import film_curve, s_curve, srgb_decode, srgb_encode
 
 Pair = tuple[Array, Array]  # input and target, (H, W, 3) float32 in [0, 1]
-
-PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"}
 
 
 @dataclass(frozen=True)

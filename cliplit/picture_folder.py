@@ -16,8 +16,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from cliplit.arrays import Array
+from cliplit.constants import PICTURE_SUFFIXES
 from cliplit.errors import InputError
-from cliplit.pairs import PICTURE_SUFFIXES
 from cliplit.panorama import meter_highlights, well_lit
 from cliplit.tone import film_curve
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +19,14 @@ from cliplit.errors import CliplitError, InputError
 if TYPE_CHECKING:
     from cliplit.runtime.enhancer import Enhancer
 
-Job = tuple[Path, Path]  # a file to read, a file to write
+Task = tuple[Path, Path]  # a file to read, a file to write
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("paths", metavar="IN... OUT", type=click.Path(path_type=Path), nargs=-1, required=True)
 @enhancer_options
 @click.option("--jpeg-quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Of JPEG and WebP.")
+@click.option("--jobs", type=click.IntRange(0, 256), default=0, help="Pictures at a time.  [default: one a core]")
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")
 @click.option("--quiet", is_flag=True, help="Print errors only.")
 @click.version_option(__version__)
@@ -30,6 +34,7 @@ Job = tuple[Path, Path]  # a file to read, a file to write
 def main(
     paths: tuple[Path, ...],
     jpeg_quality: int,
+    jobs: int,
     overwrite: bool,
     quiet: bool,
     **settings: Any,
@@ -41,30 +46,47 @@ def main(
     """
     if len(paths) < 2:
         raise click.UsageError("give at least one IN and one OUT")
-    jobs = plan(paths[:-1], paths[-1])
+    tasks = plan(paths[:-1], paths[-1])
+    at_once = min(jobs or cores(), len(tasks))
+    if settings["quality"] == "exact":
+        at_once = 1  # each may take all memory there is
 
     from cliplit.runtime.enhancer import Enhancer
     from tqdm import tqdm
 
-    enhancer = Enhancer(**settings)
-    failures = 0
-    for source, target in tqdm(jobs, unit=" pictures", disable=True if quiet or len(jobs) == 1 else None):
+    # Decoding, network, pixel loop and encoding all let other threads run; a picture a core beats a core a layer.
+    enhancer = Enhancer(**settings, threads=1 if at_once > 1 else 0)
+
+    def attempt(task: Task) -> list[str] | CliplitError | OSError:
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            notes = enhance_file(source, target, enhancer, jpeg_quality, overwrite)
+            task[1].parent.mkdir(parents=True, exist_ok=True)
+            return enhance_file(*task, enhancer, jpeg_quality, overwrite)
         except (CliplitError, OSError) as error:
-            failures += 1
-            click.echo(f"cliplit-image: {error}", err=True)
-            continue
-        for note in () if quiet else notes:
-            click.echo(f"note: {target}: {note}", err=True)
+            return error
+
+    failures = 0
+    bar = tqdm(total=len(tasks), unit=" pictures", disable=True if quiet or len(tasks) == 1 else None)
+    with bar, ThreadPoolExecutor(at_once) as pool:
+        for (_, target), result in zip(tasks, pool.map(attempt, tasks), strict=True):
+            bar.update()
+            if isinstance(result, Exception):
+                failures += 1
+                click.echo(f"cliplit-image: {result}", err=True)
+                continue
+            for note in () if quiet else result:
+                click.echo(f"note: {target}: {note}", err=True)
     if not quiet:
-        click.echo(f"{len(jobs) - failures} of {len(jobs)} pictures written")
+        click.echo(f"{len(tasks) - failures} of {len(tasks)} pictures written")
     if failures:
-        raise InputError(f"{failures} of {len(jobs)} pictures failed, see above")
+        raise InputError(f"{failures} of {len(tasks)} pictures failed, see above")
 
 
-def plan(sources: Sequence[Path], target: Path) -> list[Job]:
+def cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def plan(sources: Sequence[Path], target: Path) -> list[Task]:
     """What to read and where to write it. Raises InputError for a plan that cannot work."""
     from cliplit.runtime.image_io import SUFFIXES
 
@@ -72,18 +94,18 @@ def plan(sources: Sequence[Path], target: Path) -> list[Job]:
         return [(sources[0], target)]
     if target.is_file():
         raise InputError(f"{target}: is a file; several pictures need a folder to go to")
-    jobs: list[Job] = []
+    tasks: list[Task] = []
     for source in sources:
         if source.is_dir():
-            jobs += [(file, target / file.relative_to(source)) for file in pictures_below(source, set(SUFFIXES))]
+            tasks += [(file, target / file.relative_to(source)) for file in pictures_below(source, set(SUFFIXES))]
         else:
-            jobs.append((source, target / source.name))
-    if not jobs:
+            tasks.append((source, target / source.name))
+    if not tasks:
         raise InputError(f"no pictures ({', '.join(SUFFIXES)}) in {', '.join(map(str, sources))}")
-    targets = [job[1] for job in jobs]
-    if twice := next((path for path in targets if targets.count(path) > 1), None):
+    targets = [task[1] for task in tasks]
+    if twice := next((path for path, count in Counter(targets).items() if count > 1), None):
         raise InputError(f"two pictures would be written to {twice}; give them different folders")
-    return jobs
+    return tasks
 
 
 def pictures_below(folder: Path, suffixes: set[str]) -> Iterator[Path]:

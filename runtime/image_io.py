@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import io
 import struct
+import threading
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -113,14 +114,29 @@ def read_picture(path: Path) -> Picture:
 
 @contextlib.contextmanager
 def quiet_pillow() -> Iterator[None]:
-    """Pillow without its warnings and with a limit that lets 8K panoramas through."""
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, LARGEST
-    try:
-        with warnings.catch_warnings():
+    """Pillow without its warnings and with a limit that lets 8K panoramas through.
+
+    Both are settings of the whole process: the first thread to come in makes them, the last one to leave undoes them.
+    """
+    with _quiet_lock:
+        _quiet_inside.append(None)
+        if len(_quiet_inside) == 1:
+            _quiet_undo.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore")
-            yield
+            _quiet_undo.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+            Image.MAX_IMAGE_PIXELS = LARGEST
+    try:
+        yield
     finally:
-        Image.MAX_IMAGE_PIXELS = limit
+        with _quiet_lock:
+            _quiet_inside.pop()
+            if not _quiet_inside:
+                _quiet_undo.close()
+
+
+_quiet_lock = threading.Lock()
+_quiet_inside: list[None] = []
+_quiet_undo = contextlib.ExitStack()
 
 
 def is_deep(image: Image.Image, data: bytes) -> bool:

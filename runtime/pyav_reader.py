@@ -101,6 +101,7 @@ class PyAVReader:
         self.broken_off = ""
         self.notes: list[str] = []
         self.container = opened(source, self.reading.timeout)
+        self._earlier: list[av.container.InputContainer] = []
         try:
             self._examine()
         except BaseException:
@@ -115,6 +116,7 @@ class PyAVReader:
         if not 0 <= number < len(pictures):
             raise InputError(f"{self.source}: has no video stream {number}; it holds {len(pictures)}, counted from 0")
         self.video = pictures[number]
+        self.announced = self.video.frames  # by the file; 0 if it does not say
         if self.video.codec_context is None:
             raise InputError(f"{self.source}: its video codec is not known here")
         self.others = [s for s in self.container.streams if s is not self.video]
@@ -340,9 +342,10 @@ class PyAVReader:
                 return
 
     def _reopen(self) -> None:
-        self.container.close()
+        number = self.video.index
+        self._earlier.append(self.container)  # stays open: a writer may hold its streams
         self.container = opened(self.source, self.reading.timeout)
-        self.video = self.container.streams[self.video.index]
+        self.video = self.container.streams[number]
         self.video.thread_type = "AUTO"
         self._decoder = self._alpha_decoder() or self.video.codec_context
         self.others, self._last, self._held = [], None, []
@@ -368,9 +371,9 @@ class PyAVReader:
             found.append(f"{damaged} of {decoded} frames damaged")
         if self.undecodable:
             found.append(f"{self.undecodable} packets could not be decoded")
-        absent = self.video.frames - decoded
-        if absent > max(2, self.video.frames // 50):  # a few are trimmed by edit lists
-            found.append(f"{absent} of {self.video.frames} frames missing")
+        absent = self.announced - decoded
+        if absent > max(2, self.announced // 50):  # a few are trimmed by edit lists
+            found.append(f"{absent} of {self.announced} frames missing")
         if self.broken_off:
             found.append(f"the file breaks off ({self.broken_off})")
         return ", ".join(found)
@@ -386,7 +389,8 @@ class PyAVReader:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.container.close()
+        for container in (*self._earlier, self.container):
+            container.close()  # and with it the memory of its streams: nothing of them is asked afterwards
 
 
 def opened(source: Path | str, timeout: float) -> av.container.InputContainer:

@@ -27,6 +27,7 @@ from cliplit.errors import InputError
 
 WITH_CHAPTERS = ("mp4", "mov", "ipod", "matroska", "webm", "ogg", "nut")
 QUICKTIME = ("mp4", "mov", "ipod")
+MOST_DELAY = 600  # seconds between decoding and showing that an encoder may ask for
 RGB_TO = {1: "ITU709", 6: "ITU601"}  # swscale numbers matrices its own way
 FIELD_ORDERS = {"progressive": 1, "tff": 2, "bff": 3}  # AVFieldOrder
 NO_ROOM = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EPIPE, errno.EIO, errno.EROFS}
@@ -58,6 +59,7 @@ class PyAVWriter:
         self._given_up: set[int] = set()
         self._last_dts: dict[int, int] = {}
         self._joining = False
+        self._video_dts: int | None = None
         try:
             options = _container_options(reader, container)
             self.container = av.open(str(path), "w", format=container, container_options=options)
@@ -131,6 +133,7 @@ class PyAVWriter:
     def _add_encoded(self, packets: Iterable[av.Packet[Any]]) -> None:
         for packet in packets:
             packet.stream = self.video
+            packet.dts = self._video_dts = sensible_dts(packet.pts, packet.dts, self._video_dts, packet.time_base)
             self.encoded += 1
             self._mux(packet)
 
@@ -154,13 +157,13 @@ class PyAVWriter:
 
     def _in_order(self, packet: av.Packet[Any]) -> None:
         """Containers refuse time that goes back, which damaged and badly joined files have."""
-        if packet.dts is None:
+        if packet.dts is None and packet.stream.type != "video":
             packet.dts = packet.pts
         last = self._last_dts.get(packet.stream.index)
         if packet.dts is not None:
             if last is not None and packet.dts < last:
                 packet.dts = last
-                packet.pts = max(packet.pts or last, last)
+                packet.pts = max(packet.pts, last) if packet.pts is not None else last
             self._last_dts[packet.stream.index] = packet.dts
 
     def _mux(self, packet: av.Packet[Any]) -> None:
@@ -254,6 +257,17 @@ def encoded(context: VideoCodecContext, picture: VideoFrame | None) -> list[av.P
         ) from error
 
 
+def sensible_dts(pts: int, dts: int | None, last: int | None, time_base: Fraction) -> int:
+    """A decoding time behind the last one and not after the picture's own.
+
+    x265 gives clips shorter than its delay random ones. And each segment of a resumable run begins with dates that its
+    encoder set back by its delay, which with a variable frame rate may reach behind the segment before.
+    """
+    if dts is None or dts > pts or (pts - dts) * time_base > MOST_DELAY:
+        dts = pts - 16
+    return min(pts, dts if last is None else max(dts, last + 1))
+
+
 def prepared(frame: Frame, clip: Clip, choice: Choice) -> VideoFrame:
     """The frame as the picture the encoder wants."""
     picture = frame.picture if isinstance(frame, PyAVFrame) else picture_of(frame)
@@ -267,7 +281,7 @@ def prepared(frame: Frame, clip: Clip, choice: Choice) -> VideoFrame:
         if before:
             span = {} if after else {"dst_colorspace": RGB_TO[colour.matrix], "dst_color_range": 1}
         picture = picture.reformat(format=choice.pixel_format, **span)
-    picture.pts = frame.pts
+    picture.pts, picture.time_base = frame.pts, frame.time_base
     picture.colorspace, picture.color_range = colour.matrix, colour.color_range
     picture.color_primaries, picture.color_trc = colour.primaries, colour.transfer
     picture.pict_type = 0  # the encoder decides; a decoded frame still carries the type it had in the source

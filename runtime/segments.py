@@ -205,16 +205,11 @@ class SegmentWriter:
 
 def joined(work: Work, clip: Clip) -> Iterator[av.Packet[Any]]:
     """The packets of all segments in order, with their own times."""
-    last: int | None = None
     for number in range(len(work.segments)):
         for pts, dts, duration, key, data in stored(work.packets_file(number)):
             packet = av.Packet(data)
-            # An encoder dates the first packets of a segment back by its delay; with a variable frame rate that may
-            # reach behind the last packets of the segment before.
-            dts = dts if last is None else max(dts, last + 1)
-            packet.pts, packet.dts, packet.duration = pts, min(dts, pts), duration
+            packet.pts, packet.dts, packet.duration = pts, dts, duration
             packet.time_base, packet.is_keyframe = clip.time_base, key
-            last = packet.dts
             yield packet
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Literal
 
 import click
-from cliplit.runtime.batch import Outcome, plan, table
 from cliplit.runtime.codecs import Encoding
 from cliplit.runtime.compare import compared_clip
 from cliplit.runtime.enhancer import Enhancer
+from cliplit.runtime.folders import Outcome, plan, table
 from cliplit.runtime.live import Meter, Newest
 from cliplit.runtime.pyav_reader import Reading
 from cliplit.runtime.pyav_writer import PyAVWriter

@@ -100,3 +100,71 @@ def moving(count=20, height=120, width=192, step=2):
     """A pan over the backlit picture."""
     wide = backlit(height, width + count * step)
     return [np.ascontiguousarray(wide[:, step * i : step * i + width]) for i in range(count)]
+
+
+def write_rich_clip(path, frames, rate=25, audio_start=0, video_start=0):
+    """A Matroska clip with two languages, subtitles, an attachment, chapters and tags.
+
+    The starts are in milliseconds.
+    """
+    with av.open(str(path), "w") as container:
+        container.metadata["title"] = "A rich clip"
+        video = container.add_stream("libx264", rate=rate, options={"crf": "12", "preset": "ultrafast"})
+        video.height, video.width = frames[0].shape[:2]
+        video.pix_fmt = "yuv420p"
+        video.codec_context.time_base = Fraction(1, 1000)
+        sounds = []
+        for language, title, codec in (("deu", "Ton", "aac"), ("eng", "Commentary", "flac")):
+            sound = container.add_stream(codec, rate=48000, layout="mono")
+            sound.metadata.update(language=language, title=title)
+            sounds.append(sound)
+        sounds[0].disposition = av.stream.Disposition.default
+        sounds[1].disposition = av.stream.Disposition.comment
+        text = container.add_mux_stream("subrip")
+        text.time_base = Fraction(1, 1000)
+        text.metadata["language"] = "fra"
+        container.add_attachment("font.ttf", "application/x-truetype-font", b"not really a font")
+        container.set_chapters(
+            [
+                {"id": 1, "start": 0, "end": 300, "time_base": Fraction(1, 1000), "metadata": {"title": "One"}},
+                {"id": 2, "start": 300, "end": 800, "time_base": Fraction(1, 1000), "metadata": {"title": "Two"}},
+            ]
+        )
+        for number, picture in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p")
+            frame.pts, frame.time_base = video_start + number * 1000 // rate, Fraction(1, 1000)
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+        for sound in sounds:
+            kind = "fltp" if sound.codec_context.name == "aac" else "s16"
+            wave = (np.sin(np.arange(48000 * len(frames) // rate) / 20) * 0.25)[None]
+            wave = wave.astype(np.float32) if kind == "fltp" else (wave * 32767).astype(np.int16)
+            samples = av.AudioFrame.from_ndarray(wave, format=kind, layout="mono")
+            samples.sample_rate, samples.time_base, samples.pts = 48000, Fraction(1, 48000), audio_start * 48
+            container.mux(sound.encode(samples))
+            container.mux(sound.encode(None))
+        for start, words in ((100, b"Bonjour"), (500, b"Au revoir")):
+            packet = av.Packet(words)
+            packet.pts = packet.dts = start
+            packet.duration, packet.time_base, packet.stream = 200, Fraction(1, 1000), text
+            container.mux(packet)
+    return Path(path)
+
+
+class Ones:
+    """A network whose light map is 1 everywhere: what it enhances must not change."""
+
+    def __init__(self, network):
+        self.info, self.path, self.device = network.info, network.path, "cpu"
+
+    def __call__(self, rgb):
+        return np.ones(rgb.shape[:2], np.float32)
+
+
+def identity(enhancer):
+    """`enhancer` with a network of `Ones`."""
+    import copy
+
+    other = copy.copy(enhancer)
+    other.network = Ones(enhancer.network)
+    return other

@@ -1,101 +1,273 @@
-"""Folders and patterns of clips in one call: a table, failures listed, nothing destroyed."""
+"""`cliplit-batch` on one machine: everything once, nothing twice, nothing lost (R4.6, R3.6)."""
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import cv2
+import numpy as np
 import pytest
-from cliplit.runtime.batch import plan
-from made import moving, read_clip, video_command, write_clip
+from batch_helpers import digests, long_clip, make_folder, misbehaving
+from click.testing import CliRunner
+from made import backlit, packets, read_clip
 
-from cliplit.errors import InputError
+fsspec = pytest.importorskip("fsspec", reason="needs the extra batch")
 
+from cliplit.runtime.batch.cli import main
+from cliplit.runtime.batch.manifest import Manifest
+from cliplit.runtime.batch.plan import find_jobs, target_name
 
-def clip(path, count=3):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return write_clip(path, moving(count, 64, 96), sound=False)
-
-
-def test_a_folder_with_a_table(tmp_path):
-    """Those below, too; what is no clip is left alone, a broken one is listed, the rest is done, exit code 1."""
-    clip(tmp_path / "in/é a.mp4")
-    clip(tmp_path / "in/below/b.mkv", 5)
-    (tmp_path / "in/broken.mp4").write_bytes(b"no video")
-    (tmp_path / "in/notes.txt").write_text("text")
-    result = video_command(tmp_path / "in", tmp_path / "out", "--preset", "ultrafast", text=True)
-    assert result.returncode == 1 and "Traceback" not in result.stderr
-    assert len(read_clip(tmp_path / "out/é a.mp4")[0]) == 3 and len(read_clip(tmp_path / "out/below/b.mkv")[0]) == 5
-    assert sorted(p.name for p in (tmp_path / "out").rglob("*")) == ["b.mkv", "below", "é a.mp4"]
-    rows = [line for line in result.stdout.splitlines() if str(tmp_path / "in") in line]
-    assert len(rows) == 3
-    assert sum("done" in row for row in rows) == 2 and sum("failed" in row for row in rows) == 1
-    assert "1 of 3 clips failed" in result.stderr
+QUICK = "--preset", "ultrafast"  # x264's medium is not the same to the bit from run to run, on pictures this small
+COMMAND = [sys.executable, "-c", "from cliplit.runtime.batch.cli import main; main(prog_name='cliplit-batch')"]
 
 
-def test_a_pattern_and_several_files(tmp_path):
-    for name in ("a1.mp4", "a2.mp4", "b.mp4"):
-        clip(tmp_path / name)
-    result = video_command(str(tmp_path / "a*.mp4"), tmp_path / "b.mp4", tmp_path / "out", "--preset", "ultrafast")
+def batch(*arguments, **environment):
+    words = [*COMMAND, *map(str, arguments)]
+    return subprocess.run(words, capture_output=True, text=True, env=os.environ | environment, timeout=120)
+
+
+@pytest.fixture
+def source(tmp_path):
+    return make_folder(tmp_path / "src", ["a.png", "b.png", "é 你好/c.png", "clip.mp4"])
+
+
+def test_results_are_those_of_the_single_commands(source, tmp_path):
+    result = batch(source, tmp_path / "out", "--preset", "ultrafast", "--workers", "2")
     assert result.returncode == 0, result.stderr
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a1.mp4", "a2.mp4", "b.mp4"]
+    assert "4 of 4 files written" in result.stdout
+    image = [sys.executable, "-c", "from cliplit.runtime.image_cli import main; main()"]
+    video = [sys.executable, "-c", "from cliplit.runtime.video_cli import main; main()"]
+    subprocess.run([*image, str(source), str(tmp_path / "one")], check=True, capture_output=True)
+    clip = [str(source / "clip.mp4"), str(tmp_path / "one/clip.mp4"), "--preset", "ultrafast"]
+    subprocess.run([*video, *clip], check=True, capture_output=True)
+    one, many = digests(tmp_path / "one"), digests(tmp_path / "out")
+    pictures = [name for name in one if name.endswith(".png")]
+    assert len(pictures) == 3 and set(one) == set(many)
+    assert all(one[name] == many[name] for name in pictures)
+    frames = [read_clip(tmp_path / folder / "clip.mp4") for folder in ("one", "out")]
+    assert frames[0][1] == frames[1][1]
+    assert all(np.array_equal(a, b) for a, b in zip(frames[0][0], frames[1][0], strict=True))
 
 
-def test_what_is_there_stays(tmp_path):
-    clip(tmp_path / "in/a.mp4")
+def test_a_second_run_does_only_what_changed(source, tmp_path):
+    out = tmp_path / "out"
+    assert batch(source, out).returncode == 0
+    stamps = {p: p.stat().st_mtime_ns for p in out.rglob("*.png")}
+    again = batch(source, out)
+    assert again.returncode == 0 and "0 of 0 files written, 4 were done before" in again.stdout
+    cv2.imwrite(str(source / "b.png"), backlit(50, 70, 9)[..., ::-1])  # changed
+    (out / "a.png").unlink()  # lost
+    third = batch(source, out)
+    assert "2 of 2 files written, 2 were done before" in third.stdout, third.stderr
+    kept = out / "é 你好/c.png"
+    assert kept.stat().st_mtime_ns == stamps[kept]
+    assert cv2.imread(str(out / "b.png")).shape[:2] == (50, 70)
+    assert "4 of 4 files written" in batch(source, out, "--strength", "0.5").stdout  # other options, all anew
+
+
+def test_failures_are_listed_and_the_rest_goes_on(source, tmp_path):
+    (source / "broken.png").write_bytes(b"not a picture")
+    result = batch(source, tmp_path / "out")
+    assert result.returncode == 1
+    assert "broken.png" in result.stderr and "Traceback" not in result.stderr
+    listed = (tmp_path / "out/.cliplit-batch/failures.txt").read_text()
+    assert listed.startswith("broken.png: ") and len(listed.splitlines()) == 1
+    assert len(digests(tmp_path / "out")) == 4
+    make_folder(source, ["broken.png"])
+    assert batch(source, tmp_path / "out").returncode == 0
+    assert (tmp_path / "out/.cliplit-batch/failures.txt").read_text() == ""
+
+
+def test_a_file_of_the_users_is_not_replaced_unasked(source, tmp_path):
     (tmp_path / "out").mkdir()
-    (tmp_path / "out/a.mp4").write_bytes(b"precious")
-    refused = video_command(tmp_path / "in", tmp_path / "out", text=True)
-    assert refused.returncode == 1 and "exists already" in refused.stdout
-    assert (tmp_path / "out/a.mp4").read_bytes() == b"precious"
-    assert video_command(tmp_path / "in", tmp_path / "out", "--overwrite", "--quiet").returncode == 0
-    assert len(read_clip(tmp_path / "out/a.mp4")[0]) == 3
+    (tmp_path / "out/a.png").write_bytes(b"mine")
+    result = batch(source, tmp_path / "out")
+    assert result.returncode == 1 and "use --overwrite" in result.stderr
+    assert (tmp_path / "out/a.png").read_bytes() == b"mine"
+    assert batch(source, tmp_path / "out", "--overwrite").returncode == 0
+    assert (tmp_path / "out/a.png").read_bytes() != b"mine"
 
 
-def test_a_folder_onto_itself_destroys_nothing(tmp_path):
-    source = clip(tmp_path / "a.mp4")
-    before = source.read_bytes()
-    result = video_command(tmp_path, tmp_path, "--overwrite", text=True)
-    assert result.returncode == 1 and "is the input itself" in result.stdout
-    assert source.read_bytes() == before
+def test_kill_9_in_the_middle_and_the_next_run_goes_on(tmp_path):
+    source = make_folder(tmp_path / "src", [f"slow{i}.png" for i in range(12)])
+    environment, log = misbehaving(tmp_path)
+    words = [*COMMAND, str(source), str(tmp_path / "out"), "--workers", "2"]
+    process = subprocess.Popen(words, env=os.environ | environment, start_new_session=True)
+    manifest = tmp_path / "out/.cliplit-batch"
+    deadline = time.monotonic() + 60
+    while sum(len(p.read_text().splitlines()) for p in manifest.glob("*.jsonl")) < 4 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    done = len(Manifest(str(tmp_path / "out")).read().done)
+    assert 4 <= done < 12
+    for mark in log.iterdir():
+        mark.unlink()
+    assert batch(source, tmp_path / "out", **environment).returncode == 0
+    assert len(list(log.iterdir())) == 12 - done
+    assert len(digests(tmp_path / "out")) == 12  # and no temporary files
+    assert batch(source, tmp_path / "plain").returncode == 0
+    assert digests(tmp_path / "out") == digests(tmp_path / "plain")
 
 
-def test_two_clips_of_one_name(tmp_path):
-    clip(tmp_path / "x/a.mp4"), clip(tmp_path / "y/a.mp4")
-    with pytest.raises(InputError, match="would both be written"):
-        plan([str(tmp_path / "x/a.mp4"), str(tmp_path / "y/a.mp4")], tmp_path / "out")
-    clip(tmp_path / "z/a.wmv.mkv")
-    (tmp_path / "z/b.wmv").write_bytes(b"")
-    (tmp_path / "z/b.mkv").write_bytes(b"")
-    with pytest.raises(InputError, match="would both be written"):  # both become b.mkv
-        plan([str(tmp_path / "z")], tmp_path / "out")
+def test_a_result_whose_line_was_lost_in_a_crash_is_still_ours(source, tmp_path):
+    assert batch(source, tmp_path / "out").returncode == 0
+    (lines,) = (tmp_path / "out/.cliplit-batch").glob("*.jsonl")
+    lines.write_text("\n".join(lines.read_text().splitlines()[:2]) + '\n{"name": "cut')
+    again = batch(source, tmp_path / "out")
+    assert again.returncode == 0 and "2 of 2 files written, 2 were done before" in again.stdout, again.stderr
 
 
-def test_an_output_folder_inside_the_input_folder_is_not_read(tmp_path):
-    clip(tmp_path / "a.mp4"), clip(tmp_path / "out/old.mp4")
-    assert [job[0].name for job in plan([str(tmp_path)], tmp_path / "out")] == ["a.mp4"]
+def test_a_worker_that_dies_costs_nobody_else(tmp_path):
+    source = make_folder(tmp_path / "src", ["deadly.png", "once.png", *(f"{i}.png" for i in range(6))])
+    environment, log = misbehaving(tmp_path)
+    result = batch(source, tmp_path / "out", "--workers", "2", "--retries", "1", **environment)
+    assert result.returncode == 1
+    assert "deadly.png: its process died 3 times" in result.stderr
+    assert "7 of 8 files written" in result.stdout
+    assert len(list(log.glob("deadly*"))) == 3
 
 
-def test_plans_that_cannot_work(tmp_path):
-    source = clip(tmp_path / "a.mp4")
-    (tmp_path / "empty").mkdir()
-    for sources, target, words in (
-        ([tmp_path / "missing.mp4"], tmp_path / "out.mp4", "no such file"),
-        ([tmp_path / "empty"], tmp_path / "out", "no clips"),
-        ([tmp_path / "*.mov"], tmp_path / "out", "no clips"),
-        ([tmp_path / "empty", source], source, "is a file"),
-    ):
-        with pytest.raises(InputError, match=words):
-            plan(list(map(str, sources)), target)
+def test_what_passes_by_itself_is_tried_again(tmp_path):
+    source = make_folder(tmp_path / "src", ["flaky.png"])
+    environment, _ = misbehaving(tmp_path)
+    assert batch(source, tmp_path / "out", **environment).returncode == 0
+    lines = [
+        json.loads(x) for p in (tmp_path / "out/.cliplit-batch").glob("*.jsonl") for x in p.read_text().splitlines()
+    ]
+    assert [(x["status"], x["attempts"]) for x in lines] == [("done", 2)]
 
 
-def test_a_file_whose_name_looks_like_a_pattern(tmp_path):
-    source = clip(tmp_path / "a[1].mp4")
-    assert plan([str(source)], tmp_path / "out.mp4") == [(source, tmp_path / "out.mp4")]
+def test_without_retries_it_is_a_failure(tmp_path):
+    source = make_folder(tmp_path / "src", ["flaky.png"])
+    environment, _ = misbehaving(tmp_path)
+    result = batch(source, tmp_path / "out", "--retries", "0", **environment)
+    assert result.returncode == 1 and "network is gone" in result.stderr
 
 
-def test_benchmark_prints_stages_and_writes_nothing(tmp_path):
-    source = clip(tmp_path / "in.mp4", 8)
-    result = video_command(source, "--benchmark", "--preset", "ultrafast", text=True)
-    assert result.returncode == 0, result.stderr
-    for stage in ("decode", "proxy", "network", "temporal filter", "apply", "encode", "all"):
-        assert stage in result.stdout
-    assert "ms/frame" in result.stdout and "8 frames" in result.stdout
-    assert [p.name for p in tmp_path.iterdir()] == ["in.mp4"]
+def test_memory_urls(source):
+    """In this process, for memory:// lives in one: any file system works alike."""
+    memory = fsspec.filesystem("memory")
+    memory.store.clear()
+    memory.put(str(source), "/in", recursive=True)
+
+    def run():
+        return CliRunner().invoke(main, ["memory://in", "memory://out"], catch_exceptions=False)
+
+    assert run().exit_code == 0
+    assert "0 of 0 files written, 4 were done before" in run().output
+    data = memory.cat_file("/out/a.png")
+    assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).shape == (48, 64, 3)
+    assert [p for p in memory.find("/out") if p.endswith(".jsonl")]
+    refused = CliRunner().invoke(main, ["memory://in", "memory://out", "--engine", "ray"])
+    assert refused.exit_code == 1 and "lives in one process" in refused.output
+
+
+def test_file_urls_are_paths(source, tmp_path):
+    assert batch(source.as_uri(), (tmp_path / "by-url").as_uri()).returncode == 0
+    assert batch(source, tmp_path / "by-path").returncode == 0
+    assert digests(tmp_path / "by-url") == digests(tmp_path / "by-path")
+
+
+def test_a_single_file_is_a_folder_of_one(source, tmp_path):
+    assert batch(source / "a.png", tmp_path / "out").returncode == 0
+    assert list(digests(tmp_path / "out")) == ["a.png"]
+
+
+def test_an_exported_model_travels_with_the_jobs(source, tmp_path):
+    from cliplit.runtime.model_file import BUNDLED
+
+    shutil.copy(BUNDLED / "lite.onnx", tmp_path / "mine.onnx")
+    assert batch(source, tmp_path / "mine", "--model", tmp_path / "mine.onnx").returncode == 0
+    assert batch(source, tmp_path / "lite").returncode == 0
+    names = ("a.png", "b.png")
+    assert [digests(tmp_path / "mine")[n] for n in names] == [digests(tmp_path / "lite")[n] for n in names]
+
+
+def single(source, target, *options):
+    """What cliplit-video makes in one process."""
+    code = "from cliplit.runtime.video_cli import main; main()"
+    subprocess.run([sys.executable, "-c", code, str(source), str(target), *options], check=True, capture_output=True)
+    return target
+
+
+def test_a_split_clip_is_the_clip_of_one_process(tmp_path):
+    """Frame for frame (lossless, so that nothing hides), its times, and every packet of its sound."""
+    clip = long_clip(tmp_path / "src/long.mkv")
+    result = batch(clip.parent, tmp_path / "out", "--codec", "ffv1", "--split-over", "0", "--workers", "2")
+    assert result.returncode == 0 and "1 of 1 files written" in result.stdout, result.stderr
+    whole = single(clip, tmp_path / "whole.mkv", "--codec", "ffv1")
+    split = tmp_path / "out/long.mkv"
+    (one, times), (other, other_times) = read_clip(whole), read_clip(split)
+    assert len(one) == 160 and times == other_times
+    assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+    assert packets(split, "audio") == packets(clip, "audio")
+    assert not list((tmp_path / "out/.cliplit-batch").glob("work/*"))
+
+
+def test_it_was_really_split_and_goes_on_with_its_pieces(tmp_path):
+    clip = long_clip(tmp_path / "src/slow.mp4")
+    environment, log = misbehaving(tmp_path)
+    words = [*COMMAND, str(clip.parent), str(tmp_path / "out"), "--split-over", "0", "--workers", "1", *QUICK]
+    process = subprocess.Popen(words, env=os.environ | environment, start_new_session=True)
+    work = tmp_path / "out/.cliplit-batch/work"
+    deadline = time.monotonic() + 60
+    while len(list(work.glob("*/*.packets"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert len(list(log.glob("slow.mp4#segment*"))) >= 2
+    before = {p.name: p.stat().st_mtime_ns for p in work.glob("*/*.packets")}
+    assert batch(clip.parent, tmp_path / "out", "--split-over", "0", *QUICK, **environment).returncode == 0
+    assert 2 <= len(before) < 4
+    fresh = batch(clip.parent, tmp_path / "fresh", "--split-over", "0", *QUICK)
+    assert fresh.returncode == 0
+    assert digests(tmp_path / "out") == digests(tmp_path / "fresh")
+
+
+def test_a_damaged_long_clip_is_one_failure(tmp_path):
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src/bad.mp4").write_bytes(b"no clip" * 1000)
+    result = batch(tmp_path / "src", tmp_path / "out", "--split-over", "0")
+    assert result.returncode == 1
+    assert (tmp_path / "out/.cliplit-batch/failures.txt").read_text().startswith("bad.mp4: ")
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["nothing-here"], "no such file or folder"),
+        (["nope://bucket/x"], "cannot be opened"),
+    ],
+)
+def test_wrong_places_are_said_in_one_line(tmp_path, arguments, message):
+    result = batch(*arguments, tmp_path / "out")
+    assert result.returncode in (1, 3)
+    assert message in result.stderr and len(result.stderr.strip().splitlines()) == 1
+
+
+def test_the_address_wants_the_engine(source, tmp_path):
+    assert batch(source, tmp_path / "out", "--address", "auto").returncode == 2
+
+
+def test_the_longest_job_is_first_and_names_do_not_collide(tmp_path):
+    assert target_name("a/b.AVI") == "a/b.mkv" and target_name("a.mov") == "a.mov"
+    make_folder(tmp_path, ["x.png"])
+    (tmp_path / "c.avi").write_bytes(b"0" * 9999)
+    (tmp_path / "c.mkv").write_bytes(b"0")
+    from cliplit.errors import InputError
+
+    with pytest.raises(InputError, match=r"c.avi and c.mkv would both be written to"):
+        find_jobs(str(tmp_path), "out")
+
+
+def test_hidden_files_and_other_kinds_are_left_alone(tmp_path):
+    make_folder(tmp_path, ["x.png", ".hidden/y.png"])
+    (tmp_path / "readme.txt").write_text("text")
+    assert [job.name for job in find_jobs(str(tmp_path), "out")] == ["x.png"]

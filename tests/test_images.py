@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
+from click.testing import CliRunner
+from cliplit.runtime.image_cli import main
 from cliplit.runtime.image_io import TURNS, png_chunks, read_picture, stored, upright
 from made import backlit
 from PIL import Image, ImageCms, PngImagePlugin
@@ -214,3 +216,20 @@ def test_strength_zero_keeps_the_pixels(tmp_path):
     Image.fromarray(backlit(40, 60)).save(tmp_path / "in.png")
     assert command(tmp_path / "in.png", tmp_path / "out.png", "--strength", 0).returncode == 0
     assert np.array_equal(read_picture(tmp_path / "out.png").pixels, backlit(40, 60))
+
+
+def test_pictures_side_by_side_are_the_same_as_one_by_one(tmp_path):
+    """Threads share one network and Pillow's settings; nothing of that may show."""
+    import warnings
+
+    source = tmp_path / "in"
+    source.mkdir()
+    for seed in range(8):
+        Image.fromarray(backlit(60, 80, seed)).save(source / f"{seed}.png")
+    before = Image.MAX_IMAGE_PIXELS, list(warnings.filters)
+    for jobs in ("1", "4"):
+        result = CliRunner().invoke(main, [str(source), str(tmp_path / jobs), "--jobs", jobs], catch_exceptions=False)
+        assert result.exit_code == 0 and "8 of 8" in result.output
+    assert (Image.MAX_IMAGE_PIXELS, list(warnings.filters)) == before
+    for path in (tmp_path / "1").iterdir():
+        assert path.read_bytes() == (tmp_path / "4" / path.name).read_bytes()

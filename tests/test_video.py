@@ -143,14 +143,6 @@ def test_light_is_fresh_after_a_cut(tmp_path, enhancer):
     assert psnr(after[10], expected) > 38
 
 
-@pytest.mark.parametrize("pixel_format,codec", [("yuv420p10le", "ffv1"), ("gray", "ffv1"), ("yuv440p", "ffv1")])
-def test_other_pixel_formats_are_refused_in_one_line(tmp_path, pixel_format, codec):
-    source = write_clip(tmp_path / "in.mkv", moving(2), sound=False, codec=codec, pixel_format=pixel_format)
-    line = one_line_error(command(source, tmp_path / "out.mp4"), 1)
-    assert pixel_format in line
-    assert list(tmp_path.iterdir()) == [source]
-
-
 def test_what_is_no_video_is_refused_in_one_line(tmp_path):
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "text.mp4").write_text("no video\n" * 50)

@@ -1,0 +1,206 @@
+"""`cliplit-bench speed` and `cliplit-bench quality FOLDER`: JSON, Markdown and one HTML page into a folder."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from cliplit import __version__
+from cliplit.command import reports_errors
+from cliplit.errors import InputError
+from cliplit.files import appearing
+
+if TYPE_CHECKING:
+    from cliplit.benchmarks.tables import Table
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+SETTINGS = {"help_option_names": ["-h", "--help"]}
+FILES = ("bench.json", "bench.md", "index.html")
+
+
+@click.group(context_settings=SETTINGS)
+@click.version_option(__version__)
+def main() -> None:
+    """Measure speed, or quality, next to the methods one would use instead.
+
+    Each command writes bench.json, bench.md and index.html (one page with everything in it, for any browser, offline).
+    """
+
+
+def output_options(command: Command) -> Command:
+    command = click.option("--overwrite", is_flag=True, help="Replace results that are in the folder.")(command)
+    return click.option(
+        "-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the results."
+    )(command)
+
+
+@main.command("speed", context_settings=SETTINGS)
+@output_options
+@click.option(
+    "--size", "sizes", multiple=True, type=click.Choice(["480p", "720p", "1080p", "4K"]), help="[default: all]"
+)
+@click.option("--threads", multiple=True, type=click.IntRange(1, 256), help="May be given often.  [default: 1, 2]")
+@click.option("--method", "methods", multiple=True, help="lite, unet, 'unet exact', ...  [default: all]")
+@click.option("--limit", default=90.0, show_default=True, help="Seconds a frame beyond which a method is left out.")
+@click.option("--clip", type=click.Path(path_type=Path), help="To be transcoded.  [default: the demo clip]")
+@click.option("--seconds", default=4.0, show_default=True, help="Length of the clip; 0 for frames alone.")
+@click.option("--quick", is_flag=True, help="One small size, few repeats: whether it works, not how fast it is.")
+@reports_errors
+def speed_command(
+    output: Path,
+    overwrite: bool,
+    sizes: Sequence[str],
+    threads: Sequence[int],
+    methods: Sequence[str],
+    limit: float,
+    clip: Path | None,
+    seconds: float,
+    quick: bool,
+) -> None:
+    """Frames and clips at 480p to 4K on 1 and 2 threads, against ffmpeg, PyTorch and classical methods.
+
+    Takes about 20 minutes on two cores; a CUDA device, when one works, adds its own tables.
+    """
+    from cliplit.benchmarks.speed import SIZES, Plan, measure_speed, speed_plots, speed_tables
+    from cliplit.benchmarks.webpage import Section
+
+    prepare(output, overwrite)
+    default = Plan()
+    if unknown := sorted(set(methods) - set(default.methods)):
+        raise InputError(f"no method called {unknown[0]!r}; there is {', '.join(default.methods)}")
+    plan = Plan(
+        sizes=[s for s in SIZES if s in (sizes or (["480p"] if quick else SIZES))],
+        threads=sorted(set(threads)) or ([1] if quick else default.threads),
+        methods=[m for m in default.methods if m in (methods or default.methods)],
+        backends=("auto",) if quick else default.backends,
+        devices=("cpu",) if quick else default.devices,
+        limit=limit,
+        repeats=2 if quick else default.repeats,
+        clip=clip,
+        clip_seconds=min(seconds, 0.4) if quick else seconds,
+    )
+    found = measure_speed(plan, progress)
+    facts = "; ".join(f"{name} {value}" for name, value in found.machine.items())
+    section = Section("Speed", [facts, *found.notes], plots=speed_plots(found), tables=speed_tables(found))
+    write(output, {"speed": found.as_dict()}, [section], "cliplit: measured speed")
+
+
+@main.command("quality", context_settings=SETTINGS)
+@click.argument("folder", type=click.Path(path_type=Path))
+@output_options
+@click.option(
+    "--model", "models", multiple=True, metavar="FILE[,key=value]",
+    help="An ONNX file, a PyTorch checkpoint (ours, CLIP-LIT's, RAVE's), lite, unet, unet:exact. May be given often.  "
+    "[default: lite, unet]",
+)  # fmt: skip
+@click.option("--welllit", type=click.Path(path_type=Path), help="Photos that need nothing: how much are they changed?")
+@click.option("--clip", "clips", multiple=True, type=click.Path(path_type=Path), help="A clip to measure flicker on.")
+@click.option("--samples", default=6, show_default=True, help="Pictures shown with sliders.")
+@click.option("--limit", default=0, help="Pictures used of each folder; 0 for all.")
+@click.option("--no-classical", is_flag=True, help="Without CLAHE, gamma, exposure fusion and LIME.")
+@click.option("--device", default="cpu", show_default=True, type=click.Choice(["cpu", "cuda", "auto"]))
+@reports_errors
+def quality_command(
+    folder: Path,
+    output: Path,
+    overwrite: bool,
+    models: Sequence[str],
+    welllit: Path | None,
+    clips: Sequence[Path],
+    samples: int,
+    limit: int,
+    no_classical: bool,
+    device: str,
+) -> None:
+    """Score models and classical methods on FOLDER: pairs (input/ and gt/), or any pictures.
+
+    A model file of others is looked at and tried out; what was found can be given instead, after commas:
+    layout=nchw|nhwc, range=1|255, output=light|picture, order=rgb|bgr; way=runtime|paper chooses how a light map is
+    applied, both by default.
+    """
+    from cliplit.benchmarks.clips import flicker_table
+    from cliplit.benchmarks.methods import CLASSICAL
+    from cliplit.benchmarks.model_files import methods_of
+    from cliplit.benchmarks.plots import bars
+    from cliplit.benchmarks.quality import MEASURES
+    from cliplit.benchmarks.scoring import INPUT, REFERENCE, compare
+    from cliplit.benchmarks.tables import Table, score_table
+    from cliplit.benchmarks.webpage import Section
+
+    prepare(output, overwrite)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder")
+    chosen = [method for model in models or ("lite", "unet") for method in methods_of(model, device)]
+    methods = [*chosen, *(() if no_classical else CLASSICAL)]
+    found = compare(folder, methods, welllit, samples, limit, progress)
+    flicker = {str(clip.name): flicker_table(clip, methods) for clip in clips}
+    meanings = [
+        f"{MEASURES[m].label}: {MEASURES[m].meaning}" for m in MEASURES if any(m in s for s in found.means.values())
+    ]
+    table = score_table(f"Means over {len(found.rows[INPUT])} pictures", found.means, (INPUT, REFERENCE))
+    notes = Table("Methods", ("method", "what it is"), tuple(found.notes.items()), prose=True)
+    tables: list[Table] = [table, notes]
+    note = "Mean jump of the gain from frame to frame, along the optical flow."
+    for name, values in flicker.items():
+        cells = tuple((method, f"{value:.3f}") for method, value in values.items())
+        tables.append(Table(f"Flicker of {name}", ("method", "% of brightness"), cells, note=note))
+    compared = {m: s for m, s in found.means.items() if m not in (INPUT, REFERENCE)}
+    plots = [
+        bars(MEASURES[name].label, f"{MEASURES[name].label} {MEASURES[name].unit}", values)
+        for name in ("psnr", "ciede2000", "halo", "noise_gain", "welllit_change")
+        if (values := {m: s[name] for m, s in compared.items() if name in s})
+    ]
+    texts = [". ".join(meanings) + ".", *(f"Failed: {failure}" for failure in found.failures)]
+    section = Section("Quality", texts, found.samples, plots, tables, first=methods[0].name)
+    data = {"means": found.means, "rows": found.rows, "notes": found.notes, "failures": found.failures}
+    write(output, {"quality": data, "flicker": flicker}, [section], "cliplit: measured quality")
+    if found.failures:
+        raise InputError(f"{len(found.failures)} results are missing, first: {found.failures[0]}")
+
+
+def prepare(output: Path, overwrite: bool) -> None:
+    """The folder, before anything is computed. Raises InputError where it holds results already."""
+    if output.is_file():
+        raise InputError(f"{output}: is a file; name a folder")
+    if not overwrite and any((output / name).exists() for name in FILES):
+        raise InputError(f"{output}: holds results already; use --overwrite to replace them")
+    output.mkdir(parents=True, exist_ok=True)
+
+
+def write(output: Path, data: dict[str, object], sections: Sequence[object], title: str) -> None:
+    from cliplit.benchmarks.tables import markdown
+    from cliplit.benchmarks.webpage import Section, write_page
+
+    command = shlex.join(["cliplit-bench", *(Path(a).name if Path(a).is_absolute() else a for a in sys.argv[1:])])
+    about = f"cliplit {__version__}, {date.today().isoformat()}\n{command}"
+    head = {"cliplit": __version__, "date": date.today().isoformat(), "command": command}
+    with appearing(output / "bench.json") as temporary:
+        temporary.write_text(json.dumps(head | data, indent=1), encoding="utf-8")
+    chosen = [section for section in sections if isinstance(section, Section)]
+    parts = [f"# {title}\n\n{about}\n"]
+    for section in chosen:
+        parts += [f"## {section.title}\n", *(f"{text}\n" for text in section.texts), *map(markdown, section.tables)]
+    with appearing(output / "bench.md") as temporary:
+        temporary.write_text("\n".join(parts), encoding="utf-8")
+    write_page(output / "index.html", title, about, chosen)
+    tables: list[Table] = [table for section in chosen for table in section.tables]
+    click.echo("\n".join(map(markdown, tables)))
+    click.echo(f"{output / 'index.html'}: {(output / 'index.html').stat().st_size / 1024:.0f} KB")
+
+
+def progress(text: str) -> None:
+    """On a terminal one line that changes, otherwise nothing."""
+    if sys.stderr.isatty():
+        click.echo(f"\r\033[K{text}", err=True, nl=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""A clip from file to file, next to ffmpeg on the same machine in the same run.
+
+Two references: ffmpeg that transcodes the source as it is, and ffmpeg that decodes the source and encodes the very
+pictures that cliplit-video made. The second is the same work without the relighting: relighted shadows hold detail
+that costs an encoder time.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+from cliplit.benchmarks.timing import Usage, run_program
+
+from cliplit.errors import BackendError, InputError
+
+ENCODER = ["-c:v", "libx264", "-crf", "18", "-preset", "medium"]  # cliplit-video's defaults
+VIDEO = [sys.executable, "-c", "from cliplit.runtime.video_cli import main; main()"]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One size on so many cores: what each program took for `frames` frames."""
+
+    size: str
+    cores: int
+    frames: int
+    model: str
+    ours: Usage
+    transcode: Usage
+    same_pictures: Usage
+
+
+def measure_clip(
+    clip: Path, name: str, size: tuple[int, int], cores: int, seconds: float, model: str, folder: Path
+) -> Clip:
+    """`size` is (height, width). Raises BackendError without ffmpeg, InputError for a clip that cannot be read."""
+    if shutil.which("ffmpeg") is None:
+        raise BackendError("ffmpeg is not installed; the clip is compared with it (Debian: apt-get install ffmpeg)")
+    source, pictures = folder / f"source-{name}.mp4", folder / f"pictures-{name}-{model}.mkv"
+    if not source.exists():
+        make_source(clip, source, size, seconds)
+    if not pictures.exists():
+        run_program([*VIDEO, source, pictures, "--model", model, "--codec", "rawvideo", "--quiet"])
+    target = folder / "out.mp4"
+    ours = run_program([*VIDEO, source, target, "--model", model, "--overwrite", "--quiet"], cores)
+    transcode = run_program(["ffmpeg", "-v", "error", "-y", "-i", source, *ENCODER, target], cores)
+    same = run_program(
+        ["ffmpeg", "-v", "error", "-y", "-i", source, "-i", pictures, "-map", "0:v", "-f", "null", "-",
+         "-map", "1:v", *ENCODER, target], cores,
+    )  # fmt: skip
+    return Clip(name, cores, frame_count(source), model, ours, transcode, same)
+
+
+def make_source(clip: Path, target: Path, size: tuple[int, int], seconds: float) -> None:
+    """H.264 at this size with a little sensor noise, which real footage has and an enlarged clip lacks."""
+    if not clip.is_file():
+        raise InputError(f"{clip}: no such file")
+    scaling = f"scale={size[1]}:{size[0]}:flags=lanczos,noise=alls=4:allf=t,format=yuv420p"
+    run_program(
+        ["ffmpeg", "-v", "error", "-i", clip, "-t", str(seconds), "-an", "-r", "25", "-vf", scaling, *ENCODER, target]
+    )
+
+
+def frame_count(clip: Path) -> int:
+    with av.open(str(clip)) as container:
+        return sum(1 for packet in container.demux(video=0) if packet.size)

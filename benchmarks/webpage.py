@@ -1,0 +1,99 @@
+"""One HTML file with everything in it: pictures, plots, tables, style and script. It fetches nothing.
+
+Templates are Jinja's, which escapes what comes from file names.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from cliplit.benchmarks.plots import Plot
+from cliplit.benchmarks.scoring import Sample
+from cliplit.benchmarks.tables import Table
+from PIL import Image
+
+from cliplit.arrays import Array
+from cliplit.errors import BackendError
+from cliplit.files import appearing
+
+PAGE = Path(__file__).parent / "page"
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and what stands under it, in this order."""
+
+    title: str
+    texts: Sequence[str] = ()
+    samples: Sequence[Sample] = ()
+    plots: Sequence[Plot] = ()
+    tables: Sequence[Table] = ()
+    first: str = ""  # method that is shown at first
+
+
+@dataclass(frozen=True)
+class Choice:
+    method: str
+    after: str
+    light: str
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """A picture with its slider; pictures are data URIs."""
+
+    name: str
+    width: int
+    height: int
+    before: str
+    choices: list[Choice] = field(default_factory=list)
+
+
+def write_page(target: Path, title: str, about: str, sections: Sequence[Section]) -> None:
+    """Raises BackendError where Jinja is missing."""
+    try:
+        import jinja2
+    except ImportError as error:
+        raise BackendError('jinja2 is missing; install it with: pip install "cliplit[bench]"') from error
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(PAGE), autoescape=True, trim_blocks=True)
+    shown = [
+        {
+            "title": s.title,
+            "texts": s.texts,
+            "viewers": [viewer(sample, s.first) for sample in s.samples],
+            "plots": [{"title": p.title, "words": p.words, "source": svg_uri(p.svg)} for p in s.plots],
+            "tables": s.tables,
+        }
+        for s in sections
+    ]
+    style, script = ((PAGE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    template = environment.get_template("page.html")
+    text = template.render(title=title, about=about, sections=shown, style=style, script=script)
+    with appearing(target) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def viewer(sample: Sample, first: str) -> Viewer:
+    methods = sorted(sample.after, key=lambda method: method != first)  # stable: the others keep their order
+    choices = [Choice(m, jpeg_uri(sample.after[m]), jpeg_uri(as_gray(sample.light[m]))) for m in methods]
+    height, width = sample.before.shape[:2]
+    return Viewer(sample.name, width, height, jpeg_uri(sample.before), choices)
+
+
+def as_gray(light: Array) -> Array:
+    return np.round(light * 255).astype(np.uint8)
+
+
+def jpeg_uri(picture: Array) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=88, subsampling=0)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def svg_uri(svg: str) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()

@@ -1,0 +1,1 @@
+"""Thousands of files: a plan, a manifest, one step of work, and two engines that run it."""

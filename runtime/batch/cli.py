@@ -1,0 +1,128 @@
+"""`cliplit-batch SRC DST`: relight thousands of files, on this machine or on a Ray cluster."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import click
+from cliplit.runtime.options import enhancer_options
+
+from cliplit import __version__
+from cliplit.command import reports_errors
+from cliplit.errors import InputError
+
+if TYPE_CHECKING:
+    from cliplit.runtime.batch.job import Outcome
+    from cliplit.runtime.batch.long import Engine
+
+FOREIGN = "exists already and is no earlier result; use --overwrite to replace it"
+SHOWN = 20  # failures that are printed; the list has all
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("source", metavar="SRC")
+@click.argument("target", metavar="DST")
+@enhancer_options
+@click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True)
+@click.option(
+    "--address", default="", help="Of a running Ray cluster: auto, ray://HOST:10001.  [default: start one here]"
+)
+@click.option("--workers", default=0, help="Files at a time.  [default: one a core, or one a GPU]")
+@click.option(
+    "--retries", type=click.IntRange(0, 100), default=2, show_default=True, help="Of what may pass by itself."
+)
+@click.option("--jpeg-quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Of JPEG and WebP.")
+@click.option("--codec", default="auto", show_default=True, help="Of clips, as for cliplit-video.")
+@click.option("--crf", type=click.FloatRange(0, 63), default=None, help="Constant quality of clips; lower is better.")
+@click.option("--preset", default=None, help="Speed of the video encoder: ultrafast to veryslow.")
+@click.option(
+    "--split-over", default=256.0, show_default=True, metavar="MB", help="Clips larger than this go to several workers."
+)
+@click.option("--overwrite", is_flag=True, help="Replace files in DST that no earlier run has made.")
+@click.option("--quiet", is_flag=True, help="Print errors only.")
+@click.version_option(__version__)
+@reports_errors
+def main(
+    source: str,
+    target: str,
+    engine: str,
+    address: str,
+    workers: int,
+    retries: int,
+    jpeg_quality: int,
+    codec: str,
+    crf: float | None,
+    preset: str | None,
+    split_over: float,
+    overwrite: bool,
+    quiet: bool,
+    model: str,
+    **settings: Any,
+) -> None:
+    """Relight all pictures and clips below SRC into DST, under their own names.
+
+    SRC and DST are folders, or URLs that fsspec knows: s3://bucket/in, gs://bucket/out (their packages, s3fs and gcsfs,
+    are installed separately). What a run has done stands in DST/.cliplit-batch; the same command again does only
+    what is missing, changed or failed. Exit code 1 if anything failed; DST/.cliplit-batch/failures.txt says what.
+    """
+    if address and engine != "ray":
+        raise click.UsageError("--address goes with --engine ray")
+    from cliplit.runtime.batch.job import Options, failure
+    from cliplit.runtime.batch.long import rounds
+    from cliplit.runtime.batch.manifest import FAILURES, FOLDER, Manifest
+    from cliplit.runtime.batch.places import MEMORY, check_reachable, filesystem, protocols
+    from cliplit.runtime.batch.plan import find_jobs, remaining, travelling_model
+
+    own_process = any(MEMORY in protocols(filesystem(place)[0]) for place in (source, target))
+    check_reachable(source, target, own_process and engine == "local")
+    encoding = {"codec": codec, "crf": crf, "preset": preset}
+    options = Options(travelling_model(model), settings, encoding, jpeg_quality, retries, __version__)
+    jobs = find_jobs(source, target)
+    with Manifest(target) as manifest:
+        left = remaining(jobs, target, manifest.read(), options, overwrite)
+        manifest.claim(job.name for job in left.jobs)
+        for job in left.foreign:
+            manifest.add(failure(job, options, f"{job.target} {FOREIGN}"))
+        before = len(jobs) - len(left.jobs) - len(left.foreign)
+        with engine_of(engine, address, workers, own_process) if left.jobs else nullcontext() as work:
+            outcomes = rounds(work, left.jobs, options, split_over) if work else iter(())
+            for outcome in shown(outcomes, len(jobs), before + len(left.foreign), quiet):
+                manifest.add(outcome)
+        failed = list(manifest.failed)
+    if not quiet:
+        skipped = f", {before} were done before" if before else ""
+        click.echo(f"{len(jobs) - before - len(failed)} of {len(jobs) - before} files written{skipped}")
+    for outcome in failed[:SHOWN]:
+        click.echo(f"cliplit-batch: {outcome.name}: {outcome.error}", err=True)
+    if failed:
+        raise InputError(f"{len(failed)} of {len(jobs)} files failed; all are listed in {target}/{FOLDER}/{FAILURES}")
+
+
+def engine_of(name: str, address: str, workers: int, own_process: bool) -> AbstractContextManager[Engine]:
+    if name == "ray":
+        from cliplit.runtime.batch.on_ray import ray_engine
+
+        return ray_engine(address, workers)
+    from cliplit.runtime.batch.local import local_engine
+
+    return local_engine(workers, own_process)
+
+
+def shown(outcomes: Iterator[Outcome], total: int, done: int, quiet: bool) -> Iterator[Outcome]:
+    """The outcomes, with a progress bar on a terminal."""
+    from tqdm import tqdm
+
+    failed = 0
+    with tqdm(total=total, initial=done, unit=" files", disable=True if quiet else None, file=sys.stderr) as bar:
+        for outcome in outcomes:
+            failed += outcome.status == "failed"
+            bar.set_postfix(failed=failed, refresh=False)
+            bar.update()
+            yield outcome
+
+
+if __name__ == "__main__":
+    main()

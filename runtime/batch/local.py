@@ -1,0 +1,72 @@
+"""The engine for one machine: a process for each core, and a new pool where a process died."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+
+from cliplit.runtime.batch.job import Job, Options, Outcome, failure
+from cliplit.runtime.batch.long import Engine
+from cliplit.runtime.batch.work import do
+from cliplit.runtime.image_cli import cores
+
+DIED = "its process died {0} times: out of memory, or a crash (the system's log has more)"
+
+
+@contextlib.contextmanager
+def local_engine(workers: int = 0, own_process: bool = False) -> Iterator[Engine]:
+    """Nothing to connect to; the counterpart of `ray_engine`."""
+    yield lambda jobs, options: run_local(jobs, options, workers, own_process)
+
+
+def run_local(jobs: Sequence[Job], options: Options, workers: int = 0, own_process: bool = False) -> Iterator[Outcome]:
+    """Outcomes as they come.
+
+    A process that dies (out of memory, a crashing decoder) takes its pool with it. Only the jobs that were under way
+    are suspects: each of them is tried alone, so that one bad file harms no other.
+
+    Args:
+        workers: processes; 0 for one a core.
+        own_process: threads of this process instead, for file systems that live in it.
+    """
+    count = workers or cores()
+    left = deque(jobs)
+    while left:
+        suspects: list[Job] = []
+        with make_pool(min(count, len(left)), own_process) as pool:
+            running: dict[Future[Outcome], Job] = {}
+            while (left or running) and not suspects:
+                while left and len(running) < count:
+                    job = left.popleft()
+                    running[pool.submit(do, job, options)] = job
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    job = running.pop(future)
+                    try:
+                        yield future.result()
+                    except BrokenProcessPool:
+                        suspects.append(job)
+            suspects += running.values()
+        for job in suspects:
+            yield alone(job, options)
+
+
+def alone(job: Job, options: Options) -> Outcome:
+    """A job in a process of its own, again where that dies."""
+    for _ in range(options.retries + 1):
+        with make_pool(1, own_process=False) as pool:
+            try:
+                return pool.submit(do, job, options).result()
+            except BrokenProcessPool:
+                continue
+    return failure(job, options, DIED.format(options.retries + 2), options.retries + 2)
+
+
+def make_pool(count: int, own_process: bool) -> Executor:
+    """Spawned, not forked: forking a process with ONNX Runtime's threads may hang."""
+    if own_process:
+        return ThreadPoolExecutor(count)
+    return ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"))

@@ -1,0 +1,202 @@
+"""A long clip over many workers: split at key frames, encoded in pieces, joined as they are with its other streams.
+
+What a frame becomes depends on the frames before it (the light map is steadied over time), so pieces cannot start
+from nothing. Three rounds make the result of a split clip the same, frame for frame, as that of one process:
+
+1. `states`, one job a clip: relight it without encoding, and keep what the filter remembers at each cut. Encoding is
+   nearly all of the work, so this round is short.
+2. `segment`, one job a piece: go on from that memory, relight and encode. These run side by side.
+3. `join`, one job a clip: put the packets together, with sound and the rest of the streams untouched.
+
+Pieces wait in DST/.cliplit-batch/work; those that are there are not made again, so a batch that was killed goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from cliplit.runtime.batch.job import Job, Options, Outcome, failure
+from cliplit.runtime.batch.places import fetched, filesystem, put, size_of
+
+from cliplit.errors import CliplitError
+
+MEGABYTE = 1 << 20
+PLAN = "plan.json"
+
+Engine = Callable[[Sequence[Job], Options], Iterator[Outcome]]
+
+
+def rounds(engine: Engine, jobs: Sequence[Job], options: Options, split_over: float) -> Iterator[Outcome]:
+    """Outcomes of all jobs; clips larger than `split_over` megabytes go through three rounds of the engine."""
+    long = {job.name: job for job in jobs if job.kind == "video" and job.size > split_over * MEGABYTE}
+    seconds: dict[str, float] = dict.fromkeys(long, 0.0)
+    whole = [job for job in jobs if job.name not in long]
+    ready: list[Job] = []
+    for outcome in engine([*(part(job, "states", options) for job in long.values()), *whole], options):
+        name = name_of(outcome)
+        if name not in long:
+            yield outcome
+        elif outcome.status == "failed":
+            yield replace(outcome, name=name)
+        else:
+            seconds[name] += outcome.seconds
+            ready.append(long[name])
+    pieces = [part(job, "segment", options, n) for job in ready for n in range(len(read_plan(job, options)))]
+    broken: set[str] = set()
+    for outcome in engine(pieces, options) if pieces else ():
+        name = name_of(outcome)
+        seconds[name] += outcome.seconds
+        if outcome.status == "failed" and name not in broken:
+            broken.add(name)
+            yield replace(outcome, name=name, error=f"piece {outcome.name.rpartition('#')[2]}: {outcome.error}")
+    joins = [part(job, "join", options) for job in ready if job.name not in broken]
+    for outcome in engine(joins, options) if joins else ():
+        name = name_of(outcome)
+        yield replace(outcome, name=name, seconds=round(seconds[name] + outcome.seconds, 3))
+
+
+def part(job: Job, kind: Any, options: Options, number: int = 0) -> Job:
+    """A step of a clip, as a job with a name of its own."""
+    return replace(job, name=f"{job.name}#{kind}{number if kind == 'segment' else ''}", kind=kind, number=number)
+
+
+def name_of(outcome: Outcome) -> str:
+    return outcome.name.rpartition("#")[0] or outcome.name
+
+
+def work_folder(job: Job, options: Options) -> str:
+    """Of the pieces of a clip; another one as soon as input, options or model change."""
+    name = name_of(failure(job, options, ""))
+    what = hashlib.sha256(json.dumps([name, job.identity, options.digest]).encode()).hexdigest()[:20]
+    return f"{job.root}/.cliplit-batch/work/{what}"
+
+
+def read_plan(job: Job, options: Options) -> list[dict[str, Any]]:
+    """The pieces: `start` (pts of the first frame, None for the beginning), `frames`, `damaged`."""
+    system, path = filesystem(f"{work_folder(job, options)}/{PLAN}")
+    pieces: list[dict[str, Any]] = json.loads(system.cat_file(path))
+    return pieces
+
+
+# ---------------------------------------------------------------- the three kinds of jobs
+
+
+def states(job: Job, options: Options, enhancer: Any, folder: Path) -> int:
+    """Relight without encoding; leaves `00000.npz`, ... and the plan in the work folder. Returns frames."""
+    from cliplit.runtime.pyav_reader import PyAVReader
+    from cliplit.runtime.segments import Split, save_state
+    from cliplit.runtime.source import Frame
+    from cliplit.runtime.video import enhanced
+
+    place = work_folder(job, options)
+    if size_of(f"{place}/{PLAN}") is not None:
+        return 0
+    steps = new_steps()
+    pieces: list[dict[str, Any]] = []
+    start: int | None = None
+    with fetched(job.source, folder) as source, PyAVReader(source) as reader:
+        split = Split(item for item in reader if isinstance(item, Frame))
+        for number, segment in enumerate(split):
+            counted = damaged = 0
+            for frame in enhanced(reader.clip, segment, enhancer, steps):
+                counted, damaged = counted + 1, damaged + frame.damaged
+            pieces.append({"start": start, "frames": counted, "damaged": damaged})
+            start = split.next_pts
+            file = folder / f"{number:05}.npz"
+            save_state(file, steps.stateful())
+            put(file, f"{place}/{file.name}")
+    plan = folder / PLAN
+    plan.write_text(json.dumps(pieces), encoding="utf-8")
+    put(plan, f"{place}/{PLAN}")  # last: it says that all states are there
+    return sum(piece["frames"] for piece in pieces)
+
+
+def segment(job: Job, options: Options, enhancer: Any, folder: Path) -> int:
+    """Encode one piece into `NNNNN.packets` of the work folder. Returns frames."""
+    from cliplit.runtime.pipeline import ahead
+    from cliplit.runtime.pyav_reader import PyAVReader
+    from cliplit.runtime.pyav_writer import PyAVWriter
+    from cliplit.runtime.segments import SegmentWriter, load_state
+    from cliplit.runtime.source import Frame
+    from cliplit.runtime.video import enhanced
+
+    place = work_folder(job, options)
+    piece = read_plan(job, options)[job.number]
+    work = work_of(folder, job, options, job.number)
+    file = work.packets_file(job.number)
+    if size_of(f"{place}/{file.name}") is not None:
+        return int(piece["frames"])
+    steps = new_steps()
+    with fetched(job.source, folder) as source, PyAVReader(source) as reader:
+        if job.number:
+            with fetched(f"{place}/{work.state_file(job.number - 1).name}", folder) as state:
+                load_state(state, steps.stateful())
+            reader.skip_to(piece["start"])
+        with PyAVWriter(folder / f"unused{Path(job.target).suffix}", reader.clip, encoding(options), reader) as writer:
+            form = reader.clip, writer.choice, writer.options, writer.global_header
+            with closing(ahead(reader)) as items, SegmentWriter(work, *form) as output:
+                frames = islice((item for item in items if isinstance(item, Frame)), piece["frames"])
+                for frame in enhanced(reader.clip, frames, enhancer, steps):
+                    output.write(frame)
+    if output.frames != piece["frames"]:
+        raise CliplitError(f"{job.source}: {output.frames} frames decoded where {piece['frames']} were before")
+    put(file, f"{place}/{file.name}")
+    return output.frames
+
+
+def join(job: Job, options: Options, target: Path, folder: Path) -> tuple[int, tuple[str, ...]]:
+    """All pieces and the source's other streams into `target`. Returns frames and notes."""
+    from cliplit.runtime.pyav_reader import PyAVReader
+    from cliplit.runtime.pyav_writer import PyAVWriter
+    from cliplit.runtime.segments import joined, merged
+
+    from cliplit.files import appearing
+
+    place, pieces = work_folder(job, options), read_plan(job, options)
+    work = work_of(folder, job, options, len(pieces))
+    for number in range(len(pieces)):
+        system, path = filesystem(f"{place}/{work.packets_file(number).name}")
+        system.get_file(path, str(work.packets_file(number)))
+    frames, damaged = (sum(piece[name] for piece in pieces) for name in ("frames", "damaged"))
+    with fetched(job.source, folder) as source, PyAVReader(source) as reader, appearing(target) as unfinished:
+        with PyAVWriter(unfinished, reader.clip, encoding(options), reader) as writer, PyAVReader(source) as again:
+            for is_video, packet in merged(joined(work, reader.clip), again.other_packets()):
+                (writer.join if is_video else writer.write)(packet)
+        problems = reader.problems_of(frames, damaged)
+    return frames, (*reader.notes, *writer.notes, *([problems] if problems else []))
+
+
+def clear(job: Job, options: Options) -> None:
+    """Remove the pieces of a clip that is done."""
+    system, path = filesystem(work_folder(job, options))
+    if system.exists(path):
+        system.rm(path, recursive=True)
+
+
+def work_of(folder: Path, job: Job, options: Options, done: int) -> Any:
+    """The work of `segments` in a temporary folder, as if `done` pieces were finished."""
+    from cliplit.runtime.segments import Segment, Work
+
+    pieces: Iterable[dict[str, Any]] = read_plan(job, options)[:done]
+    return Work(folder, {}, [Segment(piece["frames"], piece["damaged"], None) for piece in pieces])
+
+
+def new_steps() -> Any:
+    """As `enhance_video` has by default."""
+    from cliplit.runtime.temporal import TemporalFilter
+    from cliplit.runtime.video import Steps
+
+    return Steps(smooth=TemporalFilter())
+
+
+def encoding(options: Options) -> Any:
+    from cliplit.runtime.codecs import Encoding
+
+    return Encoding(**options.encoding)

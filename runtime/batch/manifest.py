@@ -1,0 +1,98 @@
+"""What has been done, kept beside the results: the folder `.cliplit-batch` of DST, JSON lines, one a finished job.
+
+Every run writes a file of its own. Where a file can be appended to (a local disk) each line is there at once; an object
+store gets a new object every `EVERY` seconds, so that a crash costs at most the lines of that time, whose files are
+then done again.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from types import TracebackType
+
+from cliplit.runtime.batch.job import Outcome
+from cliplit.runtime.batch.places import filesystem, is_local
+
+FOLDER = ".cliplit-batch"
+FAILURES = "failures.txt"
+LINES, CLAIMS = ".jsonl", ".claims"
+EVERY = 15.0
+
+
+@dataclass(frozen=True)
+class Past:
+    """Of earlier runs: the last outcome of each job that was done, and the names whose results are theirs."""
+
+    done: dict[str, Outcome]
+    claimed: set[str]
+
+
+class Manifest:
+    """Reads all that earlier runs wrote, and writes this one's lines. Use as a context manager."""
+
+    def __init__(self, target: str) -> None:
+        self.system, path = filesystem(target)
+        self.folder = f"{path}/{FOLDER}"
+        self.run = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
+        self.part = 0
+        self.pending: list[str] = []
+        self.failed: list[Outcome] = []
+        self.written = time.monotonic()
+
+    def read(self) -> Past:
+        """Of all earlier runs; a line that a crash cut off counts as not there."""
+        past = Past({}, set())
+        if not self.system.exists(self.folder):
+            return past
+        for path in sorted(self.system.find(self.folder, maxdepth=1)):
+            if not path.endswith((LINES, CLAIMS)):
+                continue
+            for line in self.system.cat_file(path).decode("utf-8", errors="replace").splitlines():
+                try:
+                    content = json.loads(line)
+                    if path.endswith(CLAIMS):
+                        past.claimed.add(str(content))
+                    elif (outcome := Outcome.from_dict(content)).status == "done":
+                        past.done[outcome.name] = outcome
+                except (ValueError, TypeError):
+                    continue
+        return past
+
+    def claim(self, names: Iterable[str]) -> None:
+        """Say before the work begins which results will be this run's: a killed run's last ones have no line yet."""
+        lines = "".join(json.dumps(name) + "\n" for name in names)
+        self.system.pipe_file(f"{self.folder}/{self.run}{CLAIMS}", lines.encode())
+
+    def __enter__(self) -> Manifest:
+        self.system.makedirs(self.folder, exist_ok=True)
+        return self
+
+    def add(self, outcome: Outcome) -> None:
+        self.pending.append(json.dumps(outcome.as_dict()) + "\n")
+        if outcome.status == "failed":
+            self.failed.append(outcome)
+        if is_local(self.system) or time.monotonic() - self.written > EVERY:
+            self.flush()
+
+    def flush(self) -> None:
+        if self.pending:
+            data = "".join(self.pending).encode()
+            if is_local(self.system):
+                with self.system.open(f"{self.folder}/{self.run}{LINES}", "ab") as file:
+                    file.write(data)
+            else:
+                self.system.pipe_file(f"{self.folder}/{self.run}-{self.part:06d}{LINES}", data)
+                self.part += 1
+            self.pending.clear()
+        self.written = time.monotonic()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.flush()
+        lines = "".join(f"{outcome.name}: {outcome.error}\n" for outcome in self.failed)
+        self.system.pipe_file(f"{self.folder}/{FAILURES}", lines.encode())

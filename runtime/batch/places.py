@@ -1,0 +1,87 @@
+"""Files wherever they are: fsspec, because one library covers local disks, s3://, gs:// and a dozen more.
+
+A local file is used in place. Any other is fetched whole into a temporary folder, and a result is put back whole:
+object stores show an object when it is complete, and local files appear by renaming.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from cliplit.errors import BackendError, InputError, first_line
+
+CHANGES = ("ETag", "etag", "md5Hash", "checksum", "mtime", "LastModified", "last_modified", "updated", "created")
+MEMORY = "memory"
+
+
+def filesystem(url: str) -> tuple[Any, str]:
+    """(fsspec file system, path in it). Raises BackendError where a package for it is missing."""
+    try:
+        import fsspec
+    except ImportError as error:
+        raise BackendError('fsspec is missing; install it with: pip install "cliplit[batch]"') from error
+    try:
+        system, path = fsspec.core.url_to_fs(url)
+    except (ImportError, ValueError) as error:
+        raise BackendError(f"{url}: cannot be opened ({first_line(error)})") from error
+    return system, str(path).rstrip("/")
+
+
+def is_local(system: Any) -> bool:
+    return "file" in protocols(system)
+
+
+def protocols(system: Any) -> tuple[str, ...]:
+    return (system.protocol,) if isinstance(system.protocol, str) else tuple(system.protocol)
+
+
+def identity(info: dict[str, Any]) -> str:
+    """Of one version of a file, from what the file system says of it."""
+    change = next((f"{key}={info[key]}" for key in CHANGES if info.get(key)), "")
+    return f"{info.get('size')} {change}".strip()
+
+
+@contextlib.contextmanager
+def fetched(url: str, folder: Path) -> Iterator[Path]:
+    """A local file with the content of `url`: itself, or a copy that goes away."""
+    system, path = filesystem(url)
+    if is_local(system):
+        yield Path(path)
+        return
+    copy = folder / Path(path).name
+    try:
+        system.get_file(path, str(copy))
+        yield copy
+    finally:
+        copy.unlink(missing_ok=True)
+
+
+def put(file: Path, url: str) -> None:
+    """Copy a finished local file to a place that is not local."""
+    system, path = filesystem(url)
+    system.makedirs(path.rpartition("/")[0], exist_ok=True)
+    system.put_file(str(file), path)
+
+
+def exists(url: str) -> bool:
+    system, path = filesystem(url)
+    return bool(system.exists(path))
+
+
+def size_of(url: str) -> int | None:
+    """Bytes, None where there is no such file."""
+    system, path = filesystem(url)
+    try:
+        return int(system.info(path)["size"])
+    except FileNotFoundError:
+        return None
+
+
+def check_reachable(source: str, target: str, own_process: bool) -> None:
+    """Raises InputError for places that the workers cannot see."""
+    for url in (source, target):
+        if MEMORY in protocols(filesystem(url)[0]) and not own_process:
+            raise InputError(f"{url}: memory:// lives in one process; use --engine local")

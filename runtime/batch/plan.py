@@ -1,0 +1,106 @@
+"""From SRC and DST to jobs, and which of them are done already."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from cliplit.runtime.batch.job import Job, Kind, Model, Options
+from cliplit.runtime.batch.manifest import Past
+from cliplit.runtime.batch.places import filesystem, identity
+
+from cliplit.errors import InputError
+
+PICTURES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp"}
+VIDEOS = {
+    ".mp4",
+    ".mov",
+    ".mkv",
+    ".webm",
+    ".m4v",
+    ".avi",
+    ".ts",
+    ".mts",
+    ".m2ts",
+    ".mpg",
+    ".mpeg",
+    ".3gp",
+    ".wmv",
+    ".flv",
+}
+WRITABLE = {".mp4", ".mov", ".mkv", ".webm", ".m4v"}  # other clips become Matroska, which holds everything
+
+
+def find_jobs(source: str, target: str) -> list[Job]:
+    """Every picture and clip below `source`, or itself. Raises InputError for none, or two with one target."""
+    system, root = filesystem(source)
+    found = system.find(root, detail=True)
+    if not found and not system.exists(root):
+        raise InputError(f"{source}: no such file or folder")
+    jobs = []
+    root_of_target = target.rstrip("/")
+    for path, info in sorted(found.items()):
+        name = PurePosixPath(path).name if path == root else path.removeprefix(root).lstrip("/")
+        kind = kind_of(name)
+        if kind is None or any(part.startswith(".") for part in PurePosixPath(name).parts):
+            continue
+        url, to = system.unstrip_protocol(path), f"{root_of_target}/{target_name(name)}"
+        jobs.append(Job(name, url, to, root_of_target, kind, identity(info), int(info.get("size") or 0)))
+    if not jobs:
+        raise InputError(f"{source}: no pictures or clips ({' '.join(sorted(PICTURES | VIDEOS))})")
+    seen: dict[str, Job] = {}
+    for job in jobs:
+        if other := seen.get(job.target):
+            raise InputError(f"{other.name} and {job.name} would both be written to {job.target}; rename one")
+        seen[job.target] = job
+    return jobs
+
+
+def kind_of(name: str) -> Kind | None:
+    suffix = PurePosixPath(name).suffix.lower()
+    return "picture" if suffix in PICTURES else "video" if suffix in VIDEOS else None
+
+
+def target_name(name: str) -> str:
+    """The same, but for clips in containers that are read and not written."""
+    path = PurePosixPath(name)
+    return str(path) if path.suffix.lower() in PICTURES | WRITABLE else str(path.with_suffix(".mkv"))
+
+
+@dataclass(frozen=True)
+class Left:
+    """What is still to do: `jobs`, and `foreign` ones, whose results would replace files that no run has made."""
+
+    jobs: list[Job]
+    foreign: list[Job]
+
+
+def remaining(jobs: Iterable[Job], target: str, past: Past, options: Options, overwrite: bool) -> Left:
+    """Jobs that are not done, largest first: a long clip that starts last would keep all others waiting.
+
+    A job is done where the manifest has the same input with the same options and model, and the result is there with
+    the size it had. A result without such a line is ours if a run had claimed its name: that run was killed.
+    """
+    system, root = filesystem(target)
+    there = {path: info.get("size") for path, info in system.find(root, detail=True).items()}
+    left = Left([], [])
+    for job in jobs:
+        before, size = past.done.get(job.name), there.get(filesystem(job.target)[1])
+        if before and (before.identity, before.digest, before.size) == (job.identity, options.digest, size):
+            continue
+        ours = overwrite or size is None or before is not None or job.name in past.claimed
+        (left.jobs if ours else left.foreign).append(job)
+    left.jobs.sort(key=lambda job: -job.size)
+    return left
+
+
+def travelling_model(model: str) -> Model:
+    """Raises InputError where there is no such model."""
+    from cliplit.runtime.model_file import BUNDLED, find_model
+
+    path = find_model(model, checkpoints=True)
+    data = path.read_bytes()
+    sha256 = hashlib.sha256(data).hexdigest()
+    return Model(model, sha256) if path.parent == BUNDLED else Model(Path(model).name, sha256, data, path.suffix)

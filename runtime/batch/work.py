@@ -1,0 +1,112 @@
+"""One job from its source to its target, in whichever process it lands. Every engine calls `do`."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cliplit.runtime.batch import long
+from cliplit.runtime.batch.job import Job, Model, Options, Outcome, failure
+from cliplit.runtime.batch.places import fetched, filesystem, is_local, put, size_of
+
+from cliplit.errors import CliplitError
+
+if TYPE_CHECKING:
+    from cliplit.runtime.enhancer import Enhancer
+
+PAUSE = 0.5  # seconds before the second attempt, doubled for each one after
+
+
+def do(job: Job, options: Options, threads: int = 1) -> Outcome:
+    """Relight one file; a failure is an outcome, too. What may pass by itself (I/O, memory) is tried again."""
+    start = time.monotonic()
+    for attempt in range(1, options.retries + 2):
+        try:
+            frames, notes = relight(job, options, enhancer_for(options, threads))
+        except (CliplitError, FileNotFoundError, PermissionError) as error:  # the same next time
+            return failure(job, options, str(error), attempt)
+        except Exception as error:  # file systems of other packages raise types of their own
+            if attempt > options.retries:
+                return failure(job, options, f"{type(error).__name__}: {error}", attempt)
+            time.sleep(PAUSE * 2 ** (attempt - 1))
+            continue
+        seconds = round(time.monotonic() - start, 3)
+        size = size_of(job.target) or 0
+        return Outcome(job.name, "done", job.identity, options.digest, size, seconds, frames, attempt, notes=notes)
+    raise AssertionError("unreachable")
+
+
+def relight(job: Job, options: Options, enhancer: Enhancer) -> tuple[int, tuple[str, ...]]:
+    """(frames, what was not kept). The target appears when it is complete."""
+    with tempfile.TemporaryDirectory(prefix="cliplit-batch-") as name:
+        folder = Path(name)
+        if job.kind == "states":
+            return long.states(job, options, enhancer, folder), ()
+        if job.kind == "segment":
+            return long.segment(job, options, enhancer, folder), ()
+        system, path = filesystem(job.target)
+        target = Path(path) if is_local(system) else folder / f"result{Path(path).suffix}"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if job.kind == "join":
+            result = long.join(job, options, target, folder)
+        else:
+            with fetched(job.source, folder) as source:
+                result = WHOLE[job.kind](source, target, options, enhancer)
+        if not is_local(system):
+            put(target, job.target)
+        if job.kind == "join":
+            long.clear(job, options)
+    return result
+
+
+def picture(source: Path, target: Path, options: Options, enhancer: Enhancer) -> tuple[int, tuple[str, ...]]:
+    from cliplit.runtime.image_cli import enhance_file
+
+    return 1, tuple(enhance_file(source, target, enhancer, options.jpeg_quality, overwrite=True))
+
+
+def video(source: Path, target: Path, options: Options, enhancer: Enhancer) -> tuple[int, tuple[str, ...]]:
+    from cliplit.runtime.video import enhance_video
+
+    summary = enhance_video(source, target, enhancer, long.encoding(options))
+    problems = (summary.problems,) if summary.problems else ()
+    return summary.frames, (*summary.notes, *problems)
+
+
+WHOLE = {"picture": picture, "video": video}
+
+
+def enhancer_for(options: Options, threads: int) -> Enhancer:
+    """One a process and model, loaded once."""
+    return _enhancer(options.model, tuple(sorted(options.enhancer.items())), threads)
+
+
+@lru_cache(maxsize=2)
+def _enhancer(model: Model, settings: tuple[tuple[str, Any], ...], threads: int) -> Enhancer:
+    from cliplit.runtime.enhancer import Enhancer
+
+    return Enhancer(model_here(model), threads=threads, **dict(settings))
+
+
+def model_here(model: Model) -> str:
+    """A bundled model's name, or the path of its file, written once a machine."""
+    if model.data is None:
+        return model.name
+    folder = Path(tempfile.gettempdir()) / f"cliplit-models-{_user()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path = folder / f"{model.sha256}{model.suffix}"
+    if not path.is_file() or path.stat().st_size != len(model.data):
+        from cliplit.files import appearing
+
+        with appearing(path) as temporary:
+            temporary.write_bytes(model.data)
+    return str(path)
+
+
+def _user() -> str:
+    import getpass
+
+    return getpass.getuser()

@@ -1,0 +1,178 @@
+"""R4.6 to R4.8 and R4.1: killed, full, interrupted, long."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from cliplit.runtime import segments
+from cliplit.runtime.codecs import Encoding
+from cliplit.runtime.source import Frame
+from cliplit.runtime.video import enhance_video
+from made import backlit, packets, write_clip
+
+from cliplit.errors import InputError
+
+CODE = """
+import sys
+from fractions import Fraction
+from cliplit.runtime import segments
+segments.SECONDS = Fraction(1, 2)
+from cliplit.runtime.video_cli import main
+main(prog_name='cliplit-video')
+"""
+
+
+def program(*arguments, **options):
+    command = [sys.executable, "-c", CODE, *map(str, arguments)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **options)
+
+
+def decoded(path):
+    with av.open(str(path)) as container:
+        return [(f.pts * f.time_base, f.to_ndarray().tobytes()) for f in container.decode(video=0)]
+
+
+def long_clip(path, count=80, height=120, width=192, **options):
+    """Key frames every ten frames, irregular times, light that changes: state matters at every boundary."""
+    wide = backlit(height, width + 2 * count).astype(float)
+    frames = [
+        np.clip(wide[:, 2 * i : 2 * i + width] * (1 + 0.4 * np.sin(i / 9)), 0, 255).astype(np.uint8)
+        for i in range(count)
+    ]
+    pts = [i * 100 + (i % 3) * 20 for i in range(count)]
+    return write_clip(path, frames, pts=pts, gop_size=10, **options)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
+@pytest.mark.parametrize("options", [["--preset", "ultrafast"], ["--codec", "hevc", "--preset", "ultrafast"]])
+def test_killed_and_resumed_equals_uninterrupted(tmp_path, options):
+    """R4.6, R4.7: kill -9 in the middle; pictures, times and sound are those of a run that was left alone."""
+    source = long_clip(tmp_path / "in.mp4")
+    whole = program(source, tmp_path / "whole.mp4", "--resume", *options)
+    assert whole.wait(120) == 0
+    work = tmp_path / ".out.mp4.resume"
+    killed = program(source, tmp_path / "out.mp4", "--resume", *options)
+    deadline = time.monotonic() + 60
+    while not (work / "00001.packets").exists() and time.monotonic() < deadline:
+        time.sleep(0.002)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait(60)
+    assert not (tmp_path / "out.mp4").exists()
+    assert (work / "manifest.json").exists(), "killed too late or too early for this test"
+    resumed = program(source, tmp_path / "out.mp4", "--resume", *options)
+    _, notes = resumed.communicate(timeout=120)
+    assert resumed.returncode == 0, notes
+    assert "resumed behind frame" in notes
+    assert not work.exists()
+    a, b = decoded(tmp_path / "whole.mp4"), decoded(tmp_path / "out.mp4")
+    assert len(a) == 80
+    assert a == b
+    assert [t for t, _ in a] == [t for t, _ in decoded(source)]
+    assert packets(tmp_path / "out.mp4", "audio") == packets(source, "audio")
+
+
+def test_another_source_or_other_options_start_anew(tmp_path, enhancer, monkeypatch):
+    monkeypatch.setattr(segments, "SECONDS", Fraction(1, 2))
+    source = long_clip(tmp_path / "in.mkv", 30, sound=False)
+    model = enhancer.network.path
+    work = segments.work_for(source, tmp_path / "out.mkv", model, {"crf": 18})
+    work.add(segments.Segment(10, 0, 1000))
+    assert segments.work_for(source, tmp_path / "out.mkv", model, {"crf": 18}).frames == 10
+    other = segments.work_for(source, tmp_path / "out.mkv", model, {"crf": 19})
+    assert (other.frames, other.notes) == (0, ["earlier work was made with other options; everything is done anew"])
+
+
+def test_segments_begin_at_key_frames():
+    """At the first key frame after ten seconds; after thirty where none comes."""
+    keys = {0, 90, 130, 260}
+    frames = [Frame((), None, "", n, Fraction(1, 10), n in keys) for n in range(600)]
+    lengths = []
+    split = segments.Split(frames)
+    for segment in split:
+        begin = next(segment).pts
+        lengths.append((begin, 1 + sum(1 for _ in segment), split.next_pts))
+    assert lengths == [(0, 130, 130), (130, 130, 260), (260, 300, 560), (560, 40, None)]
+
+
+def test_a_failed_run_says_where_its_work_waits(tmp_path, enhancer, monkeypatch):
+    monkeypatch.setattr(segments, "SECONDS", Fraction(1, 2))
+    source = long_clip(tmp_path / "in.mkv", 40, sound=False)
+
+    def fail(frames, expected):
+        if frames == 25:
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(InputError, match=r"No space left on device; \d+ finished frames are kept"):
+        enhance_video(source, tmp_path / "out.mkv", enhancer, Encoding(preset="ultrafast"), fail, resume={})
+    summary = enhance_video(source, tmp_path / "out.mkv", enhancer, Encoding(preset="ultrafast"), resume={})
+    assert summary.frames == 40
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mkv", "out.mkv"]
+
+
+@pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="POSIX limits")
+@pytest.mark.parametrize("container", [".mp4", ".mkv"])
+def test_full_disk_leaves_nothing_and_no_existing_file_is_lost(tmp_path, container):
+    """R4.8: the system refuses to write further, as a full disk does."""
+    source = long_clip(tmp_path / "in.mp4", 40, 240, 320)
+    target = tmp_path / f"out{container}"
+    target.write_bytes(b"precious")
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    run = program(source, target, "--overwrite", "--preset", "ultrafast", "--crf", "5", preexec_fn=limit)
+    _, errors = run.communicate(timeout=60)
+    assert run.returncode == 1
+    assert "cannot write the output" in errors
+    assert "Traceback" not in errors
+    assert target.read_bytes() == b"precious"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mp4", target.name]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc")
+def test_memory_stays_flat(tmp_path, enhancer):
+    """R4.1: 2,000 frames; what is held after 300 is what is held at the end."""
+    source = long_clip(tmp_path / "in.mp4", 100, 120, 192, sound=False)
+    with av.open(str(source)) as old, av.open(str(tmp_path / "long.mkv"), "w") as new:
+        stream = new.add_stream_from_template(old.streams.video[0], opaque=True)
+        once = [(p.pts, p.dts, p.is_keyframe, bytes(p), p.time_base) for p in old.demux(video=0) if p.size]
+        length = 100 * 100
+        for turn in range(20):
+            for pts, dts, key, data, base in once:
+                packet = av.Packet(data)
+                shift = round(turn * length * Fraction(1, 2500) / base)
+                packet.pts, packet.dts, packet.time_base, packet.is_keyframe = pts + shift, dts + shift, base, key
+                packet.stream = stream
+                new.mux(packet)
+    held = {}
+
+    def watch(frames, expected):
+        if frames in (300, 1900):
+            with open("/proc/self/statm") as statm:  # noqa: PTH123
+                held[frames] = int(statm.read().split()[1]) * resource.getpagesize()
+
+    summary = enhance_video(tmp_path / "long.mkv", tmp_path / "out.mkv", enhancer, Encoding(preset="ultrafast"), watch)
+    assert summary.frames == 2000
+    assert held[1900] - held[300] < 50e6
+
+
+def test_an_error_while_decoding_ahead_ends_cleanly(tmp_path, enhancer):
+    """A step that fails, while another thread decodes: no hang, no crash of the process, no file."""
+    source = long_clip(tmp_path / "in.mkv", 60, sound=False)
+
+    def fail(frames, expected):
+        raise RuntimeError("a step")
+
+    for _ in range(5):
+        with pytest.raises(RuntimeError, match="a step"):
+            enhance_video(source, tmp_path / "out.mkv", enhancer, Encoding(preset="ultrafast"), fail)
+    assert list(tmp_path.iterdir()) == [source]
