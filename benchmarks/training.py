@@ -149,7 +149,7 @@ def main(
     def step(precision: str) -> float:
         return float(enhance_step(*ours[precision], (pictures, pictures, nothing))["loss"].detach())
 
-    steps = {
+    steps: dict[str, Callable[[], float]] = {
         "loop": lambda: float(looped_step(loop, state, published, pictures)),
         **{f"batched, {precision} encoders": functools.partial(step, precision) for precision in ours},
     }
