@@ -106,11 +106,11 @@ def prepare_ours(task: Task) -> Load:
             size = enhancer.proxy_size(*picture.shape[:2])
             proxy = rgb_proxy(picture, size)
             light = enhancer.log_light(proxy)
-            coefficients = enhancer.refine(light, proxy)
+            coefficients = enhancer.refine(light, proxy.luma)
             return {
                 "proxy": median_time(lambda: rgb_proxy(picture, size), repeats),
                 "network": median_time(lambda: enhancer.log_light(proxy), repeats),
-                "refine": median_time(lambda: enhancer.refine(light, proxy), repeats),
+                "refine": median_time(lambda: enhancer.refine(light, proxy.luma), repeats),
                 "apply": median_time(lambda: apply_rgb(picture, coefficients), repeats),
             }
 

@@ -72,7 +72,7 @@ def test_planes(sampling, depth):
     exact = ExactTorch(open_model(find_model("lite"), Device("cpu"), 0))
     for planes, enhanced in zip(frames, exact.planes(frames, coding, 0.8, 16.0), strict=True):
         proxy = planes_proxy(planes, coding, (height, width))
-        coefficients = enhancer.refine(enhancer.log_light(proxy), proxy).scaled(0.8)
+        coefficients = enhancer.refine(enhancer.log_light(proxy), proxy.luma).scaled(0.8)
         for plane, expected in zip(enhanced, planes_reference(planes, coefficients, coding), strict=True):
             assert plane.dtype == dtype
             # chroma that OpenCV enlarges is rounded to whole codes on the way to the network
