@@ -55,7 +55,7 @@ class Enhancer:
     ) -> None:
         check_settings(strength, max_gain, quality)
         if not isinstance(model, LightMapNetwork):
-            model = LightMapNetwork(model, device, threads, backend)
+            model = LightMapNetwork(model, device, threads, backend, quality == "exact")
         self.network = model
         self.strength, self.max_gain, self.quality = float(strength), float(max_gain), quality
 

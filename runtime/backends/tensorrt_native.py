@@ -148,11 +148,17 @@ class TensorRtNetwork:
 
 def open_model(path: Path, device: Device, threads: int) -> TensorRtNetwork:
     """Raises BackendError where TensorRT, its CUDA bindings or the card are missing. `threads` means nothing here."""
+    trt = require(device)
+    memory = open_memory(device.index)
+    return TensorRtNetwork(trt, path, device, memory, this_machine(trt, device, memory))
+
+
+def require(device: Device) -> ModuleType:
+    """The module. Raises BackendError where it, or the card, is missing."""
     trt = import_tensorrt()
     if problem := cuda_problem(device):
         raise BackendError(f"{device} cannot be used: {problem}")
-    memory = open_memory(device.index)
-    return TensorRtNetwork(trt, path, device, memory, this_machine(trt, device, memory))
+    return trt
 
 
 def import_tensorrt() -> ModuleType:
