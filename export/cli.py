@@ -99,7 +99,7 @@ def main(
     """Export CHECKPOINT, ours or one published by the CLIP-LIT authors, to ONNX.
 
     Every file is compared with PyTorch on every back end of this machine and written only if it passes (else exit
-    code 4). Names tell what is inside: NAME.onnx, NAME.fp16.onnx, NAME.int8.onnx, NAME.image.onnx, NAME.192x336.onnx.
+    code 4). Names tell what is inside: NAME.onnx, NAME.fp16.onnx, NAME.int8.onnx, NAME.image.onnx, NAME.1x192x336.onnx.
     """
     if list_cache or clear_cache:
         show_cache(clear_cache)

@@ -236,7 +236,7 @@ class HostMemory:
     name = "host"
 
     def __init__(self, captures=True):
-        self.blocks, self.captures, self.launches = {}, captures, 0
+        self.blocks, self.captures, self.launches, self.held = {}, captures, 0, 0
 
     def active(self):
         import contextlib
@@ -252,10 +252,18 @@ class HostMemory:
         self.blocks[address] = None
 
     def pinned(self, shape):
+        self.held += 1
         return np.zeros(shape, np.float32)
 
+    def unpin(self, array):
+        self.held -= 1
+
     def stream(self):
+        self.held += 1
         return 7
+
+    def close_stream(self, stream):
+        self.held -= 1
 
     def to_device(self, address, source, stream):
         self.blocks[address][:] = source.ravel()
@@ -270,12 +278,16 @@ class HostMemory:
         if not self.captures:
             return None
         work()
+        self.held += 1
 
         def launch():
             self.launches += 1
             work()
 
-        return launch
+        def close():
+            self.held -= 1
+
+        return device_memory.Graph(launch, close)
 
     def cuda_version(self):
         return "13.0"
@@ -319,6 +331,7 @@ def test_a_lane_copies_runs_and_gives_its_memory_back(captures):
     assert memory.launches == (2 if captures else 0)
     lane.close()
     assert all(block is None for block in memory.blocks.values())
+    assert memory.held == 0  # pinned memory, stream, graph
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ class Lane:
             self._context.set_tensor_address(name, address)
         self._start()  # TensorRT sets up on the first run, which a graph must not contain
         memory.synchronize(self._stream)
-        self._launch = memory.capture(self._start, self._stream) or self._start
+        self._graph = memory.capture(self._start, self._stream)
 
     def _start(self) -> None:
         self._memory.to_device(self._addresses[0], self._source, self._stream)
@@ -60,13 +60,21 @@ class Lane:
 
     def __call__(self, pictures: Array) -> Array:
         self._source[...] = pictures
-        self._launch()
+        if self._graph is None:
+            self._start()
+        else:
+            self._graph.launch()
         self._memory.synchronize(self._stream)
         return self._result.copy()
 
     def close(self) -> None:
+        if self._graph is not None:
+            self._graph.close()
         for address in self._addresses:
             self._memory.free(address)
+        for array in (self._source, self._result):
+            self._memory.unpin(array)
+        self._memory.close_stream(self._stream)
 
 
 class TensorRtNetwork:
