@@ -364,6 +364,26 @@ def test_threads_share_the_lanes(network):
             assert (light == 2 * value).all()
 
 
+def test_threads_with_pictures_of_different_sizes(network):
+    import concurrent.futures
+
+    pictures = [np.full((1, 3, 32, 48 if value % 3 else 64), value, np.float32) for value in range(24)]
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        for value, light in enumerate(pool.map(network, pictures, timeout=30)):
+            assert light.shape[2:] == pictures[value].shape[2:]
+            assert (light == 2 * value).all()
+    assert network._trt.builds == 2
+
+
+def test_after_a_build_that_failed_the_next_call_works(network, monkeypatch):
+    network(np.ones((1, 3, 32, 48), np.float32))
+    with monkeypatch.context() as broken:
+        broken.setattr(tensorrt_native, "build_engine", lambda *a: (_ for _ in ()).throw(BackendError("no room")))
+        with pytest.raises(BackendError, match="no room"):
+            network(np.ones((1, 3, 64, 48), np.float32))
+    assert (network(np.ones((1, 3, 32, 48), np.float32)) == 2).all()
+
+
 def test_an_engine_with_a_range_serves_every_size_in_it(network):
     network.engine(Shapes((1, 16, 16), (1, 32, 48), (4, 64, 64)))
     network(np.ones((1, 3, 32, 48), np.float32))

@@ -103,7 +103,7 @@ class TensorRtNetwork:
             if size != self._size:
                 self._switch(size)
             lanes = self._lanes
-        lane = lanes.get()
+            lane = lanes.get()  # under the lock: nobody may take the lanes away between the two
         try:
             yield lane
         finally:
@@ -114,6 +114,7 @@ class TensorRtNetwork:
         if self._size is not None:
             for _ in range(LANES):
                 self._lanes.get().close()
+            self._size = None
         engine = self._runtime.deserialize_cuda_engine(self._engine_for(size))
         if engine is None:
             raise BackendError(f"TensorRT does not load the engine: {self._logger.last}")
