@@ -99,7 +99,7 @@ def main(
     """Export CHECKPOINT, ours or one published by the CLIP-LIT authors, to ONNX.
 
     Every file is compared with PyTorch on every back end of this machine and written only if it passes (else exit
-    code 4). Names tell what is inside: NAME.onnx, NAME.fp16.onnx, NAME.int8.onnx, NAME.image.onnx, NAME.192x336.onnx.
+    code 4). Names tell what is inside: NAME.onnx, NAME.fp16.onnx, NAME.int8.onnx, NAME.image.onnx, NAME.1x192x336.onnx.
     """
     if list_cache or clear_cache:
         show_cache(clear_cache)
@@ -118,6 +118,8 @@ def main(
     except ImportError as error:
         raise BackendError(f'{error.name} is missing; install it with: pip install "cliplit[export]"') from error
     ranges = parse_shapes(shapes, shape)
+    if tensorrt:
+        check_tensorrt(device)
 
     if triton is not None:
         from cliplit.export.triton import write_repository
@@ -217,6 +219,17 @@ def parse_shapes(text: str | None, shape: Size | None) -> Shapes | None:
     return Shapes(*sizes)
 
 
+def check_tensorrt(device: str) -> None:
+    """Before minutes are spent on the files: raises BackendError where no engine can be built here."""
+    from cliplit.runtime.backends import tensorrt_native
+    from cliplit.runtime.devices import Device
+
+    wanted = Device.parse(device)
+    if wanted.kind != "cuda":
+        raise click.UsageError(f"TensorRT runs on cuda, not on {device}")
+    tensorrt_native.require(wanted)
+
+
 def build(model: Path, shapes: Shapes | None, workspace: int, device: str) -> None:
     """The engine of an exported file, into the cache, with progress. Raises BackendError where it cannot be built."""
     from cliplit.runtime.backends import tensorrt_native
@@ -225,10 +238,7 @@ def build(model: Path, shapes: Shapes | None, workspace: int, device: str) -> No
     from cliplit.runtime.proxy import proxy_size
     from tqdm import tqdm
 
-    wanted = Device.parse(device)
-    if wanted.kind != "cuda":
-        raise InputError(f"TensorRT runs on cuda, not on {device}")
-    network = tensorrt_native.open_model(model, wanted, 0)
+    network = tensorrt_native.open_model(model, Device.parse(device), 0)
     if shapes is None:
         shapes = Shapes.fixed((1, *proxy_size(1080, 1920, network.info.proxy_short_side, network.info.multiple)))
     with tqdm(disable=None) as bar:

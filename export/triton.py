@@ -8,7 +8,6 @@ Triton gathers the requests of many clients into batches, which the graph takes 
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -73,6 +72,6 @@ def write_repository(
             )
         )
         if target.exists():
-            shutil.rmtree(target)
+            target.replace(Path(temporary) / "replaced")  # goes with the temporary folder
         made.replace(target)
     return target, lines

@@ -64,7 +64,9 @@ class Enhancer:
         backend: str = "auto",
     ) -> None:
         check_settings(strength, max_gain, quality)
-        self.network = model if isinstance(model, LightMapNetwork) else LightMapNetwork(model, device, threads, backend)
+        if not isinstance(model, LightMapNetwork):
+            model = LightMapNetwork(model, device, threads, backend, quality == "exact")
+        self.network = model
         self._set(strength, max_gain, quality)
 
     def _set(self, strength: float, max_gain: MaxGain, quality: Quality) -> None:
@@ -92,7 +94,7 @@ class Enhancer:
         check_picture(picture)
         if self.strength == 0.0:
             return picture.copy()
-        if self.quality == "exact" and self.network.exact is not None:  # the whole way on the card
+        if self.quality == "exact" and self.network.exact is not None and not self.heeds_noise:  # all on the card
             return self.network.exact.rgb(picture, self.strength, self.max_gain)
         return apply_rgb(picture, self.coefficients(picture).scaled(self.strength))
 

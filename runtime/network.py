@@ -33,15 +33,21 @@ class LightMapNetwork:
         device: "cpu", "cuda", "cuda:N", or "auto" (CUDA when it works, else CPU).
         threads: on the CPU; 0 leaves the back end's choice, one per core.
         backend: a name of `cliplit.runtime.backends.NAMES`.
+        full_size: whether it will see whole pictures, for the choice of "auto".
     """
 
     def __init__(
-        self, model: str | Path | Backend = "lite", device: str = "auto", threads: int = 0, backend: str = "auto"
+        self,
+        model: str | Path | Backend = "lite",
+        device: str = "auto",
+        threads: int = 0,
+        backend: str = "auto",
+        full_size: bool = False,
     ) -> None:
         self.path: Path | None = None
         if isinstance(model, (str, Path)):
             self.path = find_model(model, checkpoints=True)
-            self.backend = open_backend(model, backend, device, threads)
+            self.backend = open_backend(model, backend, device, threads, full_size)
         else:
             self.backend = model
         if self.info.kind != "light":

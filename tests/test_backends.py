@@ -159,6 +159,16 @@ def test_the_cpu_is_silent_where_there_is_no_card(caplog):
     assert not caplog.records
 
 
+def test_auto_takes_openvino_for_full_size_where_it_is_installed(monkeypatch, caplog):
+    pytest.importorskip("openvino")
+    assert "openvino" in open_backend("lite", device="cpu", full_size=True).detail
+    assert "openvino" in Enhancer("lite", device="cpu", quality="exact").network.backend.detail
+    assert "onnxruntime" in open_backend("lite", device="cpu").detail
+    monkeypatch.setattr(backends.importlib.util, "find_spec", lambda name: None)
+    assert "onnxruntime" in open_backend("lite", device="cpu", full_size=True).detail
+    assert not caplog.records
+
+
 def test_a_driver_too_old_is_told_apart(monkeypatch):
     card(monkeypatch, cuda=(11, 8))
     from cliplit.runtime.devices import cuda_problem

@@ -19,7 +19,7 @@ from cliplit.runtime import Enhancer  # noqa: E402
 from cliplit.runtime.backends import open_backend  # noqa: E402
 from cliplit.runtime.backends.onnx_runtime import import_onnxruntime  # noqa: E402
 from cliplit.runtime.backends.pytorch import TorchNetwork, from_onnx  # noqa: E402
-from cliplit.runtime.devices import Device  # noqa: E402
+from cliplit.runtime.devices import Device, nvidia_driver  # noqa: E402
 from cliplit.runtime.model_file import BUNDLED, model_info  # noqa: E402
 from made import backlit  # noqa: E402
 from onnx import TensorProto, numpy_helper  # noqa: E402
@@ -317,12 +317,22 @@ def test_fp16_writes_both_files_and_the_table(lite, tmp_path):
         (["--int8", "--calibration", "nowhere"], 1, "no such folder"),
         (["--whole-image", "--strength", "3"], 2, "strength"),
         (["--shape", "20x20"], 1, "multiple"),
+        (["--tensorrt", "--device", "cpu"], 2, "runs on cuda"),
     ],
 )
 def test_wrong_usage(lite, tmp_path, arguments, code, words):
     done = command(lite, "-o", tmp_path / "m.onnx", *arguments)
     assert done.returncode == code, done.stderr
     assert words in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_engine_without_tensorrt_and_no_file_either(lite, tmp_path):
+    if not nvidia_driver().problem:
+        pytest.skip("there is a card")
+    done = command(lite, "--fp16", "--tensorrt", "-o", tmp_path)
+    assert done.returncode == 3
+    assert "pip install" in done.stderr or "driver" in done.stderr
     assert not list(tmp_path.iterdir())
 
 

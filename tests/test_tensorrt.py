@@ -236,7 +236,7 @@ class HostMemory:
     name = "host"
 
     def __init__(self, captures=True):
-        self.blocks, self.captures, self.launches = {}, captures, 0
+        self.blocks, self.captures, self.launches, self.held = {}, captures, 0, 0
 
     def active(self):
         import contextlib
@@ -252,10 +252,18 @@ class HostMemory:
         self.blocks[address] = None
 
     def pinned(self, shape):
+        self.held += 1
         return np.zeros(shape, np.float32)
 
+    def unpin(self, array):
+        self.held -= 1
+
     def stream(self):
+        self.held += 1
         return 7
+
+    def close_stream(self, stream):
+        self.held -= 1
 
     def to_device(self, address, source, stream):
         self.blocks[address][:] = source.ravel()
@@ -270,12 +278,16 @@ class HostMemory:
         if not self.captures:
             return None
         work()
+        self.held += 1
 
         def launch():
             self.launches += 1
             work()
 
-        return launch
+        def close():
+            self.held -= 1
+
+        return device_memory.Graph(launch, close)
 
     def cuda_version(self):
         return "13.0"
@@ -319,6 +331,7 @@ def test_a_lane_copies_runs_and_gives_its_memory_back(captures):
     assert memory.launches == (2 if captures else 0)
     lane.close()
     assert all(block is None for block in memory.blocks.values())
+    assert memory.held == 0  # pinned memory, stream, graph
 
 
 @pytest.fixture
@@ -349,6 +362,26 @@ def test_threads_share_the_lanes(network):
     with concurrent.futures.ThreadPoolExecutor(6) as pool:
         for value, light in enumerate(pool.map(network, pictures)):
             assert (light == 2 * value).all()
+
+
+def test_threads_with_pictures_of_different_sizes(network):
+    import concurrent.futures
+
+    pictures = [np.full((1, 3, 32, 48 if value % 3 else 64), value, np.float32) for value in range(24)]
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        for value, light in enumerate(pool.map(network, pictures, timeout=30)):
+            assert light.shape[2:] == pictures[value].shape[2:]
+            assert (light == 2 * value).all()
+    assert network._trt.builds == 2
+
+
+def test_after_a_build_that_failed_the_next_call_works(network, monkeypatch):
+    network(np.ones((1, 3, 32, 48), np.float32))
+    with monkeypatch.context() as broken:
+        broken.setattr(tensorrt_native, "build_engine", lambda *a: (_ for _ in ()).throw(BackendError("no room")))
+        with pytest.raises(BackendError, match="no room"):
+            network(np.ones((1, 3, 64, 48), np.float32))
+    assert (network(np.ones((1, 3, 32, 48), np.float32)) == 2).all()
 
 
 def test_an_engine_with_a_range_serves_every_size_in_it(network):

@@ -6,7 +6,7 @@ what was asked for. Each row's module is imported when it is chosen, so that a m
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -114,10 +114,14 @@ def find_row(name: str) -> Row:
     raise InputError(f"back end {name!r} is not one of {', '.join(NAMES)}")
 
 
-def open_backend(model: str | Path, backend: str = "auto", device: str = "auto", threads: int = 0) -> Backend:
+def open_backend(
+    model: str | Path, backend: str = "auto", device: str = "auto", threads: int = 0, full_size: bool = False
+) -> Backend:
     """The network of `model`, opened by the back end `backend` on `device`.
 
     "auto" may fall back, to another back end or to the CPU, and says so where a card is there; a name never does.
+    On the CPU it takes OpenVINO, if installed, for `full_size` pictures, where that is quickest; for proxies ONNX
+    Runtime, which need not be prepared for each of their sizes.
 
     Raises:
         InputError: an unknown name, device or model.
@@ -138,6 +142,8 @@ def open_backend(model: str | Path, backend: str = "auto", device: str = "auto",
     if wanted.kind == "cuda":
         return onnxruntime.open(path, wanted, threads)
     tries = [(onnxruntime, Device("cpu")), (openvino, Device("cpu"))]
+    if full_size and importlib.util.find_spec("openvino") is not None:
+        tries.reverse()
     if wanted.kind == "auto" and not nvidia_driver().problem:
         tries.insert(0, (onnxruntime, Device("cuda")))
     return _first(tries, path, threads)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,6 +17,14 @@ from cliplit.arrays import Array
 from cliplit.errors import BackendError, first_line
 
 INSTALL = 'pip install "cliplit[tensorrt]"'
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Recorded work: `launch` starts it on its stream, `close` gives it back."""
+
+    launch: Callable[[], object]
+    close: Callable[[], object]
 
 
 class Memory(Protocol):
@@ -37,7 +46,13 @@ class Memory(Protocol):
         """Page-locked float32 host memory: copies from and to it run beside the computation."""
         ...
 
+    def unpin(self, array: Array) -> None:
+        """Gives back what `pinned` gave; the array must not be touched afterwards."""
+        ...
+
     def stream(self) -> int: ...
+
+    def close_stream(self, stream: int) -> None: ...
 
     def to_device(self, address: int, source: Array, stream: int) -> None:
         """Starts a copy; `source` is pinned and must stay as it is until the stream is synchronised."""
@@ -47,8 +62,8 @@ class Memory(Protocol):
 
     def synchronize(self, stream: int) -> None: ...
 
-    def capture(self, work: Callable[[], None], stream: int) -> Callable[[], None] | None:
-        """Record what `work` starts on the stream; returns what launches it all at once, None where it cannot."""
+    def capture(self, work: Callable[[], None], stream: int) -> Graph | None:
+        """Record what `work` starts on the stream, to launch it all at once; None where that cannot be done."""
         ...
 
     def cuda_version(self) -> str: ...
@@ -84,6 +99,12 @@ class CudaPython:
         address = int(self._call(self._cuda.cudaMallocHost(4 * count)))
         return np.ctypeslib.as_array((ctypes.c_float * count).from_address(address)).reshape(shape)
 
+    def unpin(self, array: Array) -> None:
+        self._call(self._cuda.cudaFreeHost(array.ctypes.data))
+
+    def close_stream(self, stream: int) -> None:
+        self._call(self._cuda.cudaStreamDestroy(stream))
+
     def stream(self) -> int:
         return int(self._call(self._cuda.cudaStreamCreateWithFlags(self._cuda.cudaStreamNonBlocking)))
 
@@ -98,7 +119,7 @@ class CudaPython:
     def synchronize(self, stream: int) -> None:
         self._call(self._cuda.cudaStreamSynchronize(stream))
 
-    def capture(self, work: Callable[[], None], stream: int) -> Callable[[], None] | None:
+    def capture(self, work: Callable[[], None], stream: int) -> Graph | None:
         mode = self._cuda.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         self._call(self._cuda.cudaStreamBeginCapture(stream, mode))
         try:
@@ -106,7 +127,11 @@ class CudaPython:
         finally:
             graph = self._call(self._cuda.cudaStreamEndCapture(stream))
         ready = self._call(self._cuda.cudaGraphInstantiate(graph, 0))
-        return lambda: self._call(self._cuda.cudaGraphLaunch(ready, stream))
+        self._call(self._cuda.cudaGraphDestroy(graph))  # what was instantiated stands by itself
+        return Graph(
+            launch=lambda: self._call(self._cuda.cudaGraphLaunch(ready, stream)),
+            close=lambda: self._call(self._cuda.cudaGraphExecDestroy(ready)),
+        )
 
     def cuda_version(self) -> str:
         number = int(self._call(self._cuda.cudaRuntimeGetVersion()))
@@ -154,6 +179,12 @@ class PyCuda:
         array: Array = self._driver.pagelocked_empty(shape, np.float32)
         return array
 
+    def unpin(self, array: Array) -> None:
+        """PyCUDA gives it back with the array's last reference."""
+
+    def close_stream(self, stream: int) -> None:
+        del self._streams[stream]
+
     def stream(self) -> int:
         stream = self._driver.Stream()
         self._streams[int(stream.handle)] = stream
@@ -168,7 +199,7 @@ class PyCuda:
     def synchronize(self, stream: int) -> None:
         self._streams[stream].synchronize()
 
-    def capture(self, work: Callable[[], None], stream: int) -> Callable[[], None] | None:
+    def capture(self, work: Callable[[], None], stream: int) -> Graph | None:
         return None  # no released PyCUDA captures streams
 
     def cuda_version(self) -> str:

@@ -50,7 +50,7 @@ class Lane:
             self._context.set_tensor_address(name, address)
         self._start()  # TensorRT sets up on the first run, which a graph must not contain
         memory.synchronize(self._stream)
-        self._launch = memory.capture(self._start, self._stream) or self._start
+        self._graph = memory.capture(self._start, self._stream)
 
     def _start(self) -> None:
         self._memory.to_device(self._addresses[0], self._source, self._stream)
@@ -60,13 +60,21 @@ class Lane:
 
     def __call__(self, pictures: Array) -> Array:
         self._source[...] = pictures
-        self._launch()
+        if self._graph is None:
+            self._start()
+        else:
+            self._graph.launch()
         self._memory.synchronize(self._stream)
         return self._result.copy()
 
     def close(self) -> None:
+        if self._graph is not None:
+            self._graph.close()
         for address in self._addresses:
             self._memory.free(address)
+        for array in (self._source, self._result):
+            self._memory.unpin(array)
+        self._memory.close_stream(self._stream)
 
 
 class TensorRtNetwork:
@@ -95,7 +103,7 @@ class TensorRtNetwork:
             if size != self._size:
                 self._switch(size)
             lanes = self._lanes
-        lane = lanes.get()
+            lane = lanes.get()  # under the lock: nobody may take the lanes away between the two
         try:
             yield lane
         finally:
@@ -106,6 +114,7 @@ class TensorRtNetwork:
         if self._size is not None:
             for _ in range(LANES):
                 self._lanes.get().close()
+            self._size = None
         engine = self._runtime.deserialize_cuda_engine(self._engine_for(size))
         if engine is None:
             raise BackendError(f"TensorRT does not load the engine: {self._logger.last}")
@@ -148,11 +157,17 @@ class TensorRtNetwork:
 
 def open_model(path: Path, device: Device, threads: int) -> TensorRtNetwork:
     """Raises BackendError where TensorRT, its CUDA bindings or the card are missing. `threads` means nothing here."""
+    trt = require(device)
+    memory = open_memory(device.index)
+    return TensorRtNetwork(trt, path, device, memory, this_machine(trt, device, memory))
+
+
+def require(device: Device) -> ModuleType:
+    """The module. Raises BackendError where it, or the card, is missing."""
     trt = import_tensorrt()
     if problem := cuda_problem(device):
         raise BackendError(f"{device} cannot be used: {problem}")
-    memory = open_memory(device.index)
-    return TensorRtNetwork(trt, path, device, memory, this_machine(trt, device, memory))
+    return trt
 
 
 def import_tensorrt() -> ModuleType:
