@@ -33,8 +33,11 @@ CHROMA_LOCATIONS = {
     "chroma_sample_loc_type_top_field": ["left", "center", "topleft", "top", "bottomleft", "bottom"],  # H.264, HEVC
     "chroma_sample_position": [None, "left", "topleft", None],  # AV1
 }
+CLOCK_JUMP = 1  # seconds back within one stream after which its clock counts as started again
 RECENT_LIMIT = 64 << 20  # bytes of packets kept for the end of a damaged file
 NO_TIMES = "pictures without a time stamp are set at the frame rate"
+CLOCK_AGAIN = "the clock starts again"
+UNSEARCHABLE = (NO_TIMES, CLOCK_AGAIN)  # notes of clips whose times depend on all that came before
 DYNAMIC_HDR = {
     "DOVI_METADATA": "Dolby Vision", "DOVI_RPU_BUFFER": "Dolby Vision", "DYNAMIC_HDR_PLUS": "HDR10+",
     "DYNAMIC_HDR_VIVID": "HDR Vivid",
@@ -126,6 +129,9 @@ class PyAVReader:
         self._decoder = self._alpha_decoder() or self.video.codec_context
         self._last: int | None = None
         self._start: int | None = None
+        self._clocks: dict[int, Fraction] = {}  # last time of each stream, in seconds
+        self._parts: dict[int, int] = {}  # how often the clock of each stream has started again
+        self._shifts = [Fraction(0)]  # what is added to the times of each part
         self._recent: list[av.Packet[Any]] = []
         self._recent_size = 0
         self._looked, self._location = False, None
@@ -177,7 +183,7 @@ class PyAVReader:
         return Clip(
             first.width, first.height, layout.name, coding, colour,
             self.video.time_base or Fraction(1, 90_000), self._rate(),
-            self._expected_frames(), context.sample_aspect_ratio, order,
+            self._expected_frames(), self.video.sample_aspect_ratio or None, order,
             _matrix(data.get("DISPLAYMATRIX")), context.codec.canonical_name, tags_of(dict(self.video.metadata)),
             mastering_of(data.get("MASTERING_DISPLAY_METADATA"), data.get("CONTENT_LIGHT_LEVEL")),
         )  # fmt: skip
@@ -338,7 +344,7 @@ class PyAVReader:
                 except (av.FFmpegError, OSError):
                     continue
             self._held = [self._first_picture()]
-            if self._held[0].pts <= pts and NO_TIMES not in self.notes:
+            if self._held[0].pts <= pts and not any(note.startswith(UNSEARCHABLE) for note in self.notes):
                 return
 
     def _reopen(self) -> None:
@@ -349,6 +355,7 @@ class PyAVReader:
         self.video.thread_type = "AUTO"
         self._decoder = self._alpha_decoder() or self.video.codec_context
         self.others, self._last, self._held = [], None, []
+        self._clocks, self._parts, self._shifts = {}, {}, [Fraction(0)]
         self._recent, self._recent_size = [], 0
         self._demuxed = self._packets()
         self._source = self._items()
@@ -381,9 +388,30 @@ class PyAVReader:
     def _packets(self) -> Iterator[Any]:
         streams = [self.video, *(s for s in self.others if s.type not in ("attachment", "unknown"))]
         try:
-            yield from self.container.demux(streams)
+            for packet in self.container.demux(streams):
+                self._continue_clock(packet)
+                yield packet
         except (av.FFmpegError, OSError) as error:
             self.broken_off = reason(error)
+
+    def _continue_clock(self, packet: av.Packet[Any]) -> None:
+        """Where a clock starts again, as in recordings that were put one behind the other, it goes on instead."""
+        stamp = packet.dts if packet.dts is not None else packet.pts
+        if stamp is None or packet.stream.type not in ("video", "audio") or is_cover(packet.stream):
+            return
+        index, base = packet.stream.index, packet.time_base
+        now, last = stamp * base, self._clocks.get(index)
+        part = self._parts.get(index, 0)
+        if last is not None and now < last - CLOCK_JUMP:
+            part += 1
+            if part == len(self._shifts):  # the first stream that starts again; the others follow it
+                self._shifts.append(self._shifts[-1] + last - now + (packet.duration or 1) * base)
+                self._say(f"{CLOCK_AGAIN} at {float(last):.2f} s: what follows is set behind it")
+        self._clocks[index], self._parts[index] = now, part
+        ticks = round(self._shifts[part] / base)
+        if ticks:
+            packet.dts = None if packet.dts is None else packet.dts + ticks
+            packet.pts = None if packet.pts is None else packet.pts + ticks
 
     def __enter__(self) -> PyAVReader:
         return self

@@ -75,6 +75,13 @@ class Summary:
     problems: str
     notes: tuple[str, ...]
 
+    @property
+    def counted(self) -> str:
+        """Frames in words: none is lost without being said."""
+        if self.frames == self.decoded:
+            return f"{self.frames} frames"
+        return f"{self.frames} frames from {self.decoded}"
+
 
 def enhance_video(
     source: Path,

@@ -135,7 +135,7 @@ def main(
         click.echo(f"note: {note}", err=True)
     if not quiet:
         click.echo(
-            f"{target}: {summary.frames} frames of {summary.width}x{summary.height} in {summary.seconds:.1f} s "
+            f"{target}: {summary.counted} of {summary.width}x{summary.height} in {summary.seconds:.1f} s "
             f"({summary.frames / summary.seconds:.1f} frames/s, {enhancer.network.device})"
         )
     if summary.problems:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 
 import av
 import pytest
@@ -174,3 +175,18 @@ def test_transport_stream(tmp_path, enhancer):
     assert len(packets(tmp_path / "out.mp4", "audio")[0]) == len(packets(source, "audio")[0])
     offset = [times(p)[0] - packets(p, "audio")[0][0][0] for p in (source, tmp_path / "out.ts", tmp_path / "out.mp4")]
     assert max(offset) - min(offset) < Fraction(3, 1000)
+
+
+def test_a_clock_that_starts_again_goes_on(tmp_path, enhancer):
+    """Two recordings put one behind the other: the second half follows the first, sound and pictures alike."""
+    part = write_clip(tmp_path / "part.ts", [backlit(64, 96)] * 50)
+    (tmp_path / "in.ts").write_bytes(part.read_bytes() * 2)
+    summary = enhance_video(tmp_path / "in.ts", tmp_path / "out.mp4", enhancer, FAST)
+    shown = times(tmp_path / "out.mp4")
+    assert summary.frames == len(shown) == 100
+    steps = [b - a for a, b in pairwise(shown)]
+    assert min(steps) > 0
+    assert Fraction(38, 10) < shown[-1] - shown[0] < Fraction(42, 10)
+    sound = packets(tmp_path / "out.mp4", "audio")[0]
+    assert abs(sound[-1][0] - shown[-1]) < Fraction(1, 4)
+    assert any("clock starts again" in note for note in summary.notes)
