@@ -18,7 +18,10 @@ import av
 import numpy as np
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
-from cliplit.runtime.colour import MATRICES, MATRIX_NAMES, RGB_MATRIX, Colour, assumed_matrix, stated
+from cliplit.runtime.colour import (
+    FULL_RANGE, MATRICES, MATRIX_NAMES, RGB_MATRIX, UNSPECIFIED, Colour, assumed_matrix, stated,
+)  # fmt: skip
+from cliplit.runtime.ffmpeg_log import logged
 from cliplit.runtime.gain import Coding
 from cliplit.runtime.hdr import TRANSFERS, mastering_of
 from cliplit.runtime.pixels import CONVERTED, alpha_of, layout_of, planes_of
@@ -29,7 +32,7 @@ from cliplit.errors import InputError
 
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders drop the second picture
 FIELD_ORDERS = {2: "tff", 3: "bff", 4: "tff", 5: "bff"}  # AVFieldOrder
-CHROMA_LOCATIONS = {
+CHROMA_LOCATIONS: dict[str, list[str | None]] = {
     "chroma_sample_loc_type_top_field": ["left", "center", "topleft", "top", "bottomleft", "bottom"],  # H.264, HEVC
     "chroma_sample_position": [None, "left", "topleft", None],  # AV1
 }
@@ -134,7 +137,8 @@ class PyAVReader:
         self._shifts = [Fraction(0)]  # what is added to the times of each part
         self._recent: list[av.Packet[Any]] = []
         self._recent_size = 0
-        self._looked, self._location = False, None
+        self._looked = False
+        self._location: str | None = None
         self._demuxed = self._packets()
         self._source = self._items()
         self._held: list[Any] = []  # what comes before the first picture
@@ -171,7 +175,8 @@ class PyAVReader:
             raise InputError(f"{self.source}: {error}") from error
         if name in CONVERTED:
             self.notes.append(f"pixel format {name} is converted to {layout.name}")
-        data = {item.type.name: bytes(item) for item in first.side_data}  # type: ignore[attr-defined]
+        items: Any = first.side_data
+        data = {item.type.name: bytes(item) for item in items}
         colour = self._colour(first, context)
         coding = self._coding(colour, layout.depth, layout.rgb, first.height)
         self.dynamic_hdr = sorted({DYNAMIC_HDR[kind] for kind in data if kind in DYNAMIC_HDR})
@@ -189,14 +194,17 @@ class PyAVReader:
         )  # fmt: skip
 
     def _colour(self, first: VideoFrame, context: Any) -> Colour:
+        tags = [
+            int(of_picture) if of_picture != UNSPECIFIED else int(of_stream)
+            for of_picture, of_stream in (
+                (first.colorspace, context.colorspace),
+                (first.color_primaries, context.color_primaries),
+                (first.color_trc, context.color_trc),
+            )
+        ]
         full = first.format.name.startswith("yuvj")
-        colour = Colour(
-            *(a if a != 2 else b for a, b in (
-                (int(first.colorspace), context.colorspace), (int(first.color_primaries), context.color_primaries),
-                (int(first.color_trc), context.color_trc),
-            )),
-            2 if full else int(first.color_range) or context.color_range, self._location,
-        )  # fmt: skip
+        span = FULL_RANGE if full else int(first.color_range) or int(context.color_range)
+        colour = Colour(tags[0], tags[1], tags[2], span, self._location)
         if self.reading.input_color is not None:
             colour = stated(self.reading.input_color, colour)
         if colour.hdr and self.reading.hdr == "refuse":
@@ -235,7 +243,7 @@ class PyAVReader:
         for items in (held, self._source):
             for item in items:
                 if isinstance(item, VideoFrame):
-                    if self._start is not None and item.pts < self._start:
+                    if self._start is not None and (item.pts or 0) < self._start:
                         continue
                     self.decoded += 1
                     self.damaged += item.is_corrupt
@@ -351,7 +359,8 @@ class PyAVReader:
         number = self.video.index
         self._earlier.append(self.container)  # stays open: a writer may hold its streams
         self.container = opened(self.source, self.reading.timeout)
-        self.video = self.container.streams[number]
+        video: Any = self.container.streams[number]
+        self.video = video
         self.video.thread_type = "AUTO"
         self._decoder = self._alpha_decoder() or self.video.codec_context
         self.others, self._last, self._held = [], None, []
@@ -405,7 +414,8 @@ class PyAVReader:
         if last is not None and now < last - CLOCK_JUMP:
             part += 1
             if part == len(self._shifts):  # the first stream that starts again; the others follow it
-                self._shifts.append(self._shifts[-1] + last - now + (packet.duration or 1) * base)
+                end = max(time + self._shifts[self._parts[i]] for i, time in self._clocks.items())
+                self._shifts.append(end - now + (packet.duration or 1) * base)
                 self._say(f"{CLOCK_AGAIN} at {float(last):.2f} s: what follows is set behind it")
         self._clocks[index], self._parts[index] = now, part
         ticks = round(self._shifts[part] / base)
@@ -440,20 +450,17 @@ def chroma_location(stream: VideoStream, packet: av.Packet[Any]) -> str | None:
 
     PyAV has no attribute for it, so FFmpeg's bitstream filter that prints headers is asked, before any decoder runs.
     """
-    level = av.logging.get_level()
+    lines: list[tuple[int, str, str]] = []
     try:
-        av.logging.set_level(av.logging.TRACE)
-        with av.logging.Capture() as lines:
+        with logged(av.logging.TRACE) as lines:
             printer = av.BitStreamFilterContext("trace_headers", in_stream=stream)
             printer.filter(av.Packet(bytes(packet)))  # it takes what it is given
     except (av.FFmpegError, ValueError):  # a codec it does not know
         return None
-    finally:
-        av.logging.set_level(level)
     for _, _, line in lines:
         words = line.split()
         if len(words) > 2 and words[1] in CHROMA_LOCATIONS:
-            names = CHROMA_LOCATIONS[words[1]]
+            names: list[str | None] = CHROMA_LOCATIONS[words[1]]
             return names[int(words[-1])] if int(words[-1]) < len(names) else None
     return None
 

@@ -132,7 +132,7 @@ class PyAVWriter:
     def _add_encoded(self, packets: Iterable[av.Packet[Any]]) -> None:
         for packet in packets:
             packet.stream = self.video
-            packet.dts = self._video_dts = sensible_dts(packet.pts, packet.dts, self._video_dts, packet.time_base)
+            packet.dts = self._video_dts = sensible_dts(packet.pts or 0, packet.dts, self._video_dts, packet.time_base)
             self.encoded += 1
             self._mux(packet)
 
@@ -160,9 +160,9 @@ class PyAVWriter:
             packet.dts = packet.pts
         last = self._last_dts.get(packet.stream.index)
         if packet.dts is not None:
-            if last is not None and packet.dts < last:
-                packet.dts = last
-                packet.pts = max(packet.pts, last) if packet.pts is not None else last
+            if last is not None and packet.dts <= last:
+                packet.dts = last + 1
+                packet.pts = packet.dts if packet.pts is None else max(packet.pts, packet.dts)
             self._last_dts[packet.stream.index] = packet.dts
 
     def _mux(self, packet: av.Packet[Any]) -> None:

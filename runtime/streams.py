@@ -25,6 +25,7 @@ STALE = {
 SOUND = {"webm": "libopus", "ogg": "libopus", "avi": "libmp3lame", "flv": "aac"}  # AAC otherwise
 TEXT = {"mp4": "mov_text", "mov": "mov_text", "ipod": "mov_text", "webm": "webvtt", "matroska": "ass"}
 TEXT_CODECS = {"subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text"}
+LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "quad", 5: "5.0", 6: "5.1", 8: "7.1"}  # of AAC and Opus both
 COVER_NAMES = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}
 
 
@@ -69,8 +70,9 @@ class SoundTranscoder:
 
     def __init__(self, container: OutputContainer, source: Any, codec: str) -> None:
         self.target: Any = container.add_stream(codec, rate=48000 if codec == "libopus" else source.rate)
-        self.target.codec_context.layout = source.layout.name
-        self.target.codec_context.bit_rate = 96_000 * max(1, source.layout.nb_channels)
+        channels = source.layout.nb_channels
+        self.target.codec_context.layout = LAYOUTS.get(channels, "stereo")
+        self.target.codec_context.bit_rate = 96_000 * min(channels, 8)
         self.source = source
 
     def packets(self, packet: av.Packet[Any] | None) -> Iterator[av.Packet[Any]]:
@@ -114,7 +116,8 @@ Carrier = Copy | SoundTranscoder | TextTranscoder
 def carry(source: Stream, container: OutputContainer, form: str, notes: list[str]) -> Carrier | None:
     """Adds a stream of the source to `container`, of the format named `form`; None where it cannot come along."""
     if source.type == "attachment":
-        return _attach(source, container, form, notes)
+        _attach(source, container, form, notes)
+        return None
     if is_cover(source) and form in ("matroska", "webm"):
         return None  # becomes an attachment, see `cover_attachments`
     if source.type == "data" and _rewritten_by_muxer(source, form):

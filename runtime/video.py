@@ -156,6 +156,7 @@ def add_segments(
     memories = steps.stateful()
     if work.segments:
         load_state(work.state_file(len(work.segments) - 1), memories)
+        assert work.start is not None  # there is more to do
         reader.skip_to(work.start)
     with closing(ahead(reader)) as items:
         segments = Split(item for item in items if isinstance(item, Frame))
