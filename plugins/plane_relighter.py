@@ -7,12 +7,14 @@ colourless chroma; interlaced 4:2:0, whose chroma lines belong to fields, goes a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
 from cliplit.runtime.enhancer import Enhancer
 from cliplit.runtime.gain import Coding, Planes, apply_planes
 from cliplit.runtime.light_map import Coefficients
+from cliplit.runtime.noise import GainLimit
 from cliplit.runtime.proxy import planes_proxy
 from cliplit.runtime.temporal import TemporalFilter
 
@@ -30,7 +32,7 @@ class PlaneRelighter:
 
     def __init__(self, enhancer: Enhancer, coding: Coding, time_constant: float) -> None:
         self.enhancer, self.coding = enhancer, coding
-        self._smooth = TemporalFilter(time_constant)
+        self._smooth, self._limit = TemporalFilter(time_constant), GainLimit()
 
     def __call__(self, planes: list[Array], out: list[Array], time: float, interlaced: bool) -> None:
         """Relight luma, then Cb and Cr if any, then alpha if any, from `planes` into `out`."""
@@ -41,8 +43,13 @@ class PlaneRelighter:
         colour = len(planes) >= 3
         full = (planes[0], planes[1], planes[2]) if colour else self._with_colourless(planes[0])
         proxy = planes_proxy(full, self.coding, self.enhancer.proxy_size(*planes[0].shape))
-        log_light = self._smooth(self.enhancer.log_light(proxy), proxy.luma, time)
-        coefficients = self.enhancer.refine(log_light, proxy).scaled(self.enhancer.strength)
+        steady = self._smooth(self.enhancer.log_light(proxy), proxy.luma, time)
+        bearable = math.inf
+        if self.enhancer.heeds_noise:
+            black, scale, *_ = self.coding.numbers
+            bearable = self._limit(planes[0], black, scale, time)
+        coefficients = steady.calmed(self.enhancer.refine(steady.log_light, steady.luma, bearable))
+        coefficients = coefficients.scaled(self.enhancer.strength)
         into = (out[0], out[1], out[2]) if colour else (out[0], np.empty_like(full[1]), np.empty_like(full[2]))
         self._apply(full, into, coefficients, interlaced)
         rest = 3 if colour else 1

@@ -42,8 +42,11 @@ class Relighter:
         if request.temporal >= 0.0:
             self._time = self._time + FRAME if math.isnan(request.time) else request.time
             self._smooth.time_constant = request.temporal
-            light = self._smooth(light, proxy.luma, self._time)
-        apply_rgb(picture, enhancer.refine(light, proxy).scaled(enhancer.strength), out)
+            steady = self._smooth(light, proxy.luma, self._time)
+            coefficients = steady.calmed(enhancer.refine(steady.log_light, steady.luma))
+        else:
+            coefficients = enhancer.refine(light, proxy.luma)
+        apply_rgb(picture, coefficients.scaled(enhancer.strength), out)
 
     def _enhancer(self, request: Request) -> Enhancer:
         if request.model not in self._enhancers:

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import copy
+import math
 from pathlib import Path
 from typing import Literal
 
 import cv2
 import numpy as np
 from cliplit.runtime.gain import WHITE, apply_rgb, full_size_log_light
-from cliplit.runtime.light_map import Coefficients, guided_coefficients, log_light, plain_coefficients
+from cliplit.runtime.light_map import (
+    Coefficients,
+    guided_coefficients,
+    log_light,
+    plain_coefficients,
+    softly_bounded,
+)
 from cliplit.runtime.network import LightMapNetwork
+from cliplit.runtime.noise import bearable_gain, picture_noise
 from cliplit.runtime.proxy import Proxy, proxy_size, rgb_proxy
 
 from cliplit.arrays import Array
@@ -18,6 +26,7 @@ from cliplit.constants import MAX_GAIN
 from cliplit.errors import InputError
 
 Quality = Literal["fast", "exact"]
+MaxGain = float | Literal["auto"]
 
 # Bytes a network needs for each pixel at full size: the widest layers of both are float32, a few alive at once.
 EXACT_BYTES_PER_PIXEL = 1100
@@ -30,7 +39,8 @@ class Enhancer:
         model: "lite" (real time), "unet" (the paper's network), or the path of an exported ONNX file.
         device: "auto", "cpu" or "cuda".
         strength: exponent on the gain: 0 leaves the picture as it is, 1 is what the model says, up to 2.
-        max_gain: upper bound of the gain, 1 to 256; bounds the noise that is brought up from the dark.
+        max_gain: upper bound of the gain, 1 to 256; bounds the noise that is brought up from the dark. "auto" measures
+            that noise, and bounds softly what it allows, at most 16.
         quality: "fast" runs the network on a small proxy and follows edges at full size; "exact" runs it at full
             size (the paper's way; slow, and about 1 GB of memory a megapixel).
         threads: of ONNX Runtime on the CPU; 0 for one per core.
@@ -46,19 +56,24 @@ class Enhancer:
         model: str | Path = "lite",
         device: str = "auto",
         strength: float = 1.0,
-        max_gain: float = MAX_GAIN,
+        max_gain: MaxGain = MAX_GAIN,
         quality: Quality = "fast",
         threads: int = 0,
     ) -> None:
         check_settings(strength, max_gain, quality)
         self.network = LightMapNetwork(model, device, threads)
-        self.strength, self.max_gain, self.quality = float(strength), float(max_gain), quality
+        self._set(strength, max_gain, quality)
 
-    def adjusted(self, strength: float, max_gain: float, quality: Quality = "fast") -> Enhancer:
+    def _set(self, strength: float, max_gain: MaxGain, quality: Quality) -> None:
+        self.strength, self.quality = float(strength), quality
+        self.heeds_noise = max_gain == "auto"  # whether callers of `refine` should measure what gain is bearable
+        self.max_gain = MAX_GAIN if max_gain == "auto" else float(max_gain)
+
+    def adjusted(self, strength: float, max_gain: MaxGain, quality: Quality = "fast") -> Enhancer:
         """Another enhancer with the same network, which is not loaded again; for sliders."""
         check_settings(strength, max_gain, quality)
         other = copy.copy(self)
-        other.strength, other.max_gain, other.quality = float(strength), float(max_gain), quality
+        other._set(strength, max_gain, quality)
         return other
 
     def __call__(self, picture: Array) -> Array:
@@ -85,7 +100,10 @@ class Enhancer:
     def coefficients(self, picture: Array) -> Coefficients:
         """The light map of a picture, in the form that is applied at full size."""
         proxy = rgb_proxy(picture, self.proxy_size(*picture.shape[:2]))
-        return self.refine(self.log_light(proxy), proxy)
+        bearable = math.inf
+        if self.heeds_noise:
+            bearable = bearable_gain(picture_noise(picture, WHITE[picture.dtype.str[1:]]))
+        return self.refine(self.log_light(proxy), proxy.luma, bearable)
 
     def proxy_size(self, height: int, width: int) -> tuple[int, int]:
         """(h, w) of what the network sees of a picture of this size: all of it with quality "exact".
@@ -105,19 +123,25 @@ class Enhancer:
         rgb = cv2.copyMakeBorder(proxy.rgb, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
         return log_light(self.network(rgb)[:height, :width], self.max_gain)
 
-    def refine(self, log_light: Array, proxy: Proxy) -> Coefficients:
-        """From the map at proxy size to coefficients for full size that follow the picture's edges."""
+    def refine(self, log_light: Array, luma: Array, bearable: float = math.inf) -> Coefficients:
+        """From the map at proxy size and the luma there to coefficients for full size that follow its edges.
+
+        `bearable` is a gain at which the picture's noise does not show yet (`cliplit.runtime.noise`).
+        """
+        bound = min(self.max_gain, bearable)
+        if bound < self.max_gain:
+            log_light = softly_bounded(log_light, bound)
         if self.quality == "exact":
-            return plain_coefficients(log_light, self.max_gain)
-        return guided_coefficients(log_light, proxy.luma, self.max_gain)
+            return plain_coefficients(log_light, bound)
+        return guided_coefficients(log_light, luma, bound)
 
 
-def check_settings(strength: float, max_gain: float, quality: str) -> None:
+def check_settings(strength: float, max_gain: MaxGain, quality: str) -> None:
     """Raises InputError for a value out of range."""
     if not 0.0 <= strength <= 2.0:
         raise InputError(f"strength {strength} is outside 0..2")
-    if not 1.0 <= max_gain <= 256.0:
-        raise InputError(f"max_gain {max_gain} is outside 1..256")
+    if max_gain != "auto" and not (isinstance(max_gain, (int, float)) and 1.0 <= max_gain <= 256.0):
+        raise InputError(f"max_gain {max_gain} is outside 1..256 and not 'auto'")
     if quality not in ("fast", "exact"):
         raise InputError(f"quality {quality!r} is neither 'fast' nor 'exact'")
 

@@ -17,6 +17,8 @@ import numpy as np
 from cliplit.arrays import Array
 from cliplit.constants import GUIDE_EPSILON, GUIDE_RADIUS
 
+KNEE = 4  # how sharply a soft bound bends
+
 
 @dataclass(frozen=True)
 class Coefficients:
@@ -39,6 +41,13 @@ class Coefficients:
 def log_light(light: Array, max_gain: float) -> Array:
     """log2 of the light map clamped to [1 / max_gain, 1]; NaN counts as 1, light that needs no help."""
     return np.log2(np.clip(np.nan_to_num(light, nan=1.0), 1.0 / max_gain, 1.0)).astype(np.float32)
+
+
+def softly_bounded(log_light: Array, gain: float) -> Array:
+    """The map with gains bent to stay below `gain`: no edge where the bound begins, half the bound is left as it is."""
+    bound = max(math.log2(gain), 1e-3)
+    stops = -log_light
+    return (-stops / (1.0 + (stops / np.float32(bound)) ** KNEE) ** (1.0 / KNEE)).astype(np.float32, copy=False)
 
 
 def guided_coefficients(log_light: Array, luma: Array, max_gain: float) -> Coefficients:

@@ -19,7 +19,14 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from cliplit.runtime.colour import (
-    FULL_RANGE, MATRICES, MATRIX_NAMES, RGB_MATRIX, UNSPECIFIED, Colour, assumed_matrix, stated,
+    FULL_RANGE,
+    MATRICES,
+    MATRIX_NAMES,
+    RGB_MATRIX,
+    UNSPECIFIED,
+    Colour,
+    assumed_matrix,
+    stated,
 )  # fmt: skip
 from cliplit.runtime.ffmpeg_log import logged
 from cliplit.runtime.gain import Coding

@@ -27,6 +27,7 @@ from cliplit.errors import InputError
 
 WITH_CHAPTERS = ("mp4", "mov", "ipod", "matroska", "webm", "ogg", "nut")
 QUICKTIME = ("mp4", "mov", "ipod")
+LARGE = 3840 * 2160  # pixels from which x264 looks 20 frames ahead, not 40: each takes 13 MB and more
 MOST_DELAY = 600  # seconds between decoding and showing that an encoder may ask for
 RGB_TO = {1: "ITU709", 6: "ITU601"}  # swscale numbers matrices its own way
 FIELD_ORDERS = {"progressive": 1, "tff": 2, "bff": 3}  # AVFieldOrder
@@ -61,7 +62,8 @@ class PyAVWriter:
         self._joining = False
         self._video_dts: int | None = None
         try:
-            self.container = av.open(str(path), "w", format=container, container_options=_container_options(reader))
+            options = _container_options(reader, container)
+            self.container = av.open(str(path), "w", format=container, container_options=options)
         except (av.FFmpegError, ValueError) as error:
             raise InputError(f"{suffix or 'no suffix'} names no container format; try .mp4 or .mkv") from error
         try:
@@ -214,6 +216,8 @@ def configure(context: VideoCodecContext, clip: Clip, choice: Choice, options: d
     context.color_trc, context.color_range = colour.transfer, colour.color_range
     context.flags |= Flags.frame_duration
     options = dict(options)
+    if choice.encoder.name == "libx264" and clip.width * clip.height >= LARGE:
+        options.setdefault("rc-lookahead", "20")
     if colour.chroma_location and any(layout_of(choice.pixel_format).halves):
         options.setdefault("chroma_sample_location", colour.chroma_location)
     if clip.field_order != "progressive":
@@ -301,8 +305,11 @@ def picture_of(frame: Frame) -> VideoFrame:
     return picture
 
 
-def _container_options(reader: PyAVReader | None) -> dict[str, str]:
-    """Tags like com.apple.quicktime.make are no standard atoms; MP4 and MOV then write all tags by their names."""
+def _container_options(reader: PyAVReader | None, container: str | None) -> dict[str, str]:
+    """Tags like com.apple.quicktime.make are no standard atoms; MP4 and MOV then write all tags by their names. More
+    than 8 bits are FFmpeg's own addition to YUV4MPEG2."""
+    if container == "yuv4mpegpipe":
+        return {"strict": "-1"}
     tags = reader.container.metadata if reader is not None else {}
     return {"movflags": "use_metadata_tags"} if any("." in name for name in tags) else {}
 

@@ -1,71 +1,233 @@
-"""The light map over time: still where the scene is still, quick where it changes, fresh after a cut.
+"""The light over time: still where the scene is still, quick where it changes, fresh after a cut.
 
-An exponential moving average in the log domain, whose rate at each point follows how much the picture has changed
-there. Without it the network's small reactions to noise show as pulsing brightness.
+Each point of the log light map is a running mean over the time since the picture last changed there, at most over a
+time constant. Three things count as change: the luma is another than it was, beyond the sensor's noise; it drifts,
+which a mean over a few frames shows earlier; the network's answer drifts. So noise and the network's reactions to it
+average out, a step or a passing object is followed at once, and a dissolve or an exposure ramp within a few
+hundredths of a stop.
+
+What the gain brings up from the dark is noise, too, and its large blotches pulse. The running mean of luma is there
+already, so the gain also takes back what a point's surroundings differ from it (`Steady.calmed`), where they are
+still. Fine grain is left: taking it out is a denoiser's work.
 """
 
 from __future__ import annotations
 
-import math
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import cv2
 import numpy as np
+from cliplit.runtime.light_map import Coefficients
 
 from cliplit.arrays import Array
 
-TIME_CONSTANT = 0.7  # seconds, of a still scene
-STILL, MOVING = 0.015, 0.09  # change of blurred luma up to which a point is still, from which it moves
-CUT_DIFFERENCE = 0.10  # mean change of luma between frames ...
-CUT_HISTOGRAM = 0.30  # ... and share of pixels that change their brightness class, both needed for a cut
+TEMPORAL = 0.5  # of 0..1
+LONGEST = 4.0  # seconds, the time constant at 1
 GAP = 1.0  # seconds without a frame after which nothing is carried over
+BLUR = 3  # proxy pixels; what is compared between frames
+
+# Change of luma (in [0, 1], blurred) below which a point is still, from which it is new: in
+# multiples of the noise, within bounds.
+STILL_SIGMAS, NEW_SIGMAS = 3.0, 12.0
+STILL_BOUNDS = 0.003, 0.03
+DRIFT, DRIFT_NOISE = 0.3, 0.6  # rate of the mean that shows a drift; what its noise, 0.42 of a frame's, is counted as
+LIGHT_STILL, LIGHT_NEW = 0.04, 0.2  # the same for a drift of the light map, in stops
+MOVING_SHARE = 0.02  # of the picture that must have changed for motion to be looked for
+STANDSTILL = 0.25  # proxy pixels a frame that count as none
+QUARTILE = 0.3186  # of the absolute value of normal noise
+NOISE_GROWTH = 1.02  # a frame: a pan must not be taken for noise
+
+SUDDEN = 0.04  # mean change of log2 luma between two frames that may be a cut ...
+SUDDEN_RATIO = 4.0  # ... if it is so much larger than those before it
+CELLS = 32, 18  # in which cuts are looked for, so that a moving camera is none
+BLACK = 0.03  # added to luma before its logarithm
+DARKEST = np.float32(0.01)  # added to luma where flicker is taken for a share of it
+FLICKER_LIMIT = 0.25  # stops that the gain may differ from the light map's
+
+
+def time_constant(temporal: float) -> float:
+    """Seconds, of `--temporal`: 0 at 0, a second at 0.5, four at 1."""
+    return LONGEST * temporal * temporal
+
+
+@dataclass(frozen=True)
+class Steady:
+    """A frame's light after the filter, all (h, w) float32 at proxy size.
+
+    Attributes:
+        log_light: log2 of the light map.
+        luma: what guides it: a running mean, too, so that noise does not shake the guided filter's coefficients.
+        mean, now: blurred luma, its running mean and the frame's own: what flickers is their difference.
+    """
+
+    log_light: Array
+    luma: Array
+    mean: Array
+    now: Array
+
+    def calmed(self, coefficients: Coefficients) -> Coefficients:
+        """The coefficients with the flicker taken out where they lighten.
+
+        A frame that is darker here than the mean needs that many stops more, less those that its darkness gives it
+        already by way of the slope.
+        """
+        if self.mean is self.now:
+            return coefficients
+        stops = np.log2((self.mean + DARKEST) / (self.now + DARKEST)) - coefficients.slope * (self.mean - self.now)
+        bounded = np.float32(FLICKER_LIMIT) * np.tanh(stops / np.float32(FLICKER_LIMIT))
+        return replace(coefficients, offset=coefficients.offset - bounded * np.clip(-self.log_light, 0.0, 1.0))
+
+
+@dataclass
+class _State:
+    """Running means (h, w): of the light, of luma, of blurred luma; how long each has run; where they drift to."""
+
+    light: Array
+    luma: Array
+    blurred: Array
+    age: Array  # seconds
+    light_drift: Array
+    luma_drift: Array
+
+    def follow(self, blurred: Array, still: float) -> Array | None:
+        """Carry everything to where the picture has moved; returns 1 where it has, None if it stands still."""
+        if np.count_nonzero(np.abs(blurred - self.blurred) > still) < MOVING_SHARE * blurred.size:
+            return None
+        flow = motion(self.blurred, blurred)
+        dx, dy = cv2.split(flow)
+        moved = (np.maximum(np.abs(dx), np.abs(dy)) > STANDSTILL).astype(np.float32)
+        height, width = blurred.shape
+        x = dx * moved + np.arange(width, dtype=np.float32)
+        y = dy * moved + np.arange(height, dtype=np.float32)[:, None]
+        maps = cv2.merge([self.light, self.blurred, self.age, self.light_drift])
+        carried = cv2.remap(maps, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        self.light, self.blurred, self.age, self.light_drift = cv2.split(carried)
+        self.luma_drift *= 1.0 - moved
+        return moved
 
 
 class TemporalFilter:
-    """Smooths a sequence of log light maps; one instance a clip."""
+    """Smooths the light of a sequence of frames; one instance a clip.
 
-    def __init__(self, time_constant: float = TIME_CONSTANT) -> None:
+    Args:
+        time_constant: seconds over which a still scene is averaged; 0 for none.
+    """
+
+    def __init__(self, time_constant: float = time_constant(TEMPORAL)) -> None:
         self.time_constant = time_constant
-        self._light: Array | None = None
-        self._luma: Array | None = None
-        self._previous: Array | None = None
+        self._state: _State | None = None
+        self._cuts = CutDetector()
+        self._blurred: Array | None = None  # of the frame before
+        self._noise = 0.0  # standard deviation of blurred luma
         self._time = 0.0
 
-    def __call__(self, log_light: Array, luma: Array, time: float) -> Array:
-        """(h, w) log light map and luma of the frame shown at `time` seconds -> smoothed log light map (h, w)."""
-        blurred = cv2.blur(luma, (5, 5), borderType=cv2.BORDER_REPLICATE).astype(np.float32, copy=False)
+    def __call__(self, log_light: Array, luma: Array, time: float) -> Steady:
+        """(h, w) log light map and luma of the frame shown at `time` seconds."""
+        if self.time_constant <= 0:
+            return Steady(log_light, luma, luma, luma)
+        blurred = _blur(luma)
         elapsed = time - self._time
-        if self._light is None or self._luma is None or self._previous is None or self._starts_anew(blurred, elapsed):
-            self._light, self._luma = log_light.copy(), blurred
-        else:
-            still = 1.0 - math.exp(-max(elapsed, 0.0) / self.time_constant) if self.time_constant > 0 else 1.0
-            change = np.abs(blurred - self._luma)
-            moving = np.clip((change - STILL) / (MOVING - STILL), 0.0, 1.0)
-            rate = (still + (1.0 - still) * moving).astype(np.float32)
-            self._light += rate * (log_light - self._light)
-            self._luma += rate * (blurred - self._luma)
-        self._previous, self._time = blurred, time
-        return self._light
+        cut = self._cuts(luma)
+        before, self._blurred, self._time = self._blurred, blurred, time
+        state = self._state
+        if cut or state is None or before is None or state.light.shape != log_light.shape or not -GAP < elapsed < GAP:
+            age = np.zeros_like(luma)
+            zero = np.zeros_like(luma)
+            self._state = _State(log_light.copy(), luma.copy(), blurred.copy(), age, zero, zero.copy())
+            return Steady(log_light, luma, blurred, blurred)
+        self._learn_noise(np.abs(blurred - before)[::3, ::3], log_light[::3, ::3])
+        self._step(state, log_light, luma, blurred, max(elapsed, 1e-3))
+        return Steady(state.light, state.luma, state.blurred, blurred)
 
     def state(self) -> dict[str, Any]:
         """What it remembers (`source.Stateful`), for a run that is resumed."""
-        return {name: value for name, value in vars(self).items() if value is not None}
+        numbers = {"noise": self._noise, "time": self._time, "usual": self._cuts.usual, "last": self._cuts.last}
+        if self._state is None or self._blurred is None or self._cuts.cells is None:
+            return numbers
+        return {**numbers, **asdict(self._state), "before": self._blurred, "cells": self._cuts.cells}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue where `state` was taken."""
-        for name, value in state.items():
-            setattr(self, name, value if value.ndim else value.item())
+        self._noise, self._time = float(state["noise"]), float(state["time"])
+        self._cuts.usual, self._cuts.last = float(state["usual"]), float(state["last"])
+        if "before" in state:
+            self._state = _State(**{name: state[name].copy() for name in _State.__dataclass_fields__})
+            self._blurred, self._cuts.cells = state["before"], state["cells"]
 
-    def _starts_anew(self, blurred: Array, elapsed: float) -> bool:
-        assert self._previous is not None
-        if self._previous.shape != blurred.shape or not -GAP < elapsed < GAP:
-            return True
-        return is_cut(self._previous, blurred)
+    def _learn_noise(self, change: Array, log_light: Array) -> None:
+        """The lower quartile, of what will be lightened: it stays with the noise where much of the picture moves."""
+        dark = change[log_light < -0.5]
+        quartile = float(np.percentile(dark if dark.size > change.size // 50 else change, 25))
+        found = quartile / QUARTILE / 2**0.5
+        self._noise = min(found, self._noise * NOISE_GROWTH) if self._noise else found
+
+    def _step(self, state: _State, log_light: Array, luma: Array, blurred: Array, elapsed: float) -> None:
+        still = min(max(STILL_SIGMAS * self._noise, STILL_BOUNDS[0]), STILL_BOUNDS[1])
+        new = still * NEW_SIGMAS / STILL_SIGMAS
+        moved = state.follow(blurred, still)
+        difference = blurred - state.blurred
+        cv2.accumulateWeighted(difference, state.luma_drift, DRIFT)
+        cv2.accumulateWeighted(_blur(log_light - state.light), state.light_drift, DRIFT)
+        change = np.maximum(np.abs(difference), np.abs(state.luma_drift) * np.float32(1 / DRIFT_NOISE))
+        changed = np.maximum(_from_to(change, still, new), _from_to(np.abs(state.light_drift), LIGHT_STILL, LIGHT_NEW))
+        np.clip(changed, 1e-6, 1.0, out=changed)
+        # The weight of this frame is its share of the time averaged over, and at least what has changed.
+        age = np.maximum(state.age, np.float32(elapsed)) + np.float32(elapsed)
+        rate = np.maximum(elapsed / np.minimum(age, self.time_constant), changed)
+        np.minimum(rate, 1.0, out=rate)
+        state.age = elapsed / rate
+        state.light = state.light + rate * (log_light - state.light)  # not in place: callers hold the last ones
+        # What moves keeps its light; its luma is taken as it is, so that no detail is smeared.
+        if moved is not None:
+            np.maximum(rate, moved, out=rate)
+        state.luma = state.luma + rate * (luma - state.luma)
+        state.blurred = state.blurred + rate * difference
 
 
-def is_cut(before: Array, after: Array) -> bool:
-    """Whether two frames' blurred luma, (h, w) in [0, 1], belong to different shots."""
-    if float(np.abs(after - before).mean()) < CUT_DIFFERENCE:
-        return False
-    classes = [np.bincount((x * 15.99).astype(np.intp).ravel(), minlength=16) / x.size for x in (before, after)]
-    return float(np.abs(classes[0] - classes[1]).sum()) / 2 > CUT_HISTOGRAM
+class CutDetector:
+    """Tells where a shot ends: the picture changes as a whole, suddenly, after little change.
+
+    A flash or a step of exposure counts, too; starting anew there is what one wants.
+    """
+
+    def __init__(self) -> None:
+        self.cells: Array | None = None
+        self.usual = self.last = 0.0  # change from frame to frame
+
+    def __call__(self, luma: Array) -> bool:
+        """Whether the frame with this luma, (h, w) in [0, 1], begins a shot; call it for each frame in turn."""
+        cells = np.log2(cv2.resize(luma, CELLS, interpolation=cv2.INTER_AREA) + np.float32(BLACK))
+        before, self.cells = self.cells, cells
+        if before is None:
+            return False
+        change = float(np.abs(cells - before).mean())
+        cut = change > max(SUDDEN, SUDDEN_RATIO * self.usual)
+        # A cut by itself says nothing about the shot; a fast camera, which goes on, does.
+        self.usual += 0.5 * (min(change, self.last) - self.usual)
+        self.last = change
+        return cut
+
+
+def motion(before: Array, after: Array) -> Array:
+    """(h, w, 2): where in `before`, in pixels from its own place, each point of `after` was; both luma.
+
+    DIS optical flow (Kroeger et al., ECCV 2016) at half size: a light map is smooth.
+    """
+    height, width = after.shape
+    half = max(width // 2, 16), max(height // 2, 16)
+    small = [np.sqrt(cv2.resize(luma, half, interpolation=cv2.INTER_AREA)) for luma in (after, before)]
+    codes = [(luma * 255).astype(np.uint8) for luma in small]
+    search: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+    flow: Array = search.calc(*codes, None)
+    flow *= np.array([width / half[0], height / half[1]], np.float32)
+    return cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def _from_to(x: Array, low: float, high: float) -> Array:
+    """0 at `low`, 1 at `high`, not bounded."""
+    return (x - np.float32(low)) * np.float32(1 / (high - low))
+
+
+def _blur(x: Array) -> Array:
+    return cv2.blur(x, (BLUR, BLUR), borderType=cv2.BORDER_REPLICATE).astype(np.float32, copy=False)

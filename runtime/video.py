@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cliplit.runtime.codecs import Encoding
+from cliplit.runtime.compare import Comparison, compared_clip, comparison
+from cliplit.runtime.denoise import denoised
 from cliplit.runtime.enhancer import Enhancer
 from cliplit.runtime.gain import Planes, apply_channels, apply_planes
 from cliplit.runtime.hdr import TRANSFERS, signal_log_light, tone_mapped
 from cliplit.runtime.light_map import Coefficients
+from cliplit.runtime.noise import GainLimit
 from cliplit.runtime.pipeline import ahead
 from cliplit.runtime.proxy import planes_proxy
 from cliplit.runtime.pyav_reader import PyAVReader, Reading
 from cliplit.runtime.pyav_writer import PyAVWriter
 from cliplit.runtime.rate import at_rate, constant_rate
+from cliplit.runtime.region import Region
 from cliplit.runtime.segments import (
     Segment,
     SegmentWriter,
@@ -32,35 +37,41 @@ from cliplit.runtime.segments import (
     save_state,
     work_for,
 )  # fmt: skip
-from cliplit.runtime.source import Clip, Frame, Sink
+from cliplit.runtime.source import Clip, Frame, Sink, Source
 from cliplit.runtime.temporal import TemporalFilter
 
 from cliplit.errors import InputError
 from cliplit.files import appearing
+
+BackEnd = Literal["pyav", "opencv"]
+PIPE_IN, PIPE_OUT = "pipe:0", "pipe:1"  # standard input and output, as FFmpeg calls them
 
 Progress = Callable[[int, "int | None"], object]  # called with frames written so far and frames expected, if known
 
 
 @dataclass
 class Steps:
-    """What may be done to a frame besides relighting it; the defaults do nothing.
+    """What may be done to a frame besides relighting it; the defaults do nothing. One instance a clip.
 
     Attributes:
         smooth: filter of the light map over time, None for each frame by itself.
-        strength: of the moment, as a factor on the enhancer's own; None for 1 throughout.
-        before: each takes a frame and returns the one to relight, such as a denoised one.
-        after: each takes the original and the relighted frame, the latter to be changed or replaced, such as by a
-            comparison of both. The original is kept only if there is such a step.
+        limit: of the gain, by the noise; used with an enhancer whose `max_gain` is "auto".
+        strength: of the moment, as a factor on the enhancer's own; None for 1 throughout. Frames at 0 pass untouched.
+        denoise: 0..1, before anything else.
+        region: the only area to enhance.
+        compare: what is written is a comparison with the original.
     """
 
     smooth: TemporalFilter | None = None
+    limit: GainLimit = field(default_factory=GainLimit)
     strength: Callable[[Fraction], float] | None = None
-    before: tuple[Callable[[Frame], Frame], ...] = ()
-    after: tuple[Callable[[Frame, Frame], Frame], ...] = ()
+    denoise: float = 0.0
+    region: Region | None = None
+    compare: Comparison | None = None
 
     def stateful(self) -> list[Any]:
         """The steps that remember earlier frames (`source.Stateful`), in a fixed order."""
-        return [step for step in (self.smooth, *self.before, *self.after) if hasattr(step, "restore")]
+        return [step for step in (self.smooth, self.limit, self.strength) if hasattr(step, "restore")]
 
 
 @dataclass(frozen=True)
@@ -84,8 +95,8 @@ class Summary:
 
 
 def enhance_video(
-    source: Path,
-    target: Path,
+    source: Path | str,
+    target: Path | str,
     enhancer: Enhancer,
     encoding: Encoding,
     progress: Progress = lambda written, expected: None,
@@ -93,23 +104,31 @@ def enhance_video(
     reading: Reading | None = None,
     cfr: Fraction | None = None,
     resume: Mapping[str, object] | None = None,
+    back_end: BackEnd = "pyav",
+    container: str | None = None,
 ) -> Summary:
-    """Relight `source` into `target`, which appears only when complete.
+    """Relight `source`, a file or an address, into `target`, which appears only when complete.
 
     Every decoded frame is written with its own time stamp (at a constant rate of `cfr` frames a second if given), and
     every other stream comes along where the container can hold it. With `resume`, the options that were given, the
-    work is done in segments that a later call with the same options continues after a crash.
+    work is done in segments that a later call with the same options continues after a crash. `target` may be PIPE, with
+    the name of the container that goes there.
 
     Raises:
         InputError: `source` is not a clip that can be relighted, or `target` cannot be written.
     """
     if resume is not None:
+        assert isinstance(source, Path) and isinstance(target, Path)
         return resumable(source, target, enhancer, encoding, progress, steps, reading, resume)
     start = time.monotonic()
     steps = Steps(smooth=TemporalFilter()) if steps is None else steps
-    with PyAVReader(source, reading) as reader, appearing(target) as file:
+    with open_source(source, reading, back_end) as reader, whole(target) as file:
         clip = reader.clip if cfr is None else at_rate(reader.clip, cfr)
-        with PyAVWriter(file, clip, encoding, reader) as writer, closing(ahead(reader)) as frames:
+        clip = compared_clip(clip, steps.compare)
+        with (
+            open_sink(file, clip, encoding, reader, container, back_end) as writer,
+            closing(ahead(reader)) as frames,
+        ):
             relighted = enhanced(reader.clip, frames, enhancer, steps)
             items = relighted if cfr is None else constant_rate(relighted, cfr)
             transfer(items, writer, lambda n: progress(n, clip.expected_frames))
@@ -118,6 +137,32 @@ def enhance_video(
     seconds = time.monotonic() - start
     notes = (*reader.notes, *writer.notes)
     return Summary(writer.written, reader.decoded, clip.width, clip.height, seconds, reader.problems, notes)
+
+
+def open_source(source: Path | str, reading: Reading | None, back_end: BackEnd) -> Source:
+    """A clip by one of the back ends."""
+    if back_end == "opencv":
+        from cliplit.runtime.opencv_io import OpenCVReader
+
+        return OpenCVReader(source)
+    return PyAVReader(source, reading)
+
+
+def open_sink(
+    file: Path | str, clip: Clip, encoding: Encoding, source: Source, container: str | None, back_end: BackEnd
+) -> Sink:
+    """Where its frames go; the other streams of a clip come along if both ends are PyAV's."""
+    if back_end == "opencv" and isinstance(file, Path):
+        from cliplit.runtime.opencv_io import OpenCVWriter
+
+        return OpenCVWriter(file, clip)
+    reader = source if isinstance(source, PyAVReader) and container != "yuv4mpegpipe" else None
+    return PyAVWriter(file, clip, encoding, reader, container)
+
+
+def whole(target: Path | str) -> AbstractContextManager[Path | str]:
+    """A file that appears when it is complete, or a pipe, which cannot."""
+    return appearing(target) if isinstance(target, Path) else nullcontext(target)
 
 
 def resumable(
@@ -133,18 +178,20 @@ def resumable(
     """`enhance_video` in segments; see `segments`."""
     start = time.monotonic()
     steps = Steps(smooth=TemporalFilter()) if steps is None else steps
+    if steps.denoise:
+        raise InputError("--resume and --denoise do not go together: the filters' memory cannot be saved")
     work = work_for(source, target, enhancer.network.path, options)
     with kept_on_failure(work), PyAVReader(source, reading) as reader:
         unfinished = work.folder / f"joined{target.suffix}"
-        with PyAVWriter(unfinished, reader.clip, encoding, reader) as writer:
+        with PyAVWriter(unfinished, compared_clip(reader.clip, steps.compare), encoding, reader) as writer:
             if not work.complete:
                 add_segments(work, reader, writer, enhancer, steps, progress)
             with PyAVReader(source, reading) as again:
-                for is_video, packet in merged(joined(work, reader.clip), again.other_packets()):
+                for is_video, packet in merged(joined(work, writer.clip), again.other_packets()):
                     (writer.join if is_video else writer.write)(packet)
         unfinished.replace(target)
     work.remove()
-    clip, notes = reader.clip, (*work.notes, *reader.notes, *writer.notes)
+    clip, notes = writer.clip, (*work.notes, *reader.notes, *writer.notes)
     problems = reader.problems_of(work.frames, work.damaged)
     return Summary(work.frames, work.frames, clip.width, clip.height, time.monotonic() - start, problems, notes)
 
@@ -161,7 +208,7 @@ def add_segments(
     with closing(ahead(reader)) as items:
         segments = Split(item for item in items if isinstance(item, Frame))
         for segment in segments:
-            with SegmentWriter(work, reader.clip, writer.choice, writer.options, writer.global_header) as file:
+            with SegmentWriter(work, writer.clip, writer.choice, writer.options, writer.global_header) as file:
                 for frame in enhanced(reader.clip, segment, enhancer, steps):
                     file.write(frame)
                     progress(work.frames + file.frames, reader.clip.expected_frames)
@@ -179,30 +226,60 @@ def transfer(items: Iterable[Any], sink: Sink, progress: Callable[[int], object]
 
 def enhanced(clip: Clip, items: Iterable[Any], enhancer: Enhancer, steps: Steps) -> Iterator[Any]:
     """The items of a source, each frame relighted; packets pass through."""
-    size = enhancer.proxy_size(clip.height, clip.width)
-    transfer = TRANSFERS.get(clip.colour.transfer)  # HDR
-    for item in items:
-        if not isinstance(item, Frame) or enhancer.strength == 0.0:
+    light_of = Light(clip, enhancer, steps)
+    combine = comparison(steps.compare) if steps.compare else None
+    for original, item in denoised(items, steps.denoise):
+        if not isinstance(item, Frame):
             yield item
             continue
-        frame = item
-        for step in steps.before:
-            frame = step(frame)
-        proxy = planes_proxy(frame.planes, frame.coding, size)
-        seen = tone_mapped(proxy, transfer) if transfer else proxy
-        log_light = enhancer.log_light(seen)
-        if steps.smooth is not None:
-            log_light = steps.smooth(log_light, seen.luma, float(frame.time))
-        strength = enhancer.strength * (steps.strength(frame.time) if steps.strength else 1.0)
-        if transfer:
-            log_light = signal_log_light(log_light, proxy, transfer)
-        coefficients = enhancer.refine(log_light, proxy).scaled(strength)
-        original = item.copy() if steps.after else None
-        relighted = relight(frame, coefficients)
-        for combine in steps.after:
-            assert original is not None
-            relighted = combine(original, relighted)
-        yield relighted
+        strength = enhancer.strength * (steps.strength(item.time) if steps.strength else 1.0)
+        if not strength and not combine:
+            yield original
+            continue
+        kept = original.copy() if combine else None
+        relighted = relight(item, light_of(item).scaled(strength)) if strength else original.writable()
+        yield combine(kept, relighted) if combine and kept else relighted
+
+
+class Light:
+    """From a frame of a clip to the coefficients of its light map: proxy, network, temporal filter, edges.
+
+    `lap` is called behind the stages with their names, for who measures them.
+    """
+
+    def __init__(
+        self, clip: Clip, enhancer: Enhancer, steps: Steps, lap: Callable[[str], object] = lambda stage: None
+    ) -> None:
+        self.lap = lap
+        self.clip, self.enhancer, self.steps = clip, enhancer, steps
+        self.size = enhancer.proxy_size(clip.height, clip.width)
+        self.smooth = steps.smooth or TemporalFilter(0.0)
+        self.transfer = TRANSFERS.get(clip.colour.transfer)  # HDR
+        if steps.region:
+            steps.region.check(clip.width, clip.height)
+
+    def __call__(self, frame: Frame) -> Coefficients:
+        time = float(frame.time)
+        proxy = planes_proxy(frame.planes, frame.coding, self.size)
+        seen = tone_mapped(proxy, self.transfer) if self.transfer else proxy
+        bearable = self.bearable(frame, time) if self.enhancer.heeds_noise else math.inf
+        self.lap("proxy")
+        log_light = self.enhancer.log_light(seen)
+        self.lap("network")
+        steady = self.smooth(log_light, seen.luma, time)
+        if self.transfer:
+            log_light = signal_log_light(steady.log_light, proxy, self.transfer)
+            coefficients = self.enhancer.refine(log_light, proxy.luma, bearable)
+        else:
+            coefficients = steady.calmed(self.enhancer.refine(steady.log_light, steady.luma, bearable))
+        if self.steps.region:
+            coefficients = self.steps.region.within(coefficients, self.clip.height, self.clip.width)
+        return coefficients
+
+    def bearable(self, frame: Frame, time: float) -> float:
+        """The gain that the frame's noise allows; RGB is judged by its green."""
+        y_offset, y_scale, *_ = frame.coding.numbers
+        return self.steps.limit(frame.planes[1 if frame.coding.rgb else 0], y_offset, y_scale, time)
 
 
 def relight(frame: Frame, coefficients: Coefficients) -> Frame:

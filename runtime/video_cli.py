@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import click
-from cliplit.runtime.options import enhancer_options
+from cliplit.runtime.video_options import step_options, steps_and_settings
 
 from cliplit import __version__
-from cliplit.command import check_output, reports_errors
-from cliplit.errors import InputError
+from cliplit.command import reports_errors
 
 
 def frame_rate(context: click.Context, parameter: click.Parameter, value: str | None) -> Fraction | None:
@@ -36,7 +35,7 @@ def pairs(context: click.Context, parameter: click.Parameter, values: tuple[str,
 
 def resume_options(params: dict[str, Any]) -> dict[str, object]:
     """The options on which the result depends."""
-    return {name: value for name, value in params.items() if name not in ("overwrite", "quiet", "source", "target")}
+    return {name: value for name, value in params.items() if name not in ("overwrite", "quiet", "paths")}
 
 
 OUTPUT_OPTIONS = (
@@ -66,22 +65,39 @@ def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+SOURCE_OPTIONS = (
+    click.option("--io", "back_end", type=click.Choice(["auto", "pyav", "opencv"]), default="auto", show_default=True,
+                 help="auto is pyav for files and pipes, opencv for live sources; opencv: 8 bit, no sound."),
+    click.option("--live", is_flag=True, help="Take only the newest frames of IN, as of cameras; drop late ones."),
+    click.option("--preview", is_flag=True, help="Show the frames in a window; OUT may be left out."),
+    click.option("--pipe-format", type=click.Choice(["matroska", "y4m"]), default="matroska", show_default=True,
+                 help="What goes to standard output when OUT is -: y4m is raw video without sound."),
+    click.option("--benchmark", is_flag=True, help="Write nothing; print what each stage costs."),
+)  # fmt: skip
+
+
+def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Where frames come from and go to."""
+    for option in reversed(SOURCE_OPTIONS):
+        command = option(command)
+    return command
+
+
 DEMO = Path(__file__).parent / "demo" / "backlit.mp4"
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("source", metavar="IN", type=click.Path(path_type=Path), required=False)
-@click.argument("target", metavar="OUT", type=click.Path(path_type=Path), required=False)
+@click.argument("paths", metavar="IN... OUT", nargs=-1)
 @click.option("--demo", metavar="OUT", type=click.Path(path_type=Path), help="Enhance the sample clip of the package.")
-@enhancer_options
+@step_options
 @output_options
-@click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
+@source_options
+@click.option("--overwrite", is_flag=True, help="Replace files that exist.")
 @click.option("--quiet", is_flag=True, help="Print errors only.")
 @click.version_option(__version__)
 @reports_errors
 def main(
-    source: Path | None,
-    target: Path | None,
+    paths: tuple[str, ...],
     demo: Path | None,
     overwrite: bool,
     quiet: bool,
@@ -95,48 +111,52 @@ def main(
     pix_fmt: str | None,
     enc_opt: dict[str, str],
     resume: bool,
+    back_end: Literal["auto", "pyav", "opencv"],
+    live: bool,
+    preview: bool,
+    pipe_format: str,
+    benchmark: bool,
     **settings: Any,
 ) -> None:
-    """Relight the backlit clip IN into OUT; the suffix of OUT names the container (.mp4, .mkv, .mov, .webm).
+    """Relight backlit clips; the suffix of OUT names the container (.mp4, .mkv, .mov, .webm).
 
     Time stamps, every sound and subtitle stream, tags and colours are kept; what OUT cannot hold is named. OUT appears
-    only when it is complete.
+    only when it is complete. Several clips, patterns or folders go into the folder OUT under their own names.
+
+    IN may be - (standard input), an address (http://, rtsp://) or a camera (0, /dev/video0); OUT may be -.
     """
     if demo is not None:
-        if source is not None:
+        if paths:
             raise click.UsageError("--demo OUT takes no IN")
-        source, target = DEMO, demo
+        paths = (str(DEMO), str(demo))
     if resume and cfr is not None:
         raise click.UsageError("--resume and --cfr do not go together")
-    if source is None or target is None:
+    if resume and settings["denoise"]:
+        raise click.UsageError("--resume and --denoise do not go together")
+    without_out = benchmark or (preview and len(paths) == 1)
+    if len(paths) < 2 - without_out:
         raise click.UsageError("give IN and OUT, or --demo OUT (see --help)")
-    check_output(source, target, overwrite)
 
     # Imported here so that --help answers at once.
     from cliplit.runtime.codecs import Encoding
     from cliplit.runtime.enhancer import Enhancer
+    from cliplit.runtime.live import is_live
     from cliplit.runtime.pyav_reader import Reading
-    from cliplit.runtime.video import enhance_video
-    from tqdm import tqdm
+    from cliplit.runtime.video_jobs import Job, benchmark_job, live_job, run_jobs, stream_job
 
-    enhancer = Enhancer(**settings)
-    with tqdm(unit=" frames", desc=source.name, disable=True if quiet else None) as bar:
-
-        def show(written: int, expected: int | None) -> None:
-            bar.total = expected
-            bar.update(written - bar.n)
-
-        summary = enhance_video(
-            source, target, enhancer, Encoding(codec, crf, preset, pix_fmt, enc_opt), show,
-            reading=Reading(video_stream, input_color, hdr), cfr=cfr,
-            resume=resume_options(click.get_current_context().params) if resume else None,
-        )  # fmt: skip
-    for note in () if quiet else summary.notes:
-        click.echo(f"note: {note}", err=True)
-    if not quiet:
-        click.echo(
-            f"{target}: {summary.counted} of {summary.width}x{summary.height} in {summary.seconds:.1f} s "
-            f"({summary.frames / summary.seconds:.1f} frames/s, {enhancer.network.device})"
-        )
-    if summary.problems:
-        raise InputError(f"{source}: {summary.problems}; what could be decoded is in {target}")
+    make_steps, rest = steps_and_settings(settings)
+    job = Job(
+        Encoding(codec, crf, preset, pix_fmt, enc_opt), Reading(video_stream, input_color, hdr), make_steps,
+        lambda: Enhancer(**rest), cfr, resume_options(click.get_current_context().params) if resume else None,
+        back_end, pipe_format, overwrite, quiet,
+    )  # fmt: skip
+    if benchmark:
+        benchmark_job(job, paths[0])
+    elif live or preview or is_live(paths[0]):
+        if len(paths) > 2:
+            raise click.UsageError("a live source and at most one OUT")
+        live_job(job, paths[0], paths[1] if len(paths) > 1 else None, preview)
+    elif len(paths) == 2 and ("-" in paths or "://" in paths[0]):
+        stream_job(job, *paths)
+    else:
+        run_jobs(job, paths[:-1], Path(paths[-1]))

@@ -58,7 +58,7 @@ def test_time_smooths_and_a_still_stands_alone(worker):
     dark, other = scene(90, 160), scene(90, 160)[::-1].copy()
     alone = ask(worker, other)
     ask(worker, dark, temporal=5.0, time=0.0)
-    near = dark + 0.01 * (other - dark)
+    near = dark + 0.001 * (other - dark)
     smoothed = ask(worker, near.astype(np.float32), temporal=5.0, time=0.04)
     assert (smoothed != ask(worker, near.astype(np.float32))).any()
     np.testing.assert_array_equal(alone, ask(worker, other))

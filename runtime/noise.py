@@ -1,0 +1,131 @@
+"""How much a picture's dark parts bear to be brought up: their noise, measured at full size, and the gain it allows.
+
+The noise of a block is the median of a high-pass that ignores flat and sloping light (Immerkaer, CVIU 1996). Texture
+only adds to it, so the flattest dark blocks tell the noise: a low quantile, which a picture full of texture does not
+reach by chance. Blocks that are clipped to black say nothing and are left out; there JPEG shows as steps on its 8x8
+grid, which count as noise.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from cliplit.arrays import Array
+from cliplit.constants import LUMA_WEIGHTS, MAX_GAIN
+
+BLOCK = 16  # two of JPEG's and of H.264's transforms
+ROWS, COLUMNS = 15, 20  # blocks that are looked at: a few milliseconds
+DARKEST, DARK = 0.012, 0.30  # mean luma of the blocks that count
+CLIPPED = 0.2  # share of a block's pixels at its lowest code from which it counts as clipped ...
+NEAR_BLACK = 0.02  # ... if that code is so dark
+QUANTILE = 0.15  # of the dark blocks, the flattest first
+QUANTILE_BIAS = 0.90  # what that quantile of blocks of pure noise is of their noise
+FEWEST = 8  # blocks needed for an answer
+LARGEST_STEP = 0.03  # of luma, that one block adds to the mean step on JPEG's grid
+
+VISIBLE = 0.045  # standard deviation of noise that may be seen in the result, of white
+LEAST_GAIN = 3.0  # what a noisy picture still gets
+SETTLING = 0.5  # seconds in which a clip's limit follows
+INTERVAL = 0.15  # seconds between measurements of a clip
+
+
+def noise_level(luma: Array) -> float | None:
+    """Standard deviation of the noise in the dark parts of (H, W) luma, any real type with black 0 and white 1; None
+    where too little is dark, or all of it is clipped."""
+    return level_of_blocks(sample_blocks(luma).astype(np.float32))
+
+
+def picture_noise(picture: Array, white: float) -> float | None:
+    """The same of (H, W, 3 or 4) RGB; only the blocks that are looked at are converted."""
+    blocks = sample_blocks(picture[..., :3]).astype(np.float32) / np.float32(white)
+    return level_of_blocks(np.nan_to_num(blocks, nan=0.0, posinf=1.0) @ np.array(LUMA_WEIGHTS, np.float32))
+
+
+def plane_noise(plane: Array, black: float, scale: float) -> float | None:
+    """The same of a Y' plane whose codes c mean ``(c - black) * scale``."""
+    return level_of_blocks((sample_blocks(plane).astype(np.float32) - np.float32(black)) * np.float32(scale))
+
+
+def sample_blocks(picture: Array) -> Array:
+    """(n, 16, 16, ...) blocks on an even grid whose corners are multiples of 8."""
+    height, width = picture.shape[:2]
+    if height < BLOCK or width < BLOCK:
+        return np.empty((0, BLOCK, BLOCK, *picture.shape[2:]), picture.dtype)
+    tops, lefts = (
+        np.unique(np.linspace(0, side - BLOCK, min(count, max(1, side // BLOCK))).astype(int) // 8 * 8)
+        for side, count in ((height, ROWS), (width, COLUMNS))
+    )
+    inside = np.arange(BLOCK)
+    rows, columns = (tops[:, None] + inside).ravel(), (lefts[:, None] + inside).ravel()
+    grid = picture[rows][:, columns]
+    shape = (len(tops), BLOCK, len(lefts), BLOCK, *picture.shape[2:])
+    return grid.reshape(shape).swapaxes(1, 2).reshape(-1, BLOCK, BLOCK, *picture.shape[2:])
+
+
+def level_of_blocks(blocks: Array) -> float | None:
+    """From (n, 16, 16) luma blocks."""
+    if not len(blocks):
+        return None
+    mean = blocks.mean(axis=(1, 2))
+    blocks = blocks[(mean > DARKEST) & (mean < DARK)]
+    if len(blocks) < FEWEST:
+        return None
+    lowest = blocks.min(axis=(1, 2))
+    clipped = (lowest < NEAR_BLACK) & ((blocks <= lowest[:, None, None]).mean(axis=(1, 2)) > CLIPPED)
+    steps = grid_steps(blocks)
+    blocks = blocks[~clipped]
+    if len(blocks) < FEWEST:
+        return steps or None
+    curved = blocks[:, 1:-1] * 2 - blocks[:, :-2] - blocks[:, 2:]
+    curved = curved[:, :, 1:-1] * 2 - curved[:, :, :-2] - curved[:, :, 2:]
+    noise = np.median(np.abs(curved).reshape(len(blocks), -1), axis=1) / np.float32(0.6745 * 6)
+    return max(float(np.quantile(noise, QUANTILE)) / QUANTILE_BIAS, steps)
+
+
+def grid_steps(blocks: Array) -> float:
+    """How much larger the steps on the 8x8 grid are than those beside it, as the mean over (n, 16, 16) blocks.
+
+    Edges of objects fall on the grid and beside it alike; a single one counts little.
+    """
+    across = [np.abs(np.diff(view, axis=2)).mean(axis=1) for view in (blocks, blocks.swapaxes(1, 2))]
+    excess = [a[:, 7] - (a[:, 5] + a[:, 6] + a[:, 8] + a[:, 9]) / 4 for a in across]
+    return max(0.0, float(np.clip(excess, -LARGEST_STEP, LARGEST_STEP).mean()))
+
+
+def bearable_gain(noise: float | None, bound: float = MAX_GAIN) -> float:
+    """The gain that brings noise of this standard deviation to what may be seen, 3 to `bound`."""
+    if not noise:
+        return bound
+    return min(max(VISIBLE / noise, min(LEAST_GAIN, bound)), bound)
+
+
+class GainLimit:
+    """The bearable gain of a clip's frames, which changes slowly: no frame's luck shows."""
+
+    def __init__(self) -> None:
+        self._log: float | None = None
+        self._goal = 0.0
+        self._time = self._measured = 0.0
+
+    def __call__(self, plane: Array, black: float, scale: float, time: float) -> float:
+        """For the Y' plane (see `plane_noise`) of the frame shown at `time` seconds."""
+        elapsed, self._time = time - self._time, time
+        if self._log is None or not 0.0 <= elapsed < 1.0 or time - self._measured >= INTERVAL:
+            self._goal, self._measured = math.log2(bearable_gain(plane_noise(plane, black, scale))), time
+        if self._log is None or not 0.0 <= elapsed < 1.0:
+            self._log = self._goal
+        self._log += (1 - math.exp(-elapsed / SETTLING)) * (self._goal - self._log) if elapsed > 0 else 0.0
+        return 2.0**self._log
+
+    def state(self) -> dict[str, Any]:
+        """What it remembers (`source.Stateful`)."""
+        numbers = {"goal": self._goal, "time": self._time, "measured": self._measured}
+        return numbers if self._log is None else {**numbers, "log": self._log}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue where `state` was taken."""
+        self._goal, self._time, self._measured = (float(state[name]) for name in ("goal", "time", "measured"))
+        self._log = float(state["log"]) if "log" in state else None

@@ -1,0 +1,101 @@
+"""Folders and patterns of clips in one call: a table, failures listed, nothing destroyed."""
+
+from __future__ import annotations
+
+import pytest
+from cliplit.runtime.batch import plan
+from made import moving, read_clip, video_command, write_clip
+
+from cliplit.errors import InputError
+
+
+def clip(path, count=3):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return write_clip(path, moving(count, 64, 96), sound=False)
+
+
+def test_a_folder_with_a_table(tmp_path):
+    """Those below, too; what is no clip is left alone, a broken one is listed, the rest is done, exit code 1."""
+    clip(tmp_path / "in/é a.mp4")
+    clip(tmp_path / "in/below/b.mkv", 5)
+    (tmp_path / "in/broken.mp4").write_bytes(b"no video")
+    (tmp_path / "in/notes.txt").write_text("text")
+    result = video_command(tmp_path / "in", tmp_path / "out", "--preset", "ultrafast", text=True)
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    assert len(read_clip(tmp_path / "out/é a.mp4")[0]) == 3 and len(read_clip(tmp_path / "out/below/b.mkv")[0]) == 5
+    assert sorted(p.name for p in (tmp_path / "out").rglob("*")) == ["b.mkv", "below", "é a.mp4"]
+    rows = [line for line in result.stdout.splitlines() if str(tmp_path / "in") in line]
+    assert len(rows) == 3
+    assert sum("done" in row for row in rows) == 2 and sum("failed" in row for row in rows) == 1
+    assert "1 of 3 clips failed" in result.stderr
+
+
+def test_a_pattern_and_several_files(tmp_path):
+    for name in ("a1.mp4", "a2.mp4", "b.mp4"):
+        clip(tmp_path / name)
+    result = video_command(str(tmp_path / "a*.mp4"), tmp_path / "b.mp4", tmp_path / "out", "--preset", "ultrafast")
+    assert result.returncode == 0, result.stderr
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a1.mp4", "a2.mp4", "b.mp4"]
+
+
+def test_what_is_there_stays(tmp_path):
+    clip(tmp_path / "in/a.mp4")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/a.mp4").write_bytes(b"precious")
+    refused = video_command(tmp_path / "in", tmp_path / "out", text=True)
+    assert refused.returncode == 1 and "exists already" in refused.stdout
+    assert (tmp_path / "out/a.mp4").read_bytes() == b"precious"
+    assert video_command(tmp_path / "in", tmp_path / "out", "--overwrite", "--quiet").returncode == 0
+    assert len(read_clip(tmp_path / "out/a.mp4")[0]) == 3
+
+
+def test_a_folder_onto_itself_destroys_nothing(tmp_path):
+    source = clip(tmp_path / "a.mp4")
+    before = source.read_bytes()
+    result = video_command(tmp_path, tmp_path, "--overwrite", text=True)
+    assert result.returncode == 1 and "is the input itself" in result.stdout
+    assert source.read_bytes() == before
+
+
+def test_two_clips_of_one_name(tmp_path):
+    clip(tmp_path / "x/a.mp4"), clip(tmp_path / "y/a.mp4")
+    with pytest.raises(InputError, match="would both be written"):
+        plan([str(tmp_path / "x/a.mp4"), str(tmp_path / "y/a.mp4")], tmp_path / "out")
+    clip(tmp_path / "z/a.wmv.mkv")
+    (tmp_path / "z/b.wmv").write_bytes(b"")
+    (tmp_path / "z/b.mkv").write_bytes(b"")
+    with pytest.raises(InputError, match="would both be written"):  # both become b.mkv
+        plan([str(tmp_path / "z")], tmp_path / "out")
+
+
+def test_an_output_folder_inside_the_input_folder_is_not_read(tmp_path):
+    clip(tmp_path / "a.mp4"), clip(tmp_path / "out/old.mp4")
+    assert [job[0].name for job in plan([str(tmp_path)], tmp_path / "out")] == ["a.mp4"]
+
+
+def test_plans_that_cannot_work(tmp_path):
+    source = clip(tmp_path / "a.mp4")
+    (tmp_path / "empty").mkdir()
+    for sources, target, words in (
+        ([tmp_path / "missing.mp4"], tmp_path / "out.mp4", "no such file"),
+        ([tmp_path / "empty"], tmp_path / "out", "no clips"),
+        ([tmp_path / "*.mov"], tmp_path / "out", "no clips"),
+        ([tmp_path / "empty", source], source, "is a file"),
+    ):
+        with pytest.raises(InputError, match=words):
+            plan(list(map(str, sources)), target)
+
+
+def test_a_file_whose_name_looks_like_a_pattern(tmp_path):
+    source = clip(tmp_path / "a[1].mp4")
+    assert plan([str(source)], tmp_path / "out.mp4") == [(source, tmp_path / "out.mp4")]
+
+
+def test_benchmark_prints_stages_and_writes_nothing(tmp_path):
+    source = clip(tmp_path / "in.mp4", 8)
+    result = video_command(source, "--benchmark", "--preset", "ultrafast", text=True)
+    assert result.returncode == 0, result.stderr
+    for stage in ("decode", "proxy", "network", "temporal filter", "apply", "encode", "all"):
+        assert stage in result.stdout
+    assert "ms/frame" in result.stdout and "8 frames" in result.stdout
+    assert [p.name for p in tmp_path.iterdir()] == ["in.mp4"]

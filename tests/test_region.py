@@ -1,0 +1,135 @@
+"""Where and when a clip is enhanced: `--roi`, `--range`, `--strength` over time."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from cliplit.runtime.gain import Coding, apply_planes, apply_rgb
+from cliplit.runtime.light_map import Coefficients
+from cliplit.runtime.region import Moments, Region, Schedule, seconds
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made import backlit, moving, read_clip, video_command, write_clip
+
+from cliplit.errors import InputError
+
+
+def even_light(rows=24, columns=32, stops=-2.0):
+    return Coefficients(np.zeros((rows, columns), np.float32), np.full((rows, columns), stops, np.float32), -4.0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 180), st.integers(0, 110), st.integers(1, 300), st.integers(1, 200))
+def test_outside_the_area_nothing_changes(x, y, width, height):
+    """Odd numbers, areas that reach out of the picture, and tiny ones."""
+    picture = np.full((121, 193, 3), 40, np.uint8)
+    region = Region(x, y, width, height)
+    enhanced = apply_rgb(picture, region.within(even_light(), 121, 193))
+    outside = np.ones((121, 193), bool)
+    outside[y : y + height, x : x + width] = False
+    assert np.array_equal(enhanced[outside], picture[outside])
+
+
+@pytest.mark.parametrize("area", [(50, 40, 61, 53), (0, 0, 100, 121), (31, 17, 12, 12)])
+def test_inside_it_is_enhanced_and_the_edge_is_soft(area):
+    x, y, width, height = area
+    picture = np.full((121, 193, 3), 40, np.uint8)
+    enhanced = apply_rgb(picture, Region(*area).within(even_light(), 121, 193)).astype(int)[..., 0]
+    whole = apply_rgb(picture, even_light()).astype(int)[0, 0, 0]
+    assert enhanced[y + height // 2, x + width // 2] == whole
+    steps = np.abs(np.diff(enhanced, axis=1)).max()
+    assert steps < 0.7 * (whole - 40)
+
+
+@pytest.mark.parametrize("sampling", [(1, 1), (1, 2), (2, 2)])
+def test_chroma_stays_with_its_pixels(sampling):
+    """Chroma samples of pixels outside are untouched; inside they change with luma."""
+    chroma = tuple(-(-side // factor) for side, factor in zip((121, 193), sampling, strict=True))
+    planes = np.full((121, 193), 60, np.uint8), np.full(chroma, 110, np.uint8), np.full(chroma, 150, np.uint8)
+    out = tuple(np.empty_like(plane) for plane in planes)
+    apply_planes(planes, out, Region(51, 33, 80, 60).within(even_light(), 121, 193), Coding())
+    rows, columns = sampling
+    inside = np.zeros(chroma, bool)
+    inside[33 // rows : -(-93 // rows), 51 // columns : -(-131 // columns)] = True
+    assert (out[1][~inside] == 110).all() and (out[2][~inside] == 150).all()
+    assert out[1][63 // rows, 91 // columns] < 110 and out[2][63 // rows, 91 // columns] > 150
+
+
+@pytest.mark.parametrize("text", ["", "1,2,3", "a,b,c,d", "1,2,0,5", "-1,2,3,4", "1.5,2,3,4"])
+def test_what_is_no_area(text):
+    with pytest.raises(InputError, match="area"):
+        Region.parse(text)
+
+
+def test_an_area_outside_the_picture_is_an_error():
+    Region(191, 119, 10, 10).check(192, 120)
+    with pytest.raises(InputError, match="outside 192x120"):
+        Region(192, 0, 10, 10).check(192, 120)
+
+
+@pytest.mark.parametrize(
+    "text,value", [("2", 2), ("2.5", 2.5), ("1:30", 90), ("01:00:00.5", 3600.5), ("75:00", None), ("end", float("inf"))]
+)
+def test_times(text, value):
+    if value is None:
+        with pytest.raises(InputError, match="time"):
+            seconds(text)
+    else:
+        assert seconds(text) == value
+
+
+@pytest.mark.parametrize("text", ["x", "0:0,2", "2:1,1:0", "0:0,1:3", "0:0,1:nan", "0:-0.1,2:1", ""])
+def test_what_is_no_strength(text):
+    with pytest.raises(InputError, match="strength"):
+        Moments.parse(text)
+
+
+def test_strength_goes_from_moment_to_moment():
+    schedule = Schedule(Moments.parse("0:0,2:1,5:0.5"))
+    start = Fraction(100)  # clips need not start at zero
+    assert [schedule(start + second) for second in (0, 1, 2, Fraction(7, 2), 5, 99)] == [0, 0.5, 1, 0.75, 0.5, 0.5]
+
+
+def test_a_restored_schedule_knows_the_start():
+    first, second = Schedule(Moments.parse("0:0,2:1")), Schedule(Moments.parse("0:0,2:1"))
+    first(Fraction(1001, 30))
+    second.restore({name: np.asarray(value) for name, value in first.state().items()})
+    assert second(Fraction(1001, 30) + 1) == 0.5
+
+
+def test_range_on_a_clip(tmp_path):
+    """Outside the span every frame is there, with its time, and is the source's own."""
+    source = write_clip(tmp_path / "in.mkv", moving(30), sound=False, codec="ffv1")
+    result = video_command(source, tmp_path / "out.mkv", "--range", "0.4", "0:00:00.8", "--codec", "ffv1", "--quiet")
+    assert result.returncode == 0, result.stderr
+    before, times = read_clip(source, "yuv420p")
+    after, new_times = read_clip(tmp_path / "out.mkv", "yuv420p")
+    assert times == new_times
+    same = [np.array_equal(a, b) for a, b in zip(before, after, strict=True)]
+    assert same == [True] * 10 + [False] * 10 + [True] * 10
+
+
+def test_roi_and_strength_on_a_clip(tmp_path):
+    source = write_clip(tmp_path / "in.mkv", [backlit(120, 192)] * 12, sound=False, codec="ffv1")
+    options = "--roi", "33,61,101,47", "--strength", "0:0,0.4:1", "--codec", "ffv1", "--quiet"
+    result = video_command(source, tmp_path / "out.mkv", *options)
+    assert result.returncode == 0, result.stderr
+    before, _ = read_clip(source, "yuv420p")
+    after, _ = read_clip(tmp_path / "out.mkv", "yuv420p")
+    luma = np.array(after)[:, :120].astype(int) - np.array(before)[:, :120]
+    assert not luma[:, :61].any() and not luma[:, :, :33].any() and not luma[:, 108:].any()
+    inside = luma[:, 75:95, 60:110].mean(axis=(1, 2))
+    assert inside[0] == 0 and (np.diff(inside[:10]) > 0).all() and inside[-1] > 5
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--range", "2", "1"], ["--roi", "1,2,3"], ["--strength", "0:9,1:1"], ["--strength", "x"], ["--temporal", "2"]],
+)
+def test_wrong_usage(tmp_path, options):
+    source = write_clip(tmp_path / "in.mkv", moving(2), sound=False)
+    result = video_command(source, tmp_path / "out.mkv", *options, text=True)
+    assert result.returncode == 2 and "Traceback" not in result.stderr
+    assert not (tmp_path / "out.mkv").exists()
