@@ -8,7 +8,8 @@ What is measured, each with the temporal filter and without it:
 
 - *flicker*: standard deviation over time of mean luminance and of the luminance of 16x16 blocks, on a still shot with
   sensor noise, in 8-bit codes. "all" is the whole output; it holds the sensor noise that is left in a block's mean and
-  that every gain brings up. "light" is the same gain on the noise-free picture: what relighting itself adds.
+  that every gain brings up; "source" is that noise as it came. "light" is the same gain on the noise-free picture:
+  what relighting itself adds.
 - *lag*: after a cut (frames until the mean luminance is within 2 % of a fresh start), after a step in exposure (frames
   until 90 % of the way), and the largest distance from the frame's own light map during a dissolve and a ramp.
 - *warping error* (Lai et al., ECCV 2018) on moving shots: the mean difference between a frame and its predecessor
@@ -114,12 +115,15 @@ def moving(frames: int) -> Iterator[Array]:
 # ---------------------------------------------------------------- measures
 
 
-def flicker(pictures: Iterable[Array]) -> tuple[float, float]:
-    """Standard deviation over time of mean luminance, and of block luminance (root mean square over the blocks)."""
+def flicker(pictures: Iterable[Array]) -> tuple[float, float, float]:
+    """Standard deviation over time of mean luminance, of block luminance (root mean square over the blocks), and of
+    the darker half of the blocks."""
     lumas = [luminance(picture) for picture in pictures]
     blocks = [cv2.resize(y, (y.shape[1] // BLOCK, y.shape[0] // BLOCK), interpolation=cv2.INTER_AREA) for y in lumas]
     means = np.array([y.mean() for y in lumas])
-    return float(means.std()), float(np.sqrt(np.var(blocks, axis=0).mean()))
+    variance, brightness = np.var(blocks, axis=0), np.mean(blocks, axis=0)
+    dark = variance[brightness < np.median(brightness)]
+    return float(means.std()), float(np.sqrt(variance.mean())), float(np.sqrt(dark.mean()))
 
 
 def static_shot(enhancer: Enhancer, temporal: float, frames: int) -> dict[str, float]:
@@ -128,12 +132,15 @@ def static_shot(enhancer: Enhancer, temporal: float, frames: int) -> dict[str, f
     steady = relight(enhancer, pictures, temporal)
     settled = slice(RATE // 2, None)
     outputs = (apply_rgb(f, c) for f, c in zip(pictures[settled], steady.applied[settled], strict=True))
-    all_mean, all_block = flicker(outputs)
+    all_mean, all_block, all_dark = flicker(outputs)
+    *_, source_dark = flicker(pictures[settled])
     fine = np.clip(clean, 0, 1) ** (1 / 2.2)  # float: rounding to codes would hide small changes
-    light_mean, light_block = flicker(apply_rgb(fine.astype(np.float32), c) * 255 for c in steady.light[settled])
+    light_mean, light_block, _ = flicker(apply_rgb(fine.astype(np.float32), c) * 255 for c in steady.light[settled])
     return {
         "all, mean luminance": all_mean,
         "all, blocks": all_block,
+        "all, dark blocks": all_dark,
+        "source, dark blocks": source_dark,
         "light, mean luminance": light_mean,
         "light, blocks": light_block,
     }

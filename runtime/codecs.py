@@ -13,10 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any
 
 import av
 from av.video.codeccontext import VideoCodecContext
+from cliplit.runtime.ffmpeg_log import logged
 from cliplit.runtime.pixels import closest, layout_of, losses
 from cliplit.runtime.source import Clip
 
@@ -353,11 +353,9 @@ def option_names(codec: str) -> frozenset[str]:
 @lru_cache
 def trial(codec: str, pixel_format: str) -> str:
     """Opens a hardware encoder and encodes a frame with it: the reason why it does not work here, or nothing."""
-    level = av.logging.get_level()
-    av.logging.set_level(av.logging.ERROR)  # for the error to have a reason
     try:
-        with av.logging.Capture():
-            context: Any = av.CodecContext.create(codec, "w")
+        with logged(av.logging.ERROR):  # for the error to have a reason
+            context = av.CodecContext.create(codec, "w")
             assert isinstance(context, VideoCodecContext)
             name = pixel_format if pixel_format in formats(codec) else closest(pixel_format, formats(codec)) or "nv12"
             context.width, context.height, context.pix_fmt = 256, 144, name
@@ -371,8 +369,6 @@ def trial(codec: str, pixel_format: str) -> str:
         return first_line(ValueError(said or error.strerror or error))
     except Exception as error:  # whatever else a driver does
         return first_line(error)
-    finally:
-        av.logging.set_level(level)
 
 
 def fits_sampling(width: int, height: int, pixel_format: str) -> bool:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 import cv2
 import numpy as np
@@ -67,8 +66,8 @@ class Transfer:
 
 
 TRANSFERS = {
-    PQ: Transfer(pq_to_light, light_to_pq, float(light_to_pq(np.float64(REFERENCE_WHITE)))),
-    HLG: Transfer(hlg_to_light, light_to_hlg, float(light_to_hlg(np.float64(REFERENCE_WHITE)))),
+    PQ: Transfer(pq_to_light, light_to_pq, float(light_to_pq(np.array(REFERENCE_WHITE)))),
+    HLG: Transfer(hlg_to_light, light_to_hlg, float(light_to_hlg(np.array(REFERENCE_WHITE)))),
 }
 
 
@@ -131,25 +130,29 @@ def mastering_of(display: bytes | None, content: bytes | None) -> Mastering | No
     return Mastering(primaries, luminance, (levels[0], levels[1]) if levels else None)
 
 
+# Encoder -> option, its parameters for the display and the light levels, whether it counts in units of the standard.
+STATIC_METADATA = {
+    "libx265": ("x265-params", "master-display", "max-cll", True),
+    "libx264": ("x264-params", "mastering-display", "cll", True),
+    "libsvtav1": ("svtav1-params", "mastering-display", "content-light", False),
+}
+
+
 def encoder_parameters(mastering: Mastering, encoder: str) -> dict[str, str]:
     """The static metadata as options of the encoders that write it into the stream; empty for others."""
-    form: dict[str, Any] = {
-        "libx265": ("x265-params", "master-display", "max-cll", 50000, 10000),
-        "libx264": ("x264-params", "mastering-display", "cll", 50000, 10000),
-        "libsvtav1": ("svtav1-params", "mastering-display", "content-light", 1, 1),
-    }
-    if encoder not in form:
+    if encoder not in STATIC_METADATA:
         return {}
-    option, display, content, chroma_unit, light_unit = form[encoder]
+    option, display, content, integers = STATIC_METADATA[encoder]
+
+    def number(value: Fraction, unit: int) -> str:
+        return str(round(value * unit)) if integers else f"{float(value):.5f}"
+
     parts = []
     if len(mastering.primaries) == 4 and mastering.luminance:
-        number = (lambda x, unit: str(round(x * unit))) if chroma_unit > 1 else (lambda x, unit: f"{float(x):.5f}")
-        red, green, blue, white = (
-            f"({number(x, chroma_unit)},{number(y, chroma_unit)})" for x, y in mastering.primaries
-        )
-        points = f"G{green}B{blue}R{red}WP{white}"
-        low, high = (number(x, light_unit) for x in mastering.luminance)
-        parts.append(f"{display}={points}L({high},{low})")
+        points = [f"({number(x, 50000)},{number(y, 50000)})" for x, y in mastering.primaries]
+        red, green, blue, white = points
+        low, high = (number(light, 10000) for light in mastering.luminance)
+        parts.append(f"{display}=G{green}B{blue}R{red}WP{white}L({high},{low})")
     if mastering.content:
         parts.append(f"{content}={mastering.content[0]},{mastering.content[1]}")
     return {option: ":".join(parts)} if parts else {}

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from cliplit.runtime.source import Frame
 
 Item = TypeVar("Item")
-LIMIT = 48 << 20  # bytes: eleven frames of 1080p in 8 bits, four of 4K
+LIMIT = 16 << 20  # bytes: five frames of 1080p in 8 bits, one of 4K
 END = object()
 
 

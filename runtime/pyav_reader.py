@@ -18,7 +18,17 @@ import av
 import numpy as np
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
-from cliplit.runtime.colour import MATRICES, MATRIX_NAMES, RGB_MATRIX, Colour, assumed_matrix, stated
+from cliplit.runtime.colour import (
+    FULL_RANGE,
+    MATRICES,
+    MATRIX_NAMES,
+    RGB_MATRIX,
+    UNSPECIFIED,
+    Colour,
+    assumed_matrix,
+    stated,
+)  # fmt: skip
+from cliplit.runtime.ffmpeg_log import logged
 from cliplit.runtime.gain import Coding
 from cliplit.runtime.hdr import TRANSFERS, mastering_of
 from cliplit.runtime.pixels import CONVERTED, alpha_of, layout_of, planes_of
@@ -29,12 +39,15 @@ from cliplit.errors import InputError
 
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders drop the second picture
 FIELD_ORDERS = {2: "tff", 3: "bff", 4: "tff", 5: "bff"}  # AVFieldOrder
-CHROMA_LOCATIONS = {
+CHROMA_LOCATIONS: dict[str, list[str | None]] = {
     "chroma_sample_loc_type_top_field": ["left", "center", "topleft", "top", "bottomleft", "bottom"],  # H.264, HEVC
     "chroma_sample_position": [None, "left", "topleft", None],  # AV1
 }
+CLOCK_JUMP = 1  # seconds back within one stream after which its clock counts as started again
 RECENT_LIMIT = 64 << 20  # bytes of packets kept for the end of a damaged file
 NO_TIMES = "pictures without a time stamp are set at the frame rate"
+CLOCK_AGAIN = "the clock starts again"
+UNSEARCHABLE = (NO_TIMES, CLOCK_AGAIN)  # notes of clips whose times depend on all that came before
 DYNAMIC_HDR = {
     "DOVI_METADATA": "Dolby Vision", "DOVI_RPU_BUFFER": "Dolby Vision", "DYNAMIC_HDR_PLUS": "HDR10+",
     "DYNAMIC_HDR_VIVID": "HDR Vivid",
@@ -126,9 +139,15 @@ class PyAVReader:
         self._decoder = self._alpha_decoder() or self.video.codec_context
         self._last: int | None = None
         self._start: int | None = None
+        self._read_until = Fraction(0)  # seconds
+        self.length = Fraction(self.container.duration or 0, av.time_base)  # as the file says; 0 if it does not
+        self._clocks: dict[int, Fraction] = {}  # last time of each stream, in seconds
+        self._parts: dict[int, int] = {}  # how often the clock of each stream has started again
+        self._shifts = [Fraction(0)]  # what is added to the times of each part
         self._recent: list[av.Packet[Any]] = []
         self._recent_size = 0
-        self._looked, self._location = False, None
+        self._looked = False
+        self._location: str | None = None
         self._demuxed = self._packets()
         self._source = self._items()
         self._held: list[Any] = []  # what comes before the first picture
@@ -165,7 +184,8 @@ class PyAVReader:
             raise InputError(f"{self.source}: {error}") from error
         if name in CONVERTED:
             self.notes.append(f"pixel format {name} is converted to {layout.name}")
-        data = {item.type.name: bytes(item) for item in first.side_data}  # type: ignore[attr-defined]
+        items: Any = first.side_data
+        data = {item.type.name: bytes(item) for item in items}
         colour = self._colour(first, context)
         coding = self._coding(colour, layout.depth, layout.rgb, first.height)
         self.dynamic_hdr = sorted({DYNAMIC_HDR[kind] for kind in data if kind in DYNAMIC_HDR})
@@ -177,20 +197,23 @@ class PyAVReader:
         return Clip(
             first.width, first.height, layout.name, coding, colour,
             self.video.time_base or Fraction(1, 90_000), self._rate(),
-            self._expected_frames(), context.sample_aspect_ratio, order,
+            self._expected_frames(), self.video.sample_aspect_ratio or None, order,
             _matrix(data.get("DISPLAYMATRIX")), context.codec.canonical_name, tags_of(dict(self.video.metadata)),
             mastering_of(data.get("MASTERING_DISPLAY_METADATA"), data.get("CONTENT_LIGHT_LEVEL")),
         )  # fmt: skip
 
     def _colour(self, first: VideoFrame, context: Any) -> Colour:
+        tags = [
+            int(of_picture) if of_picture != UNSPECIFIED else int(of_stream)
+            for of_picture, of_stream in (
+                (first.colorspace, context.colorspace),
+                (first.color_primaries, context.color_primaries),
+                (first.color_trc, context.color_trc),
+            )
+        ]
         full = first.format.name.startswith("yuvj")
-        colour = Colour(
-            *(a if a != 2 else b for a, b in (
-                (int(first.colorspace), context.colorspace), (int(first.color_primaries), context.color_primaries),
-                (int(first.color_trc), context.color_trc),
-            )),
-            2 if full else int(first.color_range) or context.color_range, self._location,
-        )  # fmt: skip
+        span = FULL_RANGE if full else int(first.color_range) or int(context.color_range)
+        colour = Colour(tags[0], tags[1], tags[2], span, self._location)
         if self.reading.input_color is not None:
             colour = stated(self.reading.input_color, colour)
         if colour.hdr and self.reading.hdr == "refuse":
@@ -229,7 +252,7 @@ class PyAVReader:
         for items in (held, self._source):
             for item in items:
                 if isinstance(item, VideoFrame):
-                    if self._start is not None and item.pts < self._start:
+                    if self._start is not None and (item.pts or 0) < self._start:
                         continue
                     self.decoded += 1
                     self.damaged += item.is_corrupt
@@ -338,17 +361,19 @@ class PyAVReader:
                 except (av.FFmpegError, OSError):
                     continue
             self._held = [self._first_picture()]
-            if self._held[0].pts <= pts and NO_TIMES not in self.notes:
+            if self._held[0].pts <= pts and not any(note.startswith(UNSEARCHABLE) for note in self.notes):
                 return
 
     def _reopen(self) -> None:
         number = self.video.index
         self._earlier.append(self.container)  # stays open: a writer may hold its streams
         self.container = opened(self.source, self.reading.timeout)
-        self.video = self.container.streams[number]
+        video: Any = self.container.streams[number]
+        self.video = video
         self.video.thread_type = "AUTO"
         self._decoder = self._alpha_decoder() or self.video.codec_context
         self.others, self._last, self._held = [], None, []
+        self._clocks, self._parts, self._shifts = {}, {}, [Fraction(0)]
         self._recent, self._recent_size = [], 0
         self._demuxed = self._packets()
         self._source = self._items()
@@ -374,16 +399,44 @@ class PyAVReader:
         absent = self.announced - decoded
         if absent > max(2, self.announced // 50):  # a few are trimmed by edit lists
             found.append(f"{absent} of {self.announced} frames missing")
+        unread = self.length - self._read_until
         if self.broken_off:
             found.append(f"the file breaks off ({self.broken_off})")
+        elif not found and unread > max(Fraction(1, 2), self.length / 50):
+            found.append(f"the file breaks off at {float(self._read_until):.1f} of {float(self.length):.1f} s")
         return ", ".join(found)
 
     def _packets(self) -> Iterator[Any]:
         streams = [self.video, *(s for s in self.others if s.type not in ("attachment", "unknown"))]
         try:
-            yield from self.container.demux(streams)
+            for packet in self.container.demux(streams):
+                self._continue_clock(packet)
+                if packet.pts is not None:
+                    end = (packet.pts + (packet.duration or 0)) * packet.time_base
+                    self._read_until = max(self._read_until, end)
+                yield packet
         except (av.FFmpegError, OSError) as error:
             self.broken_off = reason(error)
+
+    def _continue_clock(self, packet: av.Packet[Any]) -> None:
+        """Where a clock starts again, as in recordings that were put one behind the other, it goes on instead."""
+        stamp = packet.dts if packet.dts is not None else packet.pts
+        if stamp is None or packet.stream.type not in ("video", "audio") or is_cover(packet.stream):
+            return
+        index, base = packet.stream.index, packet.time_base
+        now, last = stamp * base, self._clocks.get(index)
+        part = self._parts.get(index, 0)
+        if last is not None and now < last - CLOCK_JUMP:
+            part += 1
+            if part == len(self._shifts):  # the first stream that starts again; the others follow it
+                end = max(time + self._shifts[self._parts[i]] for i, time in self._clocks.items())
+                self._shifts.append(end - now + (packet.duration or 1) * base)
+                self._say(f"{CLOCK_AGAIN} at {float(last):.2f} s: what follows is set behind it")
+        self._clocks[index], self._parts[index] = now, part
+        ticks = round(self._shifts[part] / base)
+        if ticks:
+            packet.dts = None if packet.dts is None else packet.dts + ticks
+            packet.pts = None if packet.pts is None else packet.pts + ticks
 
     def __enter__(self) -> PyAVReader:
         return self
@@ -412,20 +465,17 @@ def chroma_location(stream: VideoStream, packet: av.Packet[Any]) -> str | None:
 
     PyAV has no attribute for it, so FFmpeg's bitstream filter that prints headers is asked, before any decoder runs.
     """
-    level = av.logging.get_level()
+    lines: list[tuple[int, str, str]] = []
     try:
-        av.logging.set_level(av.logging.TRACE)
-        with av.logging.Capture() as lines:
+        with logged(av.logging.TRACE) as lines:
             printer = av.BitStreamFilterContext("trace_headers", in_stream=stream)
             printer.filter(av.Packet(bytes(packet)))  # it takes what it is given
     except (av.FFmpegError, ValueError):  # a codec it does not know
         return None
-    finally:
-        av.logging.set_level(level)
     for _, _, line in lines:
         words = line.split()
         if len(words) > 2 and words[1] in CHROMA_LOCATIONS:
-            names = CHROMA_LOCATIONS[words[1]]
+            names: list[str | None] = CHROMA_LOCATIONS[words[1]]
             return names[int(words[-1])] if int(words[-1]) < len(names) else None
     return None
 

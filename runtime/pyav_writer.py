@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from fractions import Fraction
@@ -27,6 +28,8 @@ from cliplit.errors import InputError
 
 WITH_CHAPTERS = ("mp4", "mov", "ipod", "matroska", "webm", "ogg", "nut")
 QUICKTIME = ("mp4", "mov", "ipod")
+MOST_REFUSED = 100  # packets of other streams, after which an output is given up
+LARGE = 3840 * 2160  # pixels from which x264 looks 20 frames ahead, not 40: each takes 13 MB and more
 MOST_DELAY = 600  # seconds between decoding and showing that an encoder may ask for
 RGB_TO = {1: "ITU709", 6: "ITU601"}  # swscale numbers matrices its own way
 FIELD_ORDERS = {"progressive": 1, "tff": 2, "bff": 3}  # AVFieldOrder
@@ -56,7 +59,8 @@ class PyAVWriter:
         self.notes: list[str] = []
         self.written = self.encoded = 0
         self._carriers: dict[int, Carrier] = {}
-        self._given_up: set[int] = set()
+        self._refused: Counter[str] = Counter()
+        self._doubt: Exception | None = None
         self._last_dts: dict[int, int] = {}
         self._joining = False
         self._video_dts: int | None = None
@@ -102,7 +106,7 @@ class PyAVWriter:
     def _add_video(self) -> None:
         stream = self.container.add_stream(self.choice.encoder.name, rate=self.clip.rate or 25)
         assert isinstance(stream, VideoStream)
-        self.video = stream
+        self.video, self.video_index = stream, stream.index
         self.notes.extend(configure(stream.codec_context, self.clip, self.choice, self.options))
         stream.time_base = self.clip.time_base
         if self.choice.encoder.family == "hevc" and self.container.format.name in QUICKTIME:
@@ -133,7 +137,7 @@ class PyAVWriter:
     def _add_encoded(self, packets: Iterable[av.Packet[Any]]) -> None:
         for packet in packets:
             packet.stream = self.video
-            packet.dts = self._video_dts = sensible_dts(packet.pts, packet.dts, self._video_dts, packet.time_base)
+            packet.dts = self._video_dts = sensible_dts(packet.pts or 0, packet.dts, self._video_dts, packet.time_base)
             self.encoded += 1
             self._mux(packet)
 
@@ -142,7 +146,7 @@ class PyAVWriter:
 
     def _carry(self, packet: av.Packet[Any]) -> None:
         carrier = self._carriers.get(packet.stream.index)
-        if carrier is None or packet.stream.index in self._given_up:
+        if carrier is None:
             return
         source = packet.stream
         try:
@@ -152,8 +156,7 @@ class PyAVWriter:
         except (av.FFmpegError, ValueError) as error:
             if getattr(error, "errno", None) in NO_ROOM:
                 raise cannot_write(error) from error
-            self._given_up.add(source.index)
-            self.notes.append(f"{describe(source)} is left out: it cannot be copied ({reason(error)})")
+            self._refused[describe(source)] += 1  # a damaged packet is a hole in its stream
 
     def _in_order(self, packet: av.Packet[Any]) -> None:
         """Containers refuse time that goes back, which damaged and badly joined files have."""
@@ -161,16 +164,30 @@ class PyAVWriter:
             packet.dts = packet.pts
         last = self._last_dts.get(packet.stream.index)
         if packet.dts is not None:
-            if last is not None and packet.dts < last:
-                packet.dts = last
-                packet.pts = max(packet.pts, last) if packet.pts is not None else last
+            if last is not None and packet.dts <= last:
+                packet.dts = last + 1
+                packet.pts = packet.dts if packet.pts is None else max(packet.pts, packet.dts)
             self._last_dts[packet.stream.index] = packet.dts
 
     def _mux(self, packet: av.Packet[Any]) -> None:
         try:
             self.container.mux(packet)
         except (av.FFmpegError, ValueError) as error:
-            raise cannot_write(error) from error
+            # FFmpeg keeps packets back to interleave them: the one that was refused may be another stream's.
+            self._refused["the other streams"] += 1
+            self._doubt = error
+            no_room = getattr(error, "errno", None) in NO_ROOM
+            if no_room or not self._carriers or self._refused["the other streams"] > MOST_REFUSED:
+                raise cannot_write(error) from error
+
+    def _check_pictures(self) -> None:
+        """After packets were refused: whether all pictures arrived in the file."""
+        if self._doubt is None:
+            return
+        with av.open(self.container.name) as file:
+            arrived = sum(1 for packet in file.demux(file.streams[self.video_index]) if packet.size)
+        if arrived != self.written:
+            raise cannot_write(self._doubt) from self._doubt
 
     def __enter__(self) -> PyAVWriter:
         return self
@@ -190,11 +207,15 @@ class PyAVWriter:
             self._add_encoded(self._encode(None))
         if self.encoded != self.written:
             raise InputError(f"{self.choice.encoder.name} returned {self.encoded} of {self.written} frames")
+        self.notes.extend(
+            f"{number} packets of {stream} could not be copied" for stream, number in self._refused.items()
+        )
         for carrier in self._carriers.values():
             for packet in carrier.packets(None):
                 self._mux(packet)
         try:
             self.container.close()
+            self._check_pictures()
         except (av.FFmpegError, ValueError) as error:
             raise cannot_write(error) from error
 
@@ -215,6 +236,8 @@ def configure(context: VideoCodecContext, clip: Clip, choice: Choice, options: d
     context.color_trc, context.color_range = colour.transfer, colour.color_range
     context.flags |= Flags.frame_duration
     options = dict(options)
+    if choice.encoder.name == "libx264" and clip.width * clip.height >= LARGE:
+        options.setdefault("rc-lookahead", "20")
     if colour.chroma_location and any(layout_of(choice.pixel_format).halves):
         options.setdefault("chroma_sample_location", colour.chroma_location)
     if clip.field_order != "progressive":

@@ -26,7 +26,9 @@ from typing import Any
 
 import av
 import numpy as np
+from av.video.codeccontext import VideoCodecContext
 from cliplit.runtime.codecs import Choice
+from cliplit.runtime.pixels import layout_of
 from cliplit.runtime.pyav_writer import configure, encoded, prepared
 from cliplit.runtime.source import Clip, Frame
 
@@ -166,10 +168,13 @@ class SegmentWriter:
     """Encodes one segment into its file of packets; the file has its name once it is complete."""
 
     def __init__(self, work: Work, clip: Clip, choice: Choice, options: dict[str, str], global_header: bool) -> None:
+        if layout_of(choice.pixel_format).alpha and choice.encoder.family in ("vp8", "vp9"):
+            raise InputError("--resume cannot keep the transparency of VP9; leave it out or use --codec ffv1")
         self.path = work.packets_file(len(work.segments))
         self.clip, self.choice = clip, choice
         self.frames = self.packets = self.damaged = 0
-        self.context: Any = av.CodecContext.create(choice.encoder.name, "w")
+        context: Any = av.CodecContext.create(choice.encoder.name, "w")
+        self.context: VideoCodecContext = context
         if global_header:
             self.context.flags |= av.codec.context.Flags.global_header
         configure(self.context, clip, choice, options)

@@ -86,6 +86,13 @@ class Summary:
     problems: str
     notes: tuple[str, ...]
 
+    @property
+    def counted(self) -> str:
+        """Frames in words: none is lost without being said."""
+        if self.frames == self.decoded:
+            return f"{self.frames} frames"
+        return f"{self.frames} frames from {self.decoded}"
+
 
 def enhance_video(
     source: Path | str,
@@ -196,6 +203,7 @@ def add_segments(
     memories = steps.stateful()
     if work.segments:
         load_state(work.state_file(len(work.segments) - 1), memories)
+        assert work.start is not None  # there is more to do
         reader.skip_to(work.start)
     with closing(ahead(reader)) as items:
         segments = Split(item for item in items if isinstance(item, Frame))

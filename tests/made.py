@@ -82,26 +82,6 @@ def float_rgb(frame, kr, kb, full):
     return np.clip(np.stack([red, green, blue], axis=-1), 0, 1).astype(np.float32)
 
 
-def video_command(*arguments, **options):
-    """`cliplit-video` in a process of its own: exit codes and streams are what is tested."""
-    code = "from cliplit.runtime.video_cli import main; main(prog_name='cliplit-video')"
-    settings = {"capture_output": True, "timeout": 120, **options}
-    return subprocess.run([sys.executable, "-c", code, *map(str, arguments)], **settings)
-
-
-def camera_noise(picture, count, sigma=3.0, seed=0):
-    """`count` noisy uint8 versions of a picture."""
-    rng = np.random.default_rng(seed)
-    noisy = (np.round(picture + rng.normal(0, sigma, picture.shape)) for _ in range(count))
-    return [np.clip(codes, 0, 255).astype(np.uint8) for codes in noisy]
-
-
-def moving(count=20, height=120, width=192, step=2):
-    """A pan over the backlit picture."""
-    wide = backlit(height, width + count * step)
-    return [np.ascontiguousarray(wide[:, step * i : step * i + width]) for i in range(count)]
-
-
 def write_rich_clip(path, frames, rate=25, audio_start=0, video_start=0):
     """A Matroska clip with two languages, subtitles, an attachment, chapters and tags.
 
@@ -168,3 +148,23 @@ def identity(enhancer):
     other = copy.copy(enhancer)
     other.network = Ones(enhancer.network)
     return other
+
+
+def video_command(*arguments, **options):
+    """`cliplit-video` in a process of its own: exit codes and streams are what is tested."""
+    code = "from cliplit.runtime.video_cli import main; main(prog_name='cliplit-video')"
+    settings = {"capture_output": True, "timeout": 120, **options}
+    return subprocess.run([sys.executable, "-c", code, *map(str, arguments)], **settings)
+
+
+def camera_noise(picture, count, sigma=3.0, seed=0):
+    """`count` noisy uint8 versions of a picture."""
+    rng = np.random.default_rng(seed)
+    noisy = (np.round(picture + rng.normal(0, sigma, picture.shape)) for _ in range(count))
+    return [np.clip(codes, 0, 255).astype(np.uint8) for codes in noisy]
+
+
+def moving(count=20, height=120, width=192, step=2):
+    """A pan over the backlit picture."""
+    wide = backlit(height, width + count * step)
+    return [np.ascontiguousarray(wide[:, step * i : step * i + width]) for i in range(count)]

@@ -334,3 +334,34 @@ def test_frames_are_views_not_copies(tmp_path, enhancer):
     with PyAVReader(source) as reader:
         frame = next(f for f in enhanced(reader.clip, reader, enhancer, Steps()) if isinstance(f, Frame))
         assert np.shares_memory(frame.planes[0], planes_of(frame.picture)[0])
+
+
+@pytest.mark.parametrize(
+    "codec,form,container",
+    [("prores_ks", "yuva444p10le", ".mov"), ("libvpx-vp9", "yuva420p", ".webm"), ("png", "rgba", ".mov"),
+     ("qtrle", "argb", ".mov"), ("ffv1", "yuva422p10le", ".mkv")],
+)  # fmt: skip
+def test_transparency_is_kept_by_the_codecs_that_have_it(tmp_path, enhancer, codec, form, container):
+    """Where the encoder is lossless the plane is equal, elsewhere close."""
+    source = tmp_path / f"in{container}"
+    shape = np.zeros((64, 96), np.uint8)
+    shape[16:48, 24:72] = 200
+    with av.open(str(source), "w") as out:
+        stream = out.add_stream(codec, rate=25, options={"crf": "4", "b": "0"} if "vpx" in codec else {})
+        stream.width, stream.height, stream.pix_fmt = 96, 64, form
+        for number in range(3):
+            rgba = np.dstack([backlit(64, 96), shape])
+            frame = av.VideoFrame.from_ndarray(rgba, format="rgba").reformat(format=form)
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    quality = {"crf": 4} if "vpx" in codec else {}
+    summary = enhance_video(source, tmp_path / f"out{container}", enhancer, Encoding(**quality))
+    planes = []
+    for path in (source, tmp_path / f"out{container}"):
+        with PyAVReader(path) as reader:
+            frame = next(item for item in reader if isinstance(item, Frame))
+            planes.append(frame.alpha.astype(float) / ((1 << frame.coding.depth) - 1))
+    assert planes[0].max() > 0.7
+    assert np.abs(planes[0] - planes[1]).mean() < 0.005
+    assert not any("transparency" in note for note in summary.notes)
