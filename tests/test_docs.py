@@ -1,4 +1,4 @@
-"""Every code block of the README and of docs/ runs; every message in docs/troubleshooting.md exists, and every other is there.
+"""Every code block of the README and of docs/ runs; docs/troubleshooting.md explains every message, and no other.
 
 A block is a fence with a language. `sh` and `python` blocks are executed, in the order of their file, in one folder for
 each file that holds the samples `make_samples` makes. `json` and `toml` are parsed; `text` is output and is left alone.
@@ -85,7 +85,7 @@ BLOCKS = [block for path in FILES for block in blocks_of(path)]
 
 
 def make_samples(folder):
-    """What the blocks may name: in.mp4, in.mkv, in.mov; in.jpg, in.png; photos/; clips/; pairs/input, pairs/gt; welllit/."""
+    """What blocks may name: in.mp4, in.mkv, in.mov; in.jpg, in.png; photos/, clips/, welllit/; pairs/input, pairs/gt"""
     frames = [np.roll(backlit(96, 128), 2 * i, axis=1) for i in range(12)]
     for name in ("in.mp4", "in.mkv", "in.mov", "clips/one.mp4", "clips/two.mkv"):
         (folder / name).parent.mkdir(exist_ok=True)
