@@ -49,6 +49,7 @@ def output_options(command: Command) -> Command:
 )
 @click.option("--threads", multiple=True, type=click.IntRange(1, 256), help="May be given often.  [default: 1, 2]")
 @click.option("--method", "methods", multiple=True, help="lite, unet, 'unet exact', ...  [default: all]")
+@click.option("--backend", "backends", multiple=True, help="auto, onnxruntime, openvino, ...  [default: all that load]")
 @click.option("--limit", default=90.0, show_default=True, help="Seconds a frame beyond which a method is left out.")
 @click.option("--clip", type=click.Path(path_type=Path), help="To be transcoded.  [default: the demo clip]")
 @click.option("--seconds", default=4.0, show_default=True, help="Length of the clip; 0 for frames alone.")
@@ -60,6 +61,7 @@ def speed_command(
     sizes: Sequence[str],
     threads: Sequence[int],
     methods: Sequence[str],
+    backends: Sequence[str],
     limit: float,
     clip: Path | None,
     seconds: float,
@@ -80,7 +82,7 @@ def speed_command(
         sizes=[s for s in SIZES if s in (sizes or (["480p"] if quick else SIZES))],
         threads=sorted(set(threads)) or ([1] if quick else default.threads),
         methods=[m for m in default.methods if m in (methods or default.methods)],
-        backends=("auto",) if quick else default.backends,
+        backends=backends or (("auto",) if quick else default.backends),
         devices=("cpu",) if quick else default.devices,
         limit=limit,
         repeats=2 if quick else default.repeats,

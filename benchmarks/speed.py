@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cliplit.benchmarks.plots import Plot, curves
 from cliplit.benchmarks.probe import CLASSICAL_NAMES, ORIGINAL, Result, Task
@@ -33,6 +33,7 @@ LITE = "lite"
 BACKEND_NAMES = tuple(row.name for row in BACKENDS)
 
 Say = Callable[[str], object]
+Clock = Literal["frame", "cpu"]  # of a Result
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,9 @@ def processor_name() -> str:
 
 def speed_tables(speed: Speed) -> list[Table]:
     """Frames, stages, memory, clips and start-up."""
-    tables = [frame_table(speed, *key) for key in sorted({(f.task.device, f.task.threads) for f in speed.frames})]
+    keys = sorted({(f.task.device, f.task.threads) for f in speed.frames})
+    tables = [frame_table(speed, *key) for key in keys]
+    tables += [frame_table(speed, device, threads, "cpu") for device, threads in keys[-1:] if device == "cpu"]
     tables += [stage_table(speed), memory_table(speed)]
     if speed.clips:
         tables.append(clip_table(speed.clips))
@@ -185,28 +188,29 @@ def speed_tables(speed: Speed) -> list[Table]:
     return [*tables, Table("Start-up", ("command", "ms"), rows, note="Shortest of three.")]
 
 
-def frame_table(speed: Speed, device: str, threads: int) -> Table:
+def frame_table(speed: Speed, device: str, threads: int, clock: Clock = "frame") -> Table:
     """Milliseconds a frame, picture in, picture out; the last column compares with lite at the largest size."""
     chosen = [f for f in speed.frames if (f.task.device, f.task.threads) == (device, threads)]
     names = size_names(chosen)
-    lite = {f.task.height: f.result.frame for f in chosen if f.task.label == LITE and f.result}
+    lite = {f.task.height: getattr(f.result, clock) for f in chosen if f.task.label == LITE and f.result}
     rows = []
     for method in dict.fromkeys(f.task.label for f in chosen):
         mine = {f.task.height: f for f in chosen if f.task.label == method}
-        cells = [milliseconds(mine.get(SIZES[name][0])) for name in names]
+        cells = [milliseconds(mine.get(SIZES[name][0]), clock) for name in names]
         common = [h for h, f in mine.items() if f.result and h in lite]
-        ratio = f"{mine[max(common)].result.frame / lite[max(common)]:.3g}" if common else ""  # type: ignore[union-attr]
+        ratio = f"{getattr(mine[max(common)].result, clock) / lite[max(common)]:.3g}" if common else ""
         rows.append((method, *cells, ratio))
     head = ("one frame, ms", *names, "times lite (largest size measured)")
     reasons = dict.fromkeys(f"{f.task.label} at {name_of(f)}: {f.reason}" for f in chosen if f.reason)
-    title = f"One frame without codec, {device}, {threads} thread{'s' if threads > 1 else ''}"
+    kind = "wall time" if clock == "frame" else "processor time"
+    title = f"One frame without codec, {kind}, {device}, {threads} thread{'s' if threads > 1 else ''}"
     return Table(title, head, tuple(rows), note=". ".join(reasons))
 
 
-def milliseconds(frame: Frame | None) -> str:
+def milliseconds(frame: Frame | None, clock: Clock) -> str:
     if frame is None or frame.result is None:
         return "-"
-    value = 1e3 * frame.result.frame
+    value = 1e3 * float(getattr(frame.result, clock))
     return f"{value:.1f}" if value < 100 else f"{value:.0f}"
 
 

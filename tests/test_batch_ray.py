@@ -22,7 +22,7 @@ STORE = 100 * 1024**2
 
 def batch(*arguments, environment=None):
     words = [*COMMAND, *map(str, arguments)]
-    return subprocess.run(words, capture_output=True, text=True, env=environment, timeout=240)
+    return subprocess.run(words, capture_output=True, text=True, env=environment, timeout=600)
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_a_killed_node_loses_nothing(cluster, tmp_path):
     killed = threading.Event()
 
     def kill_midway():
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while len(digests(out)) < 6 and time.monotonic() < deadline:
             time.sleep(0.05)
         nodes.remove_node(second, allow_graceful=False)

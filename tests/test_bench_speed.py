@@ -91,11 +91,12 @@ def test_ratios_compare_like_with_like():
     from cliplit.benchmarks.probe import Result
 
     def at(method, name, seconds):
-        return Frame(Task(method, *SIZES[name]), Result(frame=seconds))
+        return Frame(Task(method, *SIZES[name]), Result(frame=seconds, cpu=2 * seconds))
 
     frames = [at("lite", "480p", 1), at("lite", "1080p", 2), at("unet", "480p", 10), at("unet", "1080p", 30)]
     table = frame_table(Speed({}, frames), "cpu", 1)
     assert table.rows == (("lite", "1000", "2000", "1"), ("unet", "10000", "30000", "15"))
+    assert frame_table(Speed({}, frames), "cpu", 1, "cpu").rows[0] == ("lite", "2000", "4000", "1")
 
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
