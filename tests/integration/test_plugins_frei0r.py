@@ -178,6 +178,22 @@ def test_melt(home, clip, tmp_path):
         assert psnr(Enhancer()(old), new) >= 42
 
 
+@pytest.mark.parametrize("size", [(640, 360), (1366, 768)])
+def test_mpv(home, clip, tmp_path, size):
+    need("mpv")
+    source = clip(*size, frames=4, pixel_format="yuv444p")
+    for strength in (0, 1):  # at 0 the frames show mpv's own reading of a clip without a tag for its matrix
+        chain = f"--vf=lavfi=[format=bgr0,frei0r=cliplit:{strength}|0,format=bgr0]"
+        encode = [f"--o={tmp_path}/{strength}.mkv", "--of=matroska", "--ovc=ffv1", "--oac=pcm_s16le"]
+        done = run(home, "mpv", "--no-config", str(source), chain, *encode)
+        assert done.returncode == 0, done.stdout
+    before, after = frames(tmp_path / "0.mkv"), frames(tmp_path / "1.mkv")
+    assert len(after) == 4
+    for old, new in zip(before, after, strict=True):
+        assert psnr(old, new) < 30, "not relighted"
+        assert psnr(Enhancer()(old), new) > 50
+
+
 def test_gstreamer(home, clip, tmp_path, photo):
     need("gst-launch-1.0")
     cv2.imwrite(str(tmp_path / "in.png"), photo[..., ::-1])

@@ -28,7 +28,7 @@ try:
 except ImportError:
     vs = None
 
-FILTER = [sys.executable, "-c", "from cliplit.plugins.filter_cli import main; main(prog_name='cliplit-filter')"]
+FILTER = [sys.executable, "-P", "-c", "from cliplit.plugins.filter_cli import main; main(prog_name='cliplit-filter')"]
 WIDTH, HEIGHT = 320, 180
 INTEGER = ["GRAY8", "YUV411P8", "YUV440P8"]
 INTEGER += [f"YUV{sampling}P{bits}" for sampling in (420, 422, 444) for bits in (8, 10, 12, 16)]
@@ -196,6 +196,14 @@ def test_frames_are_the_same_in_every_order(moving, seed):
         assert same(future.result(), wanted[n]), n
 
 
+@pytest.mark.parametrize("temporal", [0, 0.1])
+def test_each_frame_is_looked_at_once_in_a_run(moving, monkeypatch, temporal):
+    looked = []
+    see = Enhancer.log_light
+    monkeypatch.setattr(Enhancer, "log_light", lambda self, proxy: looked.append(1) or see(self, proxy))
+    assert len(list(enhance(filled(moving, "YUV420P8"), temporal=temporal).frames())) == len(looked) == len(moving)
+
+
 def test_where_spans_meet_nothing_shows(moving):
     """Against the filter that runs through: the same up to the second span, and then as good as the same, next to
     what smoothing itself changes."""
@@ -207,7 +215,6 @@ def test_where_spans_meet_nothing_shows(moving):
         return [np.abs(planes(frame)[0] - wanted).mean() / 257 for frame, wanted in zip(frames, through, strict=True)]
 
     spans, single = errors(0.1), errors(0)
-    print(spans, single)
     assert max(spans[:16]) == 0
     assert max(spans) < 0.1 * np.mean(single[1:])
 
