@@ -55,10 +55,11 @@ print("\n".join(line.split(";")[0] for line in requires("cliplit") if "extra" no
     rm -rf "$1/tmp/wheels" "$1/tmp/cliplit" "$1$environment"
     mkdir -p "$1/tmp/cliplit"
     "$python" -m pip download -qq --dest "$1/tmp/wheels" --only-binary=:all: --python-version "$version" \
-        "${platforms[@]}" "${requirements[@]}" "vapoursynth>=70" "pytest>=8" "setuptools>=77"
+        "${platforms[@]}" "${requirements[@]}" "vapoursynth>=70" vapoursynth-bestsource "pytest>=8" "setuptools>=77"
     git ls-files -z | tar --null -T - -cf - | tar -C "$1/tmp/cliplit" -xf -
     in_root "$1" python3 -m venv "$environment"
-    in_root "$1" pip install -qq --no-index --find-links /tmp/wheels vapoursynth pytest setuptools "${requirements[@]}"
+    in_root "$1" pip install -qq --no-index --find-links /tmp/wheels "${requirements[@]}" vapoursynth \
+        vapoursynth-bestsource pytest setuptools
     in_root "$1" pip install -qq --no-index --no-deps --no-build-isolation /tmp/cliplit
 }
 

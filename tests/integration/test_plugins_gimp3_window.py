@@ -166,6 +166,7 @@ def test_cancel_on_the_progress_bar_stops_the_worker_and_changes_no_layer(window
     shot = window.shoot("progress")
     assert trough(shot) > 5, "GIMP was done before it could be cancelled"
     rows, columns = np.nonzero(np.abs(status(shot).astype(int) - status(idle)).max(axis=2) > 40)
+    assert window.workers()
     top, _bottom = status_rows(idle)
     window.click(columns.max() - 20, top + int(np.median(rows)))  # Cancel is what is furthest to the right
     wait_for(lambda: not window.workers(), seconds=2)

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from cliplit.plugins.y4m import Header
 from cliplit.runtime.enhancer import Enhancer
+from cliplit.runtime.network import BUNDLED
 
 from cliplit.errors import InputError
 
@@ -316,6 +317,24 @@ def test_vspipe_writes_y4m(script):
         got = header.planes(np.frombuffer(body[n * size + 6 : (n + 1) * size], np.uint8))
         for plane, other in zip(got, expected, strict=True):
             np.testing.assert_array_equal(plane, other)
+
+
+def test_a_compressed_clip_with_its_own_tags(tmp_path):
+    """The script of docs/plugins.md on the clip in the package, which is BT.709 though it has 360 lines."""
+    if not hasattr(vs.core, "bs"):
+        missing("BestSource")
+    source = f'vs.core.bs.VideoSource(r"{BUNDLED.parent / "demo" / "backlit.mp4"}", cachemode=0)[:10]'
+    (tmp_path / "clip.vpy").write_text(
+        "import vapoursynth as vs\nfrom cliplit.plugins.vapoursynth import enhance\n\n"
+        f"enhance({source}, strength=0.8).set_output()\n"
+    )
+    done = subprocess.run([vspipe(), "-c", "y4m", str(tmp_path / "clip.vpy"), "-"], capture_output=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    clip = eval(source)
+    wanted = filtered(clip, "420jpeg", "--strength", "0.8", "--matrix", "bt709")
+    body = b"".join(b"FRAME\n" + b"".join(plane.tobytes() for plane in frame) for frame in wanted)
+    assert len(wanted) == 10
+    assert done.stdout.partition(b"\n")[2] == body
 
 
 def test_a_refusal_ends_vspipe_with_the_reason(script, tmp_path):
