@@ -40,8 +40,7 @@ class PlaneRelighter:
             for source, target in zip(planes, out, strict=True):
                 target[...] = source
             return
-        colour = len(planes) >= 3
-        full = (planes[0], planes[1], planes[2]) if colour else self._with_colourless(planes[0])
+        full = with_chroma(planes, self.coding)
         proxy = planes_proxy(full, self.coding, self.enhancer.proxy_size(*planes[0].shape))
         steady = self._smooth(self.enhancer.log_light(proxy), proxy.luma, time)
         bearable = math.inf
@@ -49,31 +48,45 @@ class PlaneRelighter:
             black, scale, *_ = self.coding.numbers
             bearable = self._limit(planes[0], black, scale, time)
         coefficients = steady.calmed(self.enhancer.refine(steady.log_light, steady.luma, bearable))
-        coefficients = coefficients.scaled(self.enhancer.strength)
-        into = (out[0], out[1], out[2]) if colour else (out[0], np.empty_like(full[1]), np.empty_like(full[2]))
-        self._apply(full, into, coefficients, interlaced)
-        rest = 3 if colour else 1
-        for source, target in zip(planes[rest:], out[rest:], strict=True):
-            target[...] = source
+        relight_planes(planes, out, coefficients.scaled(self.enhancer.strength), self.coding, interlaced)
 
-    def _apply(self, planes: Planes, out: Planes, coefficients: Coefficients, interlaced: bool) -> None:
-        rows, columns = (-(-planes[0].shape[axis] // planes[1].shape[axis]) for axis in (0, 1))
-        if columns == 4:
-            wide = repeated(planes, axis=1)
-            relighted = wide[0], np.empty_like(wide[1]), np.empty_like(wide[2])
-            self._apply(wide, (out[0], relighted[1], relighted[2]), coefficients, interlaced)
-            for target, source in zip(out[1:], relighted[1:], strict=True):
-                target[...] = averaged(source, target.shape[1])
-        elif interlaced and rows == 2 and planes[0].shape[0] % 4 == 0:
-            for field, field_out in zip(fields(planes), fields(out), strict=True):
-                apply_planes(field, field_out, coefficients, self.coding)
-        else:
-            apply_planes(planes, out, coefficients, self.coding)
 
-    def _with_colourless(self, luma: Array) -> Planes:
-        shape = tuple(-(-side // 2) for side in luma.shape)
-        neutral = np.full(shape, 1 << (self.coding.depth - 1), luma.dtype)
-        return luma, neutral, neutral
+def with_chroma(planes: list[Array], coding: Coding) -> Planes:
+    """Luma, Cb and Cr; grey gets colourless chroma."""
+    if len(planes) >= 3:
+        return planes[0], planes[1], planes[2]
+    shape = tuple(-(-side // 2) for side in planes[0].shape)
+    neutral = np.full(shape, 1 << (coding.depth - 1), planes[0].dtype)
+    return planes[0], neutral, neutral
+
+
+def relight_planes(
+    planes: list[Array], out: list[Array], coefficients: Coefficients, coding: Coding, interlaced: bool
+) -> None:
+    """Apply a light map to luma, then Cb and Cr if any; alpha, if any, is copied."""
+    colour = len(planes) >= 3
+    full = with_chroma(planes, coding)
+    into = (out[0], out[1], out[2]) if colour else (out[0], np.empty_like(full[1]), np.empty_like(full[2]))
+    apply_any(full, into, coefficients, coding, interlaced)
+    rest = 3 if colour else 1
+    for source, target in zip(planes[rest:], out[rest:], strict=True):
+        target[...] = source
+
+
+def apply_any(planes: Planes, out: Planes, coefficients: Coefficients, coding: Coding, interlaced: bool) -> None:
+    """`apply_planes` for every sampling, and for fields."""
+    rows, columns = (-(-planes[0].shape[axis] // planes[1].shape[axis]) for axis in (0, 1))
+    if columns == 4:
+        wide = repeated(planes, axis=1)
+        relighted = wide[0], np.empty_like(wide[1]), np.empty_like(wide[2])
+        apply_any(wide, (out[0], relighted[1], relighted[2]), coefficients, coding, interlaced)
+        for target, source in zip(out[1:], relighted[1:], strict=True):
+            target[...] = averaged(source, target.shape[1])
+    elif interlaced and rows == 2 and planes[0].shape[0] % 4 == 0:
+        for field, field_out in zip(fields(planes), fields(out), strict=True):
+            apply_planes(field, field_out, coefficients, coding)
+    else:
+        apply_planes(planes, out, coefficients, coding)
 
 
 def fields(planes: Planes) -> Iterator[Planes]:

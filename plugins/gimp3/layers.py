@@ -61,11 +61,14 @@ class LayerPixels:
         pixels: bytes = self.drawable.get_buffer().get(self.rectangle, self.scale, self.format, Gegl.AbyssPolicy.NONE)
         return pixels
 
-    def write(self, pixels: bytearray) -> None:
-        """Into the layer, where selected. Raises RuntimeError where GIMP does not take them."""
+    def put(self, pixels: bytearray) -> None:
+        """Into the shadow buffer; GIMP throws it away if the plug-in ends before `merge`."""
         shadow = self.drawable.get_shadow_buffer()
         shadow.set(self.rectangle, self.format, bytes(pixels))
         shadow.flush()
+
+    def merge(self) -> None:
+        """What was put into the layer, where selected. Raises RuntimeError where GIMP does not take it."""
         if not self.drawable.merge_shadow(True):
             raise RuntimeError(f"GIMP did not take the pixels of “{self.drawable.get_name()}”")
         _, x, y, width, height = self.drawable.mask_intersect()

@@ -106,17 +106,23 @@ def settings_of(config: Any) -> Request:
 
 
 def relight(image: Any, drawables: list[Any], settings: Request, service: Service) -> None:
-    """Relight the layers, as one undo step."""
+    """Relight the layers, as one undo step.
+
+    The layers change only when all are computed: Cancel, upon which GIMP kills the plug-in, finds no undo group open
+    and no layer changed.
+    """
     if settings.strength == 0.0:  # nothing to do, and nothing to undo
         return
     Gimp.progress_init(TITLE)
+    layers = [LayerPixels.of(drawable) for drawable in drawables]
+    for number, layer in enumerate(layers):
+        job = service.start(layer.request(settings), layer.read())
+        done, count = float(number), len(layers)
+        layer.put(job.wait(lambda share, d=done, n=count: Gimp.progress_update((d + share) / n)))  # type: ignore[misc]
     image.undo_group_start()
     try:
-        for number, drawable in enumerate(drawables):
-            pixels = LayerPixels.of(drawable)
-            job = service.start(pixels.request(settings), pixels.read())
-            done, layers = float(number), len(drawables)
-            pixels.write(job.wait(lambda share, d=done, n=layers: Gimp.progress_update((d + share) / n)))  # type: ignore[misc]
+        for layer in layers:
+            layer.merge()
     finally:
         image.undo_group_end()
         Gimp.progress_end()

@@ -160,22 +160,66 @@ def test_four_instances(home, clip, tmp_path):
         assert psnr(Enhancer(strength=0.5 * (k + 1))(old), new[:, 640 * k : 640 * (k + 1)]) > 40
 
 
-def test_melt(home, clip, tmp_path):
+def melted(home, source, out, strength, *properties):
+    """The clip through melt and the filter."""
     need("melt")
-    for strength in (0, 1):  # at 0 the frames show what melt's own conversions do to them
-        consumer = [
-            f"avformat:{tmp_path}/{strength}.mkv",
-            "vcodec=ffv1",
-            "pix_fmt=yuv444p",
-            "an=1",
-            "mlt_image_format=rgba",
-        ]
-        attach = ["-attach", "frei0r.cliplit", f"0={strength}", "1=0", "-consumer", *consumer]
-        done = run(home, "melt", "-silent", str(clip(frames=4)), *attach)
-        assert done.returncode == 0, done.stderr
+    consumer = [f"avformat:{out}", "vcodec=ffv1", "an=1", *properties]
+    attach = ["-attach", "frei0r.cliplit", f"0={strength}", "1=0", "-consumer", *consumer]
+    done = run(home, "melt", "-silent", str(source), *attach)
+    assert done.returncode == 0, done.stderr
+
+
+def smooth_frames(path):
+    """Frames in RGB with chroma interpolated between its samples, as melt reads them; FFmpeg's default repeats it."""
+    flags = "flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
+    command = [
+        "ffmpeg",
+        "-v",
+        "error",
+        "-i",
+        str(path),
+        "-vf",
+        f"scale={flags}",
+        "-pix_fmt",
+        "rgb24",
+        "-f",
+        "rawvideo",
+        "-",
+    ]
+    data = subprocess.run(command, capture_output=True, check=True).stdout
+    height, width = frames(path)[0].shape[:2]
+    return list(np.frombuffer(data, np.uint8).reshape(-1, height, width, 3))
+
+
+def test_melt_gives_enhancers_pixels(home, clip, tmp_path):
+    for strength in (0, 1):  # at 0 the frames are those that melt hands to its filters
+        melted(home, clip(frames=4), tmp_path / f"{strength}.mkv", strength, "pix_fmt=bgr0", "mlt_image_format=rgba")
     for old, new in zip(frames(tmp_path / "0.mkv"), frames(tmp_path / "1.mkv"), strict=True):
         assert psnr(old, new) < 30, "not relighted"
+        assert psnr(Enhancer()(old), new) > 55
+
+
+def test_melt_keeps_42_db_through_420(home, clip, tmp_path):
+    source = clip(frames=4)
+    melted(home, source, tmp_path / "out.mkv", 1, "pix_fmt=yuv420p")
+    for old, new in zip(smooth_frames(source), smooth_frames(tmp_path / "out.mkv"), strict=True):
         assert psnr(Enhancer()(old), new) >= 42
+
+
+@pytest.mark.parametrize("size", [(640, 360), (1366, 768)])
+def test_mpv(home, clip, tmp_path, size):
+    need("mpv")
+    source = clip(*size, frames=4, pixel_format="yuv444p")
+    for strength in (0, 1):  # at 0 the frames show mpv's own reading of a clip without a tag for its matrix
+        chain = f"--vf=lavfi=[format=bgr0,frei0r=cliplit:{strength}|0,format=bgr0]"
+        encode = [f"--o={tmp_path}/{strength}.mkv", "--of=matroska", "--ovc=ffv1", "--oac=pcm_s16le"]
+        done = run(home, "mpv", "--no-config", str(source), chain, *encode)
+        assert done.returncode == 0, done.stdout
+    before, after = frames(tmp_path / "0.mkv"), frames(tmp_path / "1.mkv")
+    assert len(after) == 4
+    for old, new in zip(before, after, strict=True):
+        assert psnr(old, new) < 30, "not relighted"
+        assert psnr(Enhancer()(old), new) > 50
 
 
 def test_gstreamer(home, clip, tmp_path, photo):

@@ -72,8 +72,8 @@ def gimp(request):
     return found
 
 
-def install_into(gimp):
-    installed = gimp.run(sys.executable, "-m", "cliplit.plugins", "install", "gimp", "--check")
+def install_into(gimp, *options):
+    installed = gimp.run(sys.executable, "-m", "cliplit.plugins", "install", "gimp", "--check", *options)
     assert installed.returncode == 0, installed.stderr
     assert f"has {gimp_install.PROCEDURE}" in installed.stdout
 
