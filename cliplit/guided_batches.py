@@ -83,7 +83,7 @@ class GuidedBatches(Dataset[tuple[Tensor, ...]]):
         clean, *reference = augmented([_resized(p, size) for p in pictures], rng)
         noisy = clean
         if rng.random() < self.config.noise:
-            noisy = np.float32(srgb_encode(random_noise(srgb_decode(clean), rng)))
+            noisy = srgb_encode(random_noise(srgb_decode(clean), rng)).astype(np.float32)
         return [noisy, clean, *reference]
 
     def _both_kinds(self, step: int, each: int) -> tuple[Tensor, Tensor]:

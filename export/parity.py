@@ -76,7 +76,7 @@ def demo_frames(times: Sequence[float]) -> list[Array]:
     """Frames of the demo clip, (H, W, 3) float32 in [0, 1], at these shares of its length."""
     with av.open(str(DEMO)) as container:
         decoded = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-    return [np.float32(decoded[int(len(decoded) * time)]) / np.float32(255) for time in times]
+    return [decoded[int(len(decoded) * time)].astype(np.float32) / np.float32(255) for time in times]
 
 
 def compare(reference: Backend, others: Sequence[tuple[str, Backend]]) -> list[Comparison]:

@@ -94,10 +94,9 @@ def read_picture(path: Path) -> Picture:
     data = path.read_bytes()
     try:
         with quiet_pillow(), Image.open(io.BytesIO(data)) as image:
-            if getattr(image, "n_frames", 1) > 1:
-                raise InputError(
-                    f"{path}: holds {image.n_frames} pictures (animated or multi-page); only one is supported"
-                )
+            pictures = getattr(image, "n_frames", 1)
+            if pictures > 1:
+                raise InputError(f"{path}: holds {pictures} pictures (animated or multi-page); only one is supported")
             form, deep = str(image.format), is_deep(image, data)
             if not deep:
                 return read_8bit(image)

@@ -180,6 +180,7 @@ def resumable(
     steps = Steps(smooth=TemporalFilter()) if steps is None else steps
     if steps.denoise:
         raise InputError("--resume and --denoise do not go together: the filters' memory cannot be saved")
+    assert enhancer.network.path is not None  # only a back end that came opened has none
     work = work_for(source, target, enhancer.network.path, options)
     with kept_on_failure(work), PyAVReader(source, reading) as reader:
         unfinished = work.folder / f"joined{target.suffix}"
