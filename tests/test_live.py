@@ -49,14 +49,12 @@ class Paced:
 
 
 def test_a_slow_taker_gets_the_newest_and_drops_are_counted():
-    newest, taken, behind = Newest(Paced(60, 0.01)), [], []
+    newest, taken = Newest(Paced(60, 0.01)), []
     for item in newest:
-        behind.append(newest.delay)
         taken.append(item.pts)
         time.sleep(0.05)
     assert len(taken) + newest.dropped == 60 and newest.taken == len(taken) < 30
-    assert taken == sorted(taken) and taken[-1] == 59
-    assert max(behind) < 0.1  # never more than a frame's work behind, however long it runs
+    assert taken == sorted(taken) and taken[-1] == 59  # the newest, however slow the taker
 
 
 def test_a_quick_taker_gets_all():
