@@ -49,7 +49,9 @@ SAMPLINGS = {(0, 0), (0, 1), (1, 0), (1, 1), (2, 0)}  # log2 of luma columns, ro
 KNOWN = "GRAY, YUV (420, 422, 444, 411, 440) and RGB of 8 to 16 bits, and RGBS"
 
 LONGEST_TEMPORAL = 2.0  # seconds
-FORGOTTEN = 3.0  # time constants that a span lasts: 5 % of the first frame's weight is left, and 0.2 % at two spans
+FORGOTTEN = (
+    2.0  # time constants that a span lasts: the first frame has 14 % of the weight then, and 2 % after two spans
+)
 LONGEST_SPAN = 240  # frames
 USUAL_DURATION = Fraction(1, 25)  # seconds, of frames that do not tell
 KEPT = 32  # frames whose light stays at hand for requests that come late

@@ -185,7 +185,7 @@ def moving(scene):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_frames_are_the_same_in_every_order(moving, seed):
-    """A time constant of 0.1 s makes a span 8 frames: the clip has five, and one frame more."""
+    """A time constant of 0.1 s makes a span 5 frames: the clip has eight, and one frame more."""
     wanted = list(enhance(filled(moving, "YUV420P8"), temporal=0.1).frames())
     result = enhance(filled(moving, "YUV420P8"), temporal=0.1)
     order = list(range(len(moving)))
@@ -216,8 +216,8 @@ def test_where_spans_meet_nothing_shows(moving):
         return [np.abs(planes(frame)[0] - wanted).mean() / 257 for frame, wanted in zip(frames, through, strict=True)]
 
     spans, single = errors(0.1), errors(0)
-    assert max(spans[:16]) == 0
-    assert max(spans) < 0.1 * np.mean(single[1:])
+    assert max(spans[:10]) == 0
+    assert max(spans) < 0.2 * np.mean(single[1:])
 
 
 def test_time_comes_from_the_frames(moving):
