@@ -12,6 +12,8 @@ MODULES = {
     "cliplit-image": "cliplit.runtime.image_cli",
     "cliplit-export": "cliplit.export.cli",
     "cliplit-train": "cliplit.cli",
+    "cliplit-bench": "cliplit.benchmarks.cli",
+    "cliplit-batch": "cliplit.runtime.batch.cli",
 }
 HEAVY = ("torch", "onnxruntime", "cv2", "onnx", "av")
 
