@@ -13,6 +13,8 @@ MODULES = {
     "cliplit-export": "cliplit.export.cli",
     "cliplit-train": "cliplit.cli",
     "cliplit-doctor": "cliplit.runtime.doctor",
+    "cliplit-bench": "cliplit.benchmarks.cli",
+    "cliplit-batch": "cliplit.runtime.batch.cli",
 }
 HEAVY = ("torch", "onnxruntime", "openvino", "cv2", "onnx", "av")
 
