@@ -139,6 +139,8 @@ class PyAVReader:
         self._decoder = self._alpha_decoder() or self.video.codec_context
         self._last: int | None = None
         self._start: int | None = None
+        self._read_until = Fraction(0)  # seconds
+        self.length = Fraction(self.container.duration or 0, av.time_base)  # as the file says; 0 if it does not
         self._clocks: dict[int, Fraction] = {}  # last time of each stream, in seconds
         self._parts: dict[int, int] = {}  # how often the clock of each stream has started again
         self._shifts = [Fraction(0)]  # what is added to the times of each part
@@ -397,8 +399,11 @@ class PyAVReader:
         absent = self.announced - decoded
         if absent > max(2, self.announced // 50):  # a few are trimmed by edit lists
             found.append(f"{absent} of {self.announced} frames missing")
+        unread = self.length - self._read_until
         if self.broken_off:
             found.append(f"the file breaks off ({self.broken_off})")
+        elif not found and unread > max(Fraction(1, 2), self.length / 50):
+            found.append(f"the file breaks off at {float(self._read_until):.1f} of {float(self.length):.1f} s")
         return ", ".join(found)
 
     def _packets(self) -> Iterator[Any]:
@@ -406,6 +411,9 @@ class PyAVReader:
         try:
             for packet in self.container.demux(streams):
                 self._continue_clock(packet)
+                if packet.pts is not None:
+                    end = (packet.pts + (packet.duration or 0)) * packet.time_base
+                    self._read_until = max(self._read_until, end)
                 yield packet
         except (av.FFmpegError, OSError) as error:
             self.broken_off = reason(error)

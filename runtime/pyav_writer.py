@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from fractions import Fraction
@@ -27,6 +28,7 @@ from cliplit.errors import InputError
 
 WITH_CHAPTERS = ("mp4", "mov", "ipod", "matroska", "webm", "ogg", "nut")
 QUICKTIME = ("mp4", "mov", "ipod")
+MOST_REFUSED = 100  # packets of other streams, after which an output is given up
 LARGE = 3840 * 2160  # pixels from which x264 looks 20 frames ahead, not 40: each takes 13 MB and more
 MOST_DELAY = 600  # seconds between decoding and showing that an encoder may ask for
 RGB_TO = {1: "ITU709", 6: "ITU601"}  # swscale numbers matrices its own way
@@ -57,7 +59,8 @@ class PyAVWriter:
         self.notes: list[str] = []
         self.written = self.encoded = 0
         self._carriers: dict[int, Carrier] = {}
-        self._given_up: set[int] = set()
+        self._refused: Counter[str] = Counter()
+        self._doubt: Exception | None = None
         self._last_dts: dict[int, int] = {}
         self._joining = False
         self._video_dts: int | None = None
@@ -103,7 +106,7 @@ class PyAVWriter:
     def _add_video(self) -> None:
         stream = self.container.add_stream(self.choice.encoder.name, rate=self.clip.rate or 25)
         assert isinstance(stream, VideoStream)
-        self.video = stream
+        self.video, self.video_index = stream, stream.index
         self.notes.extend(configure(stream.codec_context, self.clip, self.choice, self.options))
         stream.time_base = self.clip.time_base
         if self.choice.encoder.family == "hevc" and self.container.format.name in QUICKTIME:
@@ -143,7 +146,7 @@ class PyAVWriter:
 
     def _carry(self, packet: av.Packet[Any]) -> None:
         carrier = self._carriers.get(packet.stream.index)
-        if carrier is None or packet.stream.index in self._given_up:
+        if carrier is None:
             return
         source = packet.stream
         try:
@@ -153,8 +156,7 @@ class PyAVWriter:
         except (av.FFmpegError, ValueError) as error:
             if getattr(error, "errno", None) in NO_ROOM:
                 raise cannot_write(error) from error
-            self._given_up.add(source.index)
-            self.notes.append(f"{describe(source)} is left out: it cannot be copied ({reason(error)})")
+            self._refused[describe(source)] += 1  # a damaged packet is a hole in its stream
 
     def _in_order(self, packet: av.Packet[Any]) -> None:
         """Containers refuse time that goes back, which damaged and badly joined files have."""
@@ -171,7 +173,21 @@ class PyAVWriter:
         try:
             self.container.mux(packet)
         except (av.FFmpegError, ValueError) as error:
-            raise cannot_write(error) from error
+            # FFmpeg keeps packets back to interleave them: the one that was refused may be another stream's.
+            self._refused["the other streams"] += 1
+            self._doubt = error
+            no_room = getattr(error, "errno", None) in NO_ROOM
+            if no_room or not self._carriers or self._refused["the other streams"] > MOST_REFUSED:
+                raise cannot_write(error) from error
+
+    def _check_pictures(self) -> None:
+        """After packets were refused: whether all pictures arrived in the file."""
+        if self._doubt is None:
+            return
+        with av.open(self.container.name) as file:
+            arrived = sum(1 for packet in file.demux(file.streams[self.video_index]) if packet.size)
+        if arrived != self.written:
+            raise cannot_write(self._doubt) from self._doubt
 
     def __enter__(self) -> PyAVWriter:
         return self
@@ -191,11 +207,15 @@ class PyAVWriter:
             self._add_encoded(self._encode(None))
         if self.encoded != self.written:
             raise InputError(f"{self.choice.encoder.name} returned {self.encoded} of {self.written} frames")
+        self.notes.extend(
+            f"{number} packets of {stream} could not be copied" for stream, number in self._refused.items()
+        )
         for carrier in self._carriers.values():
             for packet in carrier.packets(None):
                 self._mux(packet)
         try:
             self.container.close()
+            self._check_pictures()
         except (av.FFmpegError, ValueError) as error:
             raise cannot_write(error) from error
 

@@ -26,6 +26,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.video.codeccontext import VideoCodecContext
 from cliplit.runtime.codecs import Choice
 from cliplit.runtime.pixels import layout_of
 from cliplit.runtime.pyav_writer import configure, encoded, prepared
@@ -172,7 +173,8 @@ class SegmentWriter:
         self.path = work.packets_file(len(work.segments))
         self.clip, self.choice = clip, choice
         self.frames = self.packets = self.damaged = 0
-        self.context: Any = av.CodecContext.create(choice.encoder.name, "w")
+        context: Any = av.CodecContext.create(choice.encoder.name, "w")
+        self.context: VideoCodecContext = context
         if global_header:
             self.context.flags |= av.codec.context.Flags.global_header
         configure(self.context, clip, choice, options)

@@ -25,6 +25,7 @@ STALE = {
 SOUND = {"webm": "libopus", "ogg": "libopus", "avi": "libmp3lame", "flv": "aac"}  # AAC otherwise
 TEXT = {"mp4": "mov_text", "mov": "mov_text", "ipod": "mov_text", "webm": "webvtt", "matroska": "ass"}
 TEXT_CODECS = {"subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text"}
+RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)  # that AAC knows
 LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "quad", 5: "5.0", 6: "5.1", 8: "7.1"}  # of AAC and Opus both
 COVER_NAMES = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}
 
@@ -69,10 +70,13 @@ class SoundTranscoder:
     """A stream of sound that the container does not hold as it is."""
 
     def __init__(self, container: OutputContainer, source: Any, codec: str) -> None:
-        self.target: Any = container.add_stream(codec, rate=48000 if codec == "libopus" else source.rate)
+        self.target: Any = container.add_stream(
+            codec, rate=source.rate if source.rate in RATES and codec == "aac" else 48000
+        )
         channels = source.layout.nb_channels
-        self.target.codec_context.layout = LAYOUTS.get(channels, "stereo")
-        self.target.codec_context.bit_rate = 96_000 * min(channels, 8)
+        context: Any = self.target.codec_context
+        context.layout = LAYOUTS.get(channels, "stereo")
+        context.bit_rate = 96_000 * min(channels, 8)
         self.source = source
 
     def packets(self, packet: av.Packet[Any] | None) -> Iterator[av.Packet[Any]]:
@@ -94,7 +98,8 @@ class TextTranscoder:
         self.target.time_base = self.target.codec_context.time_base = Fraction(1, 1000)
         self.source = source
         source.codec_context.open(strict=False)
-        self.target.codec_context.subtitle_header = source.codec_context.subtitle_header
+        context: Any = self.target.codec_context
+        context.subtitle_header = source.codec_context.subtitle_header
 
     def packets(self, packet: av.Packet[Any] | None) -> Iterator[av.Packet[Any]]:
         if packet is None or packet.pts is None:
@@ -149,15 +154,21 @@ def accepts(form: str, source: Stream) -> bool:
 
 
 def _transcoded(source: Stream, container: OutputContainer, form: str) -> tuple[Carrier, str] | None:
-    try:
-        if source.type == "audio" and source.codec_context is not None:
-            codec = SOUND.get(form, "aac")
-            return SoundTranscoder(container, source, codec), codec.removeprefix("lib")
-        if source.type == "subtitle" and codec_of(source) in TEXT_CODECS and form in TEXT:
-            return TextTranscoder(container, source, TEXT[form]), TEXT[form]
-    except (av.FFmpegError, ValueError):
+    """In another codec, after a trial as in `accepts`; None where that fails too."""
+    make: type[SoundTranscoder | TextTranscoder]
+    if source.type == "audio" and source.codec_context is not None:
+        make, codec = SoundTranscoder, SOUND.get(form, "aac")
+    elif source.type == "subtitle" and codec_of(source) in TEXT_CODECS and form in TEXT:
+        make, codec = TextTranscoder, TEXT[form]
+    else:
         return None
-    return None
+    try:
+        with av.logging.Capture(), av.open(io.BytesIO(), "w", format=form) as trial:
+            make(trial, source, codec)
+            trial.start_encoding()
+        return make(container, source, codec), codec.removeprefix("lib")
+    except (av.FFmpegError, ValueError, RuntimeError):
+        return None
 
 
 def _attach(source: Any, container: OutputContainer, form: str, notes: list[str]) -> None:

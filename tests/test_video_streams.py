@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from fractions import Fraction
 from itertools import pairwise
 
 import av
 import pytest
 from cliplit.runtime.codecs import Encoding
-from cliplit.runtime.pyav_reader import Reading
+from cliplit.runtime.pyav_reader import PyAVReader, Reading
 from cliplit.runtime.rate import constant_rate
 from cliplit.runtime.source import Frame
 from cliplit.runtime.video import enhance_video
@@ -190,3 +192,26 @@ def test_a_clock_that_starts_again_goes_on(tmp_path, enhancer):
     sound = packets(tmp_path / "out.mp4", "audio")[0]
     assert abs(sound[-1][0] - shown[-1]) < Fraction(1, 4)
     assert any("clock starts again" in note for note in summary.notes)
+
+
+def test_an_address_that_does_not_answer_is_given_up():
+    """A server that takes the connection and says nothing; another one that is not there."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/clip.mp4"
+        begin = time.monotonic()
+        with pytest.raises(InputError, match="not a video that can be read"):
+            PyAVReader(address, Reading(timeout=1.0))
+        assert time.monotonic() - begin < 10
+    with pytest.raises(InputError, match="not a video that can be read"):
+        PyAVReader(address, Reading(timeout=1.0))
+
+
+def test_a_file_that_breaks_off_without_an_error_is_noticed(tmp_path, enhancer):
+    """Matroska ends wherever it ends; its header knows how long it should be."""
+    source = write_clip(tmp_path / "in.mkv", [backlit(96, 160, seed=i) for i in range(50)])
+    source.write_bytes(source.read_bytes()[: source.stat().st_size // 2])
+    summary = enhance_video(source, tmp_path / "out.mkv", enhancer, FAST)
+    assert 5 < summary.frames < 45
+    assert "the file breaks off at" in summary.problems
