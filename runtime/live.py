@@ -94,6 +94,23 @@ class Newest:
         return time.monotonic() - self.got
 
 
+class EveryFrame(Newest):
+    """All frames of a file, none before its time: what a window shows of a clip that is not live."""
+
+    def __iter__(self) -> Iterator[Frame]:
+        start: float | None = None
+        for item in self.source:
+            if self.stop():
+                return
+            if not isinstance(item, Frame):
+                continue
+            start = time.monotonic() - float(item.time) if start is None else start
+            time.sleep(max(0.0, min(start + float(item.time) - time.monotonic(), 1.0)))
+            self.got = time.monotonic()
+            self.taken += 1
+            yield item
+
+
 class Meter:
     """What a live run says about itself: frames a second, frames dropped, delay from source to sink."""
 

@@ -1,4 +1,8 @@
-"""A window with the enhanced frames: space shows the original as long as wanted, q or Esc ends."""
+"""A window with the enhanced frames: space shows the original as long as wanted, q or Esc ends.
+
+The window must be opened before PyAV is imported: both wheels bring X11 libraries, and OpenCV's window waits forever
+once PyAV's are loaded. So nothing here imports PyAV at the top.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,6 @@ from fractions import Fraction
 from typing import Any
 
 import cv2
-from cliplit.runtime.opencv_io import bgr_of
 from cliplit.runtime.source import Clip, Frame
 
 from cliplit.errors import BackendError
@@ -30,6 +33,13 @@ def check_window() -> None:
         raise BackendError("--preview needs a display, and neither DISPLAY nor WAYLAND_DISPLAY is set")
 
 
+def open_window() -> None:
+    """Call it before anything imports PyAV. Raises BackendError where no window can be shown."""
+    check_window()
+    cv2.namedWindow(TITLE, cv2.WINDOW_AUTOSIZE)
+    cv2.waitKey(1)
+
+
 class Preview:
     """The window as a `Sink`.
 
@@ -39,7 +49,9 @@ class Preview:
     """
 
     def __init__(self, clip: Clip) -> None:
-        check_window()
+        from cliplit.runtime.opencv_io import bgr_of
+
+        self._bgr_of = bgr_of
         self.clip = clip
         self.notes: list[str] = []
         self.written = 0
@@ -52,7 +64,7 @@ class Preview:
     def write(self, item: Any) -> None:
         if not isinstance(item, Frame):
             return
-        cv2.imshow(TITLE, bgr_of(item, self.clip))
+        cv2.imshow(TITLE, self._bgr_of(item, self.clip))
         self.written += 1
         self.press(cv2.waitKey(1) & 0xFF)
         if cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1:

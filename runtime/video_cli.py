@@ -137,6 +137,11 @@ def main(
     if len(paths) < 2 - without_out:
         raise click.UsageError("give IN and OUT, or --demo OUT (see --help)")
 
+    if preview:
+        from cliplit.runtime.preview import open_window
+
+        open_window()
+
     # Imported here so that --help answers at once.
     from cliplit.runtime.codecs import Encoding
     from cliplit.runtime.enhancer import Enhancer
@@ -155,7 +160,7 @@ def main(
     elif live or preview or is_live(paths[0]):
         if len(paths) > 2:
             raise click.UsageError("a live source and at most one OUT")
-        live_job(job, paths[0], paths[1] if len(paths) > 1 else None, preview)
+        live_job(job, paths[0], paths[1] if len(paths) > 1 else None, preview, live)
     elif len(paths) == 2 and ("-" in paths or "://" in paths[0]):
         stream_job(job, *paths)
     else:

@@ -16,7 +16,7 @@ from cliplit.runtime.codecs import Encoding
 from cliplit.runtime.compare import compared_clip
 from cliplit.runtime.enhancer import Enhancer
 from cliplit.runtime.folders import Outcome, plan, table
-from cliplit.runtime.live import Meter, Newest
+from cliplit.runtime.live import EveryFrame, Meter, Newest, is_live
 from cliplit.runtime.pyav_reader import Reading
 from cliplit.runtime.pyav_writer import PyAVWriter
 from cliplit.runtime.source import Frame, Source
@@ -138,30 +138,27 @@ def stream_job(job: Job, source: str, target: str) -> None:
         raise InputError(f"{source}: {summary.problems}")
 
 
-def live_job(job: Job, source: str, target: str | None, preview: bool) -> None:
-    """The newest frames of a source until it ends, the window is closed, or Ctrl-C; the file is completed."""
-    if preview:
-        from cliplit.runtime.preview import check_window
-
-        check_window()
+def live_job(job: Job, source: str, target: str | None, preview: bool, live: bool) -> None:
+    """The newest frames of a live source, or all of a file, until it ends, the window is closed, or Ctrl-C; what is
+    written is completed."""
     if target not in (None, "-"):
         check_output(None, Path(target), job.overwrite)  # type: ignore[arg-type]
     enhancer = job.enhancer()
     with interruption_after_step() as stop, ExitStack() as stack:
-        reader = stack.enter_context(open_live(job, source))
-        newest = Newest(reader, lambda: stop.asked)
+        reader = stack.enter_context(open_live(job, source, live or is_live(source)))
+        newest = (Newest if live or is_live(source) else EveryFrame)(reader, lambda: stop.asked)
         written = relight_live(job, enhancer, newest, reader, target, preview, stack)
     for note in reader.notes:
         job.say(f"note: {note}")
     job.say(f"{written[0]} frames, {newest.dropped} dropped, at most {1e3 * written[1]:.0f} ms behind the source")
 
 
-def open_live(job: Job, source: str) -> Source:
-    if job.back_end == "pyav":
-        return open_source(source, job.reading, "pyav")
+def open_live(job: Job, source: str, live: bool) -> Source:
+    if job.back_end == "pyav" or (not live and job.back_end == "auto"):
+        return open_source(source if "://" in source else Path(source), job.reading, "pyav")
     from cliplit.runtime.opencv_io import OpenCVReader
 
-    return OpenCVReader(source, live=True)
+    return OpenCVReader(source, live=live)
 
 
 def relight_live(

@@ -17,7 +17,7 @@ import pytest
 from cliplit.runtime import preview as preview_module
 from cliplit.runtime.colour import Colour
 from cliplit.runtime.gain import Coding
-from cliplit.runtime.live import Meter, Newest, is_live
+from cliplit.runtime.live import EveryFrame, Meter, Newest, is_live
 from cliplit.runtime.preview import Preview, check_window
 from cliplit.runtime.source import Clip, Frame
 from made import moving, read_clip, video_command, write_clip
@@ -60,6 +60,13 @@ def test_a_slow_taker_gets_the_newest_and_drops_are_counted():
 def test_a_quick_taker_gets_all():
     newest = Newest(Paced(30, 0.01))
     assert [item.pts for item in newest] == list(range(30)) and newest.dropped == 0
+
+
+def test_a_window_shows_every_frame_of_a_file_at_its_time():
+    start = time.monotonic()
+    shown = EveryFrame(Paced(60, 0.0))  # 60 frames a millisecond apart
+    assert [item.pts for item in shown] == list(range(60)) and shown.dropped == 0
+    assert time.monotonic() - start >= 0.055
 
 
 def test_errors_of_the_source_arrive():
