@@ -37,7 +37,7 @@ Y4M = {"YUV420P8": "420jpeg", "YUV422P8": "422", "YUV444P8": "444", "YUV411P8": 
 Y4M |= {"YUV420P10": "420p10", "YUV422P12": "422p12", "YUV444P16": "444p16"}
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def vapoursynth():
     if vs is None:
         missing("VapourSynth")
