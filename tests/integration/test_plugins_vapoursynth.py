@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from cliplit.plugins.y4m import Header
 from cliplit.runtime.enhancer import Enhancer
-from cliplit.runtime.network import BUNDLED
+from cliplit.runtime.model_file import BUNDLED
 
 from cliplit.errors import InputError
 
