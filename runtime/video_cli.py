@@ -133,6 +133,8 @@ def main(
         raise click.UsageError("--resume and --cfr do not go together")
     if resume and settings["denoise"]:
         raise click.UsageError("--resume and --denoise do not go together")
+    if resume and back_end == "opencv":
+        raise click.UsageError("--resume and --io opencv do not go together")
     without_out = benchmark or (preview and len(paths) == 1)
     if len(paths) < 2 - without_out:
         raise click.UsageError("give IN and OUT, or --demo OUT (see --help)")
@@ -155,6 +157,10 @@ def main(
     elif live or preview or is_live(paths[0]):
         if len(paths) > 2:
             raise click.UsageError("a live source and at most one OUT")
+        if resume:
+            raise click.UsageError("--resume works on files, not on streams")
+        if cfr is not None:
+            raise click.UsageError("--cfr works on files, not on live sources")
         live_job(job, paths[0], paths[1] if len(paths) > 1 else None, preview)
     elif len(paths) == 2 and ("-" in paths or "://" in paths[0]):
         stream_job(job, *paths)
