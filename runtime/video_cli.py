@@ -133,6 +133,8 @@ def main(
         raise click.UsageError("--resume and --cfr do not go together")
     if resume and settings["denoise"]:
         raise click.UsageError("--resume and --denoise do not go together")
+    if resume and back_end == "opencv":
+        raise click.UsageError("--resume and --io opencv do not go together")
     without_out = benchmark or (preview and len(paths) == 1)
     if len(paths) < 2 - without_out:
         raise click.UsageError("give IN and OUT, or --demo OUT (see --help)")
@@ -149,6 +151,9 @@ def main(
     from cliplit.runtime.pyav_reader import Reading
     from cliplit.runtime.video_jobs import Job, benchmark_job, live_job, run_jobs, stream_job
 
+    by_opencv = back_end == "opencv" or live or is_live(paths[0])
+    if by_opencv and (video_stream or input_color or hdr != "keep"):
+        raise click.UsageError("--video-stream, --input-color and --hdr need PyAV, and OpenCV reads this source")
     make_steps, rest = steps_and_settings(settings)
     job = Job(
         Encoding(codec, crf, preset, pix_fmt, enc_opt), Reading(video_stream, input_color, hdr), make_steps,
@@ -160,6 +165,10 @@ def main(
     elif live or preview or is_live(paths[0]):
         if len(paths) > 2:
             raise click.UsageError("a live source and at most one OUT")
+        if resume:
+            raise click.UsageError("--resume works on files, not on streams")
+        if cfr is not None:
+            raise click.UsageError("--cfr works on files, not on live sources")
         live_job(job, paths[0], paths[1] if len(paths) > 1 else None, preview, live)
     elif len(paths) == 2 and ("-" in paths or "://" in paths[0]):
         stream_job(job, *paths)

@@ -166,6 +166,22 @@ def test_interrupting_a_live_run_completes_the_file(tmp_path):
     assert len(read_clip(tmp_path / "out.mkv")[0]) > 3
 
 
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (["--live", "--resume"], "--resume works on files"),
+        (["--io", "opencv", "--hdr", "refuse"], "need PyAV"),
+        (["--live", "--cfr", "10"], "--cfr works on files"),
+        (["--io", "opencv", "--resume"], "do not go together"),
+    ],
+)
+def test_an_option_that_would_be_ignored_is_refused(options, words, tmp_path):
+    clip = write_clip(tmp_path / "in.mp4", moving(3), sound=False)
+    done = video_command(clip, tmp_path / "out.mkv", *options, text=True)
+    assert done.returncode == 2 and words in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
+
+
 @pytest.mark.parametrize("source", ["7", "/dev/video7", "rtsp://127.0.0.1:1/x"])
 def test_no_camera_is_one_line(tmp_path, source):
     result = video_command(source, tmp_path / "out.mkv", text=True)
