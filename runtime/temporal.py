@@ -29,8 +29,8 @@ BLUR = 3  # proxy pixels; what is compared between frames
 
 # Change of luma (in [0, 1], blurred) below which a point is still, from which it is new: in
 # multiples of the noise, within bounds.
-STILL_SIGMAS, NEW_SIGMAS = 3.0, 12.0
-STILL_BOUNDS = 0.003, 0.03
+STILL_SIGMAS, NEW_SIGMAS = 3.5, 12.0
+STILL_BOUNDS = 0.003, 0.035
 DRIFT, DRIFT_NOISE = 0.3, 0.6  # rate of the mean that shows a drift; what its noise, 0.42 of a frame's, is counted as
 LIGHT_STILL, LIGHT_NEW = 0.04, 0.2  # the same for a drift of the light map, in stops
 MOVING_SHARE = 0.02  # of the picture that must have changed for motion to be looked for
