@@ -216,7 +216,7 @@ def test_interrupted_leaves_no_half_file(tmp_path, number):
         [sys.executable, "-c", code, source, tmp_path / "out.mp4", "--preset", "veryslow"],
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where these tests run in the background
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored in background shells
     )
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob(".out.*.mp4")) and time.monotonic() < deadline:
