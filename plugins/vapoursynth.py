@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import vapoursynth as vs
 from cliplit.plugins.plane_relighter import relight_planes, with_chroma
+from cliplit.runtime import colour
 from cliplit.runtime.enhancer import Enhancer
 from cliplit.runtime.gain import Coding, apply_rgb
 from cliplit.runtime.light_map import Coefficients
@@ -34,16 +35,9 @@ from cliplit.arrays import Array
 from cliplit.constants import MAX_GAIN
 from cliplit.errors import InputError
 
-MATRICES = {  # code point of ITU-T H.273 -> luma weights of red and blue
-    1: (0.2126, 0.0722),
-    4: (0.30, 0.11),
-    5: (0.299, 0.114),
-    6: (0.299, 0.114),
-    7: (0.212, 0.087),
-    9: (0.2627, 0.0593),
-}
-UNSPECIFIED = 2
-TRANSFERS_REFUSED = {8: "linear light", 16: "HDR (PQ)", 18: "HDR (HLG)"}
+CONSTANT_LUMINANCE = 10  # BT.2020's, whose planes no single gain relights
+MATRICES = {code: weights for code, weights in colour.MATRICES.items() if code != CONSTANT_LUMINANCE}
+TRANSFERS_REFUSED = {8: "linear light", colour.PQ: "HDR (PQ)", colour.HLG: "HDR (HLG)"}
 SAMPLINGS = {(0, 0), (0, 1), (1, 0), (1, 1), (2, 0)}  # log2 of luma columns, rows to a chroma sample
 
 KNOWN = "GRAY, YUV (420, 422, 444, 411, 440) and RGB of 8 to 16 bits, and RGBS"
@@ -246,8 +240,8 @@ def put_rgb(frame: vs.VideoFrame, picture: Array) -> None:
 
 def coding_of(frame: vs.VideoFrame) -> Coding:
     """What a GRAY or YUV frame's properties say. Raises InputError for a matrix that is none of luma weights."""
-    matrix = int(frame.props.get("_Matrix", UNSPECIFIED))
-    if matrix == UNSPECIFIED or frame.format.color_family == vs.GRAY:
+    matrix = int(frame.props.get("_Matrix", colour.UNSPECIFIED))
+    if matrix == colour.UNSPECIFIED or frame.format.color_family == vs.GRAY:
         matrix = 1 if frame.height >= 720 else 6
     if matrix not in MATRICES:
         known = ", ".join(map(str, MATRICES))
@@ -268,7 +262,7 @@ def is_interlaced(frame: vs.VideoFrame) -> bool:
 
 def check_transfer(frame: vs.VideoFrame) -> None:
     """Raises InputError for a frame whose samples are not gamma-coded SDR."""
-    transfer = int(frame.props.get("_Transfer", UNSPECIFIED))
+    transfer = int(frame.props.get("_Transfer", colour.UNSPECIFIED))
     if transfer in TRANSFERS_REFUSED:
         raise InputError(f"the frame is in {TRANSFERS_REFUSED[transfer]}; convert it with resize, transfer_s='709'")
     if frame.format.color_family == vs.RGB and frame.props.get("_Range", 1) == 0:
