@@ -76,3 +76,14 @@ def network_from(content: Mapping[str, Any], path: Path) -> LightNetwork:
 
 def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def training_summary(content: Mapping[str, Any]) -> str:
+    """One line on how the checkpoint was made."""
+    config, scores = content.get("config"), content.get("scores")
+    if not isinstance(config, dict):
+        return "published checkpoint, training not recorded in the file"
+    text = "method {method}, {steps} steps of {batch}, seed {seed}".format(**config)
+    if isinstance(scores, dict) and "psnr" in scores:
+        text += f", validation {scores['psnr']} dB / {scores['ssim']} SSIM at step {scores['step']}"
+    return text

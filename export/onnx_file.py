@@ -19,17 +19,14 @@ from cliplit.export import parity
 from cliplit.export.half import half_convolutions, to_half
 from cliplit.export.int8 import to_int8
 from cliplit.export.passes import pack_head, restore_names
-from cliplit.runtime.backends.pytorch import TorchNetwork
+from cliplit.runtime.backends.pytorch import TorchNetwork, from_checkpoint
 from cliplit.runtime.devices import Device
 from cliplit.runtime.model_file import PROPERTY, ModelInfo
 
-import cliplit
-from cliplit import checkpoint
 from cliplit.arrays import Array
 from cliplit.errors import InputError, ParityError
 from cliplit.files import appearing
 from cliplit.light_network import LightNetwork
-from cliplit.networks import network_name
 
 OPSET = 17  # the first with everything used here; ONNX Runtime has had it since 1.13, TensorRT since 8.6
 
@@ -56,7 +53,7 @@ def export_onnx(
         InputError, ModelError: `source` is no checkpoint of a network we know, or `shape` does not fit it.
         ParityError: the exported graph computes something else; nothing is written.
     """
-    network, info = load(source)
+    network, info = from_checkpoint(source)
     if shape is not None and any(side % network.multiple for side in shape[1:]):
         raise InputError(
             f"{shape[1]}x{shape[2]}: the {info.name} network wants sides that are a multiple of {network.multiple}"
@@ -66,23 +63,6 @@ def export_onnx(
     with appearing(target) as temporary:
         temporary.write_bytes(model.SerializeToString())
         return parity.check(temporary, reference, precision, source)
-
-
-def load(source: Path) -> tuple[LightNetwork, ModelInfo]:
-    """A checkpoint's network, in evaluation mode, and what its exported file will say about itself."""
-    content = checkpoint.read(source)
-    network = checkpoint.network_from(content, source)
-    info = ModelInfo(
-        name=network_name(network),
-        version=cliplit.__version__,
-        colour_order="RGB",
-        value_range="0..1",
-        proxy_short_side=network.proxy_short_side,
-        multiple=network.multiple,
-        training=training_summary(content),
-        checkpoint_sha256=checkpoint.sha256(source),
-    )
-    return network, info
 
 
 def light_graph(
@@ -154,14 +134,3 @@ def trace(
             dynamic_axes=axes,
         )
     return onnx.load_from_string(buffer.getvalue())
-
-
-def training_summary(content: dict[str, object]) -> str:
-    """One line on how the checkpoint was made."""
-    config, scores = content.get("config"), content.get("scores")
-    if not isinstance(config, dict):
-        return "published checkpoint, training not recorded in the file"
-    text = "method {method}, {steps} steps of {batch}, seed {seed}".format(**config)
-    if isinstance(scores, dict) and "psnr" in scores:
-        text += f", validation {scores['psnr']} dB / {scores['ssim']} SSIM at step {scores['step']}"
-    return text

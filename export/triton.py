@@ -50,9 +50,9 @@ def write_repository(
         InputError: the model is there already.
         ParityError: see `export_whole_image`.
     """
-    from cliplit.export.onnx_file import load
+    from cliplit.runtime.backends.pytorch import from_checkpoint
 
-    name = f"cliplit_{load(source)[1].name}"
+    name = f"cliplit_{from_checkpoint(source)[1].name}"
     target = folder / name
     if target.exists() and not overwrite:
         raise InputError(f"{target}: exists already; use --overwrite to replace it")

@@ -17,11 +17,11 @@ import numpy as np
 import onnx
 import torch
 from cliplit.export.half import to_half
-from cliplit.export.onnx_file import declare_output, describe, load, trace
+from cliplit.export.onnx_file import declare_output, describe, trace
 from cliplit.export.parity import Comparison, psnr, sample_pictures
 from cliplit.export.passes import pack_head, restore_names
 from cliplit.runtime.backends.onnx_runtime import import_onnxruntime
-from cliplit.runtime.backends.pytorch import TorchNetwork
+from cliplit.runtime.backends.pytorch import TorchNetwork, from_checkpoint
 from cliplit.runtime.devices import Device
 from cliplit.runtime.enhancer import Enhancer
 from cliplit.runtime.model_file import ModelInfo
@@ -172,7 +172,7 @@ def export_whole_image(
         InputError: strength or max_gain out of range, or no such checkpoint.
         ParityError: a picture comes out differently; nothing is written.
     """
-    network, info = load(source)
+    network, info = from_checkpoint(source)
     reference = Enhancer(
         LightMapNetwork(TorchNetwork(network, info, Device("cpu"))), strength=strength, max_gain=max_gain
     )

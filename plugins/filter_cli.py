@@ -15,7 +15,7 @@ from cliplit.command import reports_errors
 IN, OUT = 0, 1  # standard input and output
 BUFFER = 1 << 16
 PIPE = 1 << 20  # bytes; the most an ordinary user gets
-MATRICES = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722), "bt2020": (0.2627, 0.0593)}
+MATRICES = {"bt601": 6, "bt709": 1, "bt2020": 9}  # code points of ITU-T H.273
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -62,6 +62,7 @@ def main(
     import numpy as np
     from cliplit.plugins.plane_relighter import PlaneRelighter
     from cliplit.plugins.y4m import Reader, write_all
+    from cliplit.runtime import colour
     from cliplit.runtime.enhancer import Enhancer
     from cliplit.runtime.gain import Coding
 
@@ -69,7 +70,7 @@ def main(
     widen_pipes()
     reader = Reader(open(IN, "rb", BUFFER, closefd=False))  # noqa: SIM115 - standard input stays open
     header = reader.header
-    kr, kb = MATRICES[matrix if matrix != "auto" else "bt709" if header.height >= 720 else "bt601"]
+    kr, kb = colour.MATRICES[MATRICES.get(matrix) or colour.assumed_matrix(header.height)]
     full_range = header.full_range if levels == "auto" else levels == "full"
     relight = PlaneRelighter(enhancer, Coding(kr, kb, full_range, header.layout.depth), temporal)
     out = np.empty(header.frame_bytes, np.uint8)

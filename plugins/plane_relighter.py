@@ -8,11 +8,10 @@ colourless chroma; interlaced 4:2:0, whose chroma lines belong to fields, goes a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
 from cliplit.runtime.enhancer import Enhancer
-from cliplit.runtime.gain import Coding, Planes, apply_planes
+from cliplit.runtime.gain import Coding, Planes, apply_planes, fields
 from cliplit.runtime.light_map import Coefficients
 from cliplit.runtime.noise import GainLimit
 from cliplit.runtime.proxy import planes_proxy
@@ -47,7 +46,7 @@ class PlaneRelighter:
         if self.enhancer.heeds_noise:
             black, scale, *_ = self.coding.numbers
             bearable = self._limit(planes[0], black, scale, time)
-        coefficients = steady.calmed(self.enhancer.refine(steady.log_light, steady.luma, bearable))
+        coefficients = self.enhancer.refine_steady(steady, bearable)
         relight_planes(planes, out, coefficients.scaled(self.enhancer.strength), self.coding, interlaced)
 
 
@@ -75,24 +74,15 @@ def relight_planes(
 
 def apply_any(planes: Planes, out: Planes, coefficients: Coefficients, coding: Coding, interlaced: bool) -> None:
     """`apply_planes` for every sampling, and for fields."""
-    rows, columns = (-(-planes[0].shape[axis] // planes[1].shape[axis]) for axis in (0, 1))
-    if columns == 4:
+    if -(-planes[0].shape[1] // planes[1].shape[1]) == 4:
         wide = repeated(planes, axis=1)
         relighted = wide[0], np.empty_like(wide[1]), np.empty_like(wide[2])
         apply_any(wide, (out[0], relighted[1], relighted[2]), coefficients, coding, interlaced)
         for target, source in zip(out[1:], relighted[1:], strict=True):
             target[...] = averaged(source, target.shape[1])
-    elif interlaced and rows == 2 and planes[0].shape[0] % 4 == 0:
-        for field, field_out in zip(fields(planes), fields(out), strict=True):
-            apply_planes(field, field_out, coefficients, coding)
     else:
-        apply_planes(planes, out, coefficients, coding)
-
-
-def fields(planes: Planes) -> Iterator[Planes]:
-    """The frame's two fields, as views."""
-    for first in (0, 1):
-        yield planes[0][first::2], planes[1][first::2], planes[2][first::2]
+        for field, field_out in zip(fields(planes, interlaced), fields(out, interlaced), strict=True):
+            apply_planes(field, field_out, coefficients, coding)
 
 
 def repeated(planes: Planes, axis: int) -> Planes:

@@ -43,7 +43,7 @@ class Relighter:
             self._time = self._time + FRAME if math.isnan(request.time) else request.time
             self._smooth.time_constant = request.temporal
             steady = self._smooth(light, proxy.luma, self._time)
-            coefficients = steady.calmed(enhancer.refine(steady.log_light, steady.luma))
+            coefficients = enhancer.refine_steady(steady)
         else:
             coefficients = enhancer.refine(light, proxy.luma)
         apply_rgb(picture, coefficients.scaled(enhancer.strength), out)

@@ -203,7 +203,7 @@ class Run:
     def step(self, frame: vs.VideoFrame, duration: Fraction) -> None:
         """Filter the next frame of `light`."""
         steady = self._smooth(*halves(frame), float(self._time))
-        self.results[self.next] = steady.calmed(self._enhancer.refine(steady.log_light, steady.luma))
+        self.results[self.next] = self._enhancer.refine_steady(steady)
         self.results.pop(self.next - KEPT, None)
         told = int(frame.props.get("_DurationNum", 0)), int(frame.props.get("_DurationDen", 0))
         self._time += Fraction(*told) if told[0] > 0 and told[1] > 0 else duration
@@ -242,7 +242,7 @@ def coding_of(frame: vs.VideoFrame) -> Coding:
     """What a GRAY or YUV frame's properties say. Raises InputError for a matrix that is none of luma weights."""
     matrix = int(frame.props.get("_Matrix", colour.UNSPECIFIED))
     if matrix == colour.UNSPECIFIED or frame.format.color_family == vs.GRAY:
-        matrix = 1 if frame.height >= 720 else 6
+        matrix = colour.assumed_matrix(frame.height)
     if matrix not in MATRICES:
         known = ", ".join(map(str, MATRICES))
         raise InputError(f"the frame has matrix {matrix} (ITU-T H.273), known are {known}; convert it with resize")

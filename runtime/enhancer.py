@@ -20,6 +20,7 @@ from cliplit.runtime.light_map import (
 from cliplit.runtime.network import LightMapNetwork
 from cliplit.runtime.noise import bearable_gain, picture_noise
 from cliplit.runtime.proxy import Proxy, proxy_size, rgb_proxy
+from cliplit.runtime.temporal import Steady
 
 from cliplit.arrays import Array
 from cliplit.constants import MAX_GAIN
@@ -135,6 +136,10 @@ class Enhancer:
         bottom, right = -height % multiple, -width % multiple
         rgb = cv2.copyMakeBorder(proxy.rgb, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
         return log_light(self.network(rgb)[:height, :width], self.max_gain)
+
+    def refine_steady(self, steady: Steady, bearable: float = math.inf) -> Coefficients:
+        """`refine` of light that was filtered over time, with what still flickers taken out."""
+        return steady.calmed(self.refine(steady.log_light, steady.luma, bearable))
 
     def refine(self, log_light: Array, luma: Array, bearable: float = math.inf) -> Coefficients:
         """From the map at proxy size and the luma there to coefficients for full size that follow its edges.

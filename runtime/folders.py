@@ -1,4 +1,4 @@
-"""Which clips to read and where to write them; the table at the end."""
+"""Which files to read and where to write them; the table at the end."""
 
 from __future__ import annotations
 

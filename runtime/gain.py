@@ -91,6 +91,19 @@ def apply_rgb(picture: Array, coefficients: Coefficients, out: Array | None = No
     return enhanced
 
 
+def fields(planes: Planes, interlaced: bool) -> list[Planes]:
+    """What `apply_planes` takes one after the other: the planes, or views of the two fields woven into them.
+
+    The 4:2:0 chroma lines of interlaced pictures lie between lines of one field. Both fields get the light map of the
+    whole frame, so that it cannot flicker between them.
+    """
+    y, cb, cr = planes
+    halved = cb.shape[0] < y.shape[0]
+    if not interlaced or not halved or y.shape[0] % 4:
+        return [planes]
+    return [(y[first::2], cb[first::2], cr[first::2]) for first in (0, 1)]
+
+
 def apply_planes(planes: Planes, out: Planes, coefficients: Coefficients, coding: Coding) -> None:
     """Enhance Y', Cb, Cr planes (uint8 or uint16; 4:4:4, 4:2:2, 4:4:0 or 4:2:0) into `out`, which may be the same.
 

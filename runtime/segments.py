@@ -30,7 +30,7 @@ from av.video.codeccontext import VideoCodecContext
 from cliplit.runtime.codecs import Choice
 from cliplit.runtime.pixels import layout_of
 from cliplit.runtime.pyav_writer import configure, encoded, prepared
-from cliplit.runtime.source import Clip, Frame
+from cliplit.runtime.source import Clip, Frame, Stateful
 
 from cliplit import __version__
 from cliplit.errors import CliplitError, InputError
@@ -243,14 +243,14 @@ def _seconds(packet: av.Packet[Any]) -> Fraction:
     return (time or 0) * packet.time_base
 
 
-def save_state(path: Path, steps: Iterable[Any]) -> None:
-    """State of the steps that remember earlier frames (`source.Stateful`)."""
+def save_state(path: Path, steps: Iterable[Stateful]) -> None:
+    """State of the steps that remember earlier frames."""
     named = {f"{n} {name}": value for n, step in enumerate(steps) for name, value in step.state().items()}
     with path.open("wb") as file:
         np.savez(file, **named)
 
 
-def load_state(path: Path, steps: Iterable[Any]) -> None:
+def load_state(path: Path, steps: Iterable[Stateful]) -> None:
     with np.load(path, allow_pickle=False) as stored_state:
         named = dict(stored_state)
     for n, step in enumerate(steps):

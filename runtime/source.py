@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from cliplit.runtime.colour import Colour
 from cliplit.runtime.gain import Coding, Planes
@@ -92,10 +92,6 @@ class Clip:
     metadata: dict[str, str] = field(default_factory=dict)
     mastering: Mastering | None = None
 
-    def expecting(self, frames: int | None) -> Clip:
-        """The clip with an estimate of its number of frames."""
-        return replace(self, expected_frames=frames)
-
     def with_size(self, width: int, height: int) -> Clip:
         """The clip after a step that changes the size of every frame, such as a comparison side by side."""
         return replace(self, width=width, height=height)
@@ -149,6 +145,7 @@ class Sink(Protocol):
     ) -> None: ...
 
 
+@runtime_checkable
 class Stateful(Protocol):
     """A step that remembers earlier frames. A resumed run continues with the state it was killed in."""
 

@@ -12,16 +12,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from cliplit.runtime.codecs import Encoding
-from cliplit.runtime.compare import compared_clip, comparison
-from cliplit.runtime.denoise import denoised
+from cliplit.runtime.compare import compared_clip
 from cliplit.runtime.enhancer import Enhancer
 from cliplit.runtime.pyav_reader import PyAVReader, Reading
 from cliplit.runtime.pyav_writer import PyAVWriter
 from cliplit.runtime.source import Frame
-from cliplit.runtime.video import Light, Steps, relight
+from cliplit.runtime.video import Steps, enhanced
 
 Item = TypeVar("Item")
 
@@ -68,25 +67,13 @@ def measure(source: Path, enhancer: Enhancer, steps: Steps, encoding: Encoding, 
     """Run a whole clip; frames are encoded and thrown away."""
     watch = Stopwatch()
     with PyAVReader(source, reading) as reader:
-        light_of = Light(reader.clip, enhancer, steps, watch.lap)
-        combine = comparison(steps.compare) if steps.compare else None
         clip = compared_clip(reader.clip, steps.compare)
         with PyAVWriter(os.devnull, clip, encoding, None, "matroska") as writer:
-            frames: Iterable[Any] = (item for item in reader if isinstance(item, Frame))
-            pairs: Iterable[Any] = denoised(watch.over(frames, "decode"), steps.denoise)
+            frames = (item for item in reader if isinstance(item, Frame))
             start = time.process_time()
             watch.lap("set up")
-            for original, item in watch.over(pairs, "denoise") if steps.denoise else pairs:
-                strength = enhancer.strength * (steps.strength(item.time) if steps.strength else 1.0)
-                kept = original.copy() if combine else None
-                if strength:
-                    coefficients = light_of(item).scaled(strength)
-                    watch.lap("temporal filter, edges")
-                    item = relight(item, coefficients)
-                if combine and kept:
-                    item = combine(kept, item.writable())
-                watch.lap("apply")
-                writer.write(item)
+            for frame in enhanced(reader.clip, watch.over(frames, "decode"), enhancer, steps, watch.lap):
+                writer.write(frame)
                 watch.lap("encode")
         watch.lap("encode")
         codec = writer.choice.encoder.name

@@ -15,7 +15,7 @@ from cliplit.runtime.codecs import Encoding
 from cliplit.runtime.compare import Comparison, compared_clip, comparison
 from cliplit.runtime.denoise import denoised
 from cliplit.runtime.enhancer import Enhancer
-from cliplit.runtime.gain import Planes, apply_channels, apply_planes
+from cliplit.runtime.gain import apply_channels, apply_planes, fields
 from cliplit.runtime.hdr import TRANSFERS, signal_log_light, tone_mapped
 from cliplit.runtime.light_map import Coefficients
 from cliplit.runtime.noise import GainLimit
@@ -37,7 +37,7 @@ from cliplit.runtime.segments import (
     save_state,
     work_for,
 )  # fmt: skip
-from cliplit.runtime.source import Clip, Frame, Sink, Source
+from cliplit.runtime.source import Clip, Frame, Sink, Source, Stateful
 from cliplit.runtime.temporal import TemporalFilter
 
 from cliplit.errors import InputError
@@ -69,9 +69,9 @@ class Steps:
     region: Region | None = None
     compare: Comparison | None = None
 
-    def stateful(self) -> list[Any]:
-        """The steps that remember earlier frames (`source.Stateful`), in a fixed order."""
-        return [step for step in (self.smooth, self.limit, self.strength) if hasattr(step, "restore")]
+    def stateful(self) -> list[Stateful]:
+        """The steps that remember earlier frames, in a fixed order."""
+        return [step for step in (self.smooth, self.limit, self.strength) if isinstance(step, Stateful)]
 
 
 @dataclass(frozen=True)
@@ -225,32 +225,45 @@ def transfer(items: Iterable[Any], sink: Sink, progress: Callable[[int], object]
             progress(sink.written)
 
 
-def enhanced(clip: Clip, items: Iterable[Any], enhancer: Enhancer, steps: Steps) -> Iterator[Any]:
-    """The items of a source, each frame relighted; packets pass through."""
-    light_of = Light(clip, enhancer, steps)
+def enhanced(
+    clip: Clip,
+    items: Iterable[Any],
+    enhancer: Enhancer,
+    steps: Steps,
+    lap: Callable[[str], object] = lambda stage: None,
+) -> Iterator[Any]:
+    """The items of a source, each frame relighted; packets pass through.
+
+    `lap` is called behind the stages with their names, for who measures them.
+    """
+    light_of = Light(clip, enhancer, steps, lap)
     combine = comparison(steps.compare) if steps.compare else None
     for original, item in denoised(items, steps.denoise):
         if not isinstance(item, Frame):
             yield item
             continue
+        if steps.denoise:
+            lap("denoise")
         strength = enhancer.strength * (steps.strength(item.time) if steps.strength else 1.0)
         if not strength and not combine:
             yield original
             continue
         kept = original.copy() if combine else None
-        relighted = relight(item, light_of(item).scaled(strength)) if strength else original.writable()
-        yield combine(kept, relighted) if combine and kept else relighted
+        if strength:
+            coefficients = light_of(item).scaled(strength)
+            lap("temporal filter, edges")
+            relighted = relight(item, coefficients)
+        else:
+            relighted = original.writable()
+        result = combine(kept, relighted) if combine and kept else relighted
+        lap("apply")
+        yield result
 
 
 class Light:
-    """From a frame of a clip to the coefficients of its light map: proxy, network, temporal filter, edges.
+    """From a frame of a clip to the coefficients of its light map: proxy, network, temporal filter, edges."""
 
-    `lap` is called behind the stages with their names, for who measures them.
-    """
-
-    def __init__(
-        self, clip: Clip, enhancer: Enhancer, steps: Steps, lap: Callable[[str], object] = lambda stage: None
-    ) -> None:
+    def __init__(self, clip: Clip, enhancer: Enhancer, steps: Steps, lap: Callable[[str], object]) -> None:
         self.lap = lap
         self.clip, self.enhancer, self.steps = clip, enhancer, steps
         self.size = enhancer.proxy_size(clip.height, clip.width)
@@ -272,7 +285,7 @@ class Light:
             log_light = signal_log_light(steady.log_light, proxy, self.transfer)
             coefficients = self.enhancer.refine(log_light, proxy.luma, bearable)
         else:
-            coefficients = steady.calmed(self.enhancer.refine(steady.log_light, steady.luma, bearable))
+            coefficients = self.enhancer.refine_steady(steady, bearable)
         if self.steps.region:
             coefficients = self.steps.region.within(coefficients, self.clip.height, self.clip.width)
         return coefficients
@@ -289,18 +302,6 @@ def relight(frame: Frame, coefficients: Coefficients) -> Frame:
     if frame.coding.rgb:
         apply_channels(result.planes, result.planes, coefficients, frame.coding.depth)
         return result
-    for planes in fields(result):
+    for planes in fields(result.planes, frame.interlaced):
         apply_planes(planes, planes, coefficients, frame.coding)
     return result
-
-
-def fields(frame: Frame) -> list[Planes]:
-    """The planes of a frame, or those of its two fields: their 4:2:0 chroma lines lie between lines of one field.
-
-    Both fields get the light map of the whole frame, so that it cannot flicker between them.
-    """
-    y, cb, cr = frame.planes
-    halved = cb.shape[0] < y.shape[0]
-    if not frame.interlaced or not halved or y.shape[0] % 4:
-        return [frame.planes]
-    return [(y[start::2], cb[start::2], cr[start::2]) for start in (0, 1)]

@@ -14,7 +14,7 @@ onnx = pytest.importorskip("onnx")
 
 from cliplit.export import onnx_file  # noqa: E402
 from cliplit.runtime.backends.onnx_runtime import import_onnxruntime  # noqa: E402
-from cliplit.runtime.backends.pytorch import TorchNetwork  # noqa: E402
+from cliplit.runtime.backends.pytorch import TorchNetwork, from_checkpoint  # noqa: E402
 from cliplit.runtime.devices import Device  # noqa: E402
 from cliplit.runtime.network import LightMapNetwork  # noqa: E402
 
@@ -33,7 +33,7 @@ def exported(request, tmp_path_factory):
     network = build_network(request.param).eval()
     folder = tmp_path_factory.mktemp(request.param)
     checkpoint.save(folder / "c.pt", {"network": request.param, "weights": network.state_dict()})
-    _, info = onnx_file.load(folder / "c.pt")
+    _, info = from_checkpoint(folder / "c.pt")
     (folder / "m.onnx").write_bytes(onnx_file.light_graph(network, info).SerializeToString())
     return network, folder / "c.pt", folder / "m.onnx"
 

@@ -35,7 +35,7 @@ def shot(enhancer, frames, smooth):
     for number, frame in enumerate(frames):
         proxy = rgb_proxy(frame, enhancer.proxy_size(*frame.shape[:2]))
         steady = smooth(enhancer.log_light(proxy), proxy.luma, number / RATE)
-        pictures.append(apply_rgb(frame, steady.calmed(enhancer.refine(steady.log_light, steady.luma))))
+        pictures.append(apply_rgb(frame, enhancer.refine_steady(steady)))
     return pictures
 
 

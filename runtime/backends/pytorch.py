@@ -6,13 +6,16 @@ The one place of the runtime that imports torch, and only when it is chosen.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cliplit.runtime.devices import Device, cuda_problem
 from cliplit.runtime.model_file import CHECKPOINT_SUFFIXES, ModelInfo, model_info
 
 from cliplit.arrays import Array
 from cliplit.errors import BackendError, ModelError, first_line
+
+if TYPE_CHECKING:
+    from cliplit.light_network import LightNetwork
 
 INSTALL = 'pip install "cliplit[export]"'
 
@@ -59,13 +62,15 @@ def open_model(path: Path, device: Device, threads: int) -> TorchNetwork:
     return TorchNetwork(module.eval().to(str(device)), info, device)
 
 
-def from_checkpoint(path: Path) -> tuple[Any, ModelInfo]:
-    """(network, description) of a checkpoint, ours or a published one."""
+def from_checkpoint(path: Path) -> tuple[LightNetwork, ModelInfo]:
+    """(network in evaluation mode, what it and its exported files say of themselves) of a checkpoint, ours or a
+    published one."""
     import cliplit
     from cliplit import checkpoint
     from cliplit.networks import network_name
 
-    network = checkpoint.load_network(path)
+    content = checkpoint.read(path)
+    network = checkpoint.network_from(content, path)
     info = ModelInfo(
         name=network_name(network),
         version=cliplit.__version__,
@@ -73,7 +78,7 @@ def from_checkpoint(path: Path) -> tuple[Any, ModelInfo]:
         value_range="0..1",
         proxy_short_side=network.proxy_short_side,
         multiple=network.multiple,
-        training="",
+        training=checkpoint.training_summary(content),
         checkpoint_sha256=checkpoint.sha256(path),
     )
     return network, info
