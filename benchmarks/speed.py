@@ -6,7 +6,6 @@ apart on the same cores, each configuration in a process of its own.
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from cliplit.benchmarks.tables import Table
 from cliplit.benchmarks.timing import run_probe, run_program
 from cliplit.benchmarks.transcode import VIDEO, Clip, measure_clip
 from cliplit.runtime.backends import BACKENDS
+from cliplit.runtime.devices import cores
 
 SIZES = {"480p": (480, 854), "720p": (720, 1280), "1080p": (1080, 1920), "4K": (2160, 3840)}
 OURS = ("lite", "unet", "unet exact")
@@ -81,11 +81,11 @@ class Plan:
 
 def measure_speed(plan: Plan, say: Say = lambda text: None) -> Speed:
     """Raises BackendError where a program that clips are compared with is missing."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = [n for n in plan.threads if n <= cores]
-    speed = Speed(machine_facts(cores))
+    lent = cores()
+    threads = [n for n in plan.threads if n <= lent]
+    speed = Speed(machine_facts(lent))
     for left_out in sorted(set(plan.threads) - set(threads)):
-        speed.notes.append(f"{left_out} threads: this machine lends {cores} cores")
+        speed.notes.append(f"{left_out} threads: this machine lends {lent} cores")
     for frame in frames(plan, threads, speed.notes, say):
         speed.frames.append(frame)
     speed.startup = measure_startup(say)

@@ -180,13 +180,13 @@ def is_of(path: Path, checkpoint: Path) -> bool:
 def read_pictures(folder: Path) -> list[Array]:
     """Every picture below a folder, (H, W, 3) float32. Raises InputError where there is none."""
     import numpy as np
-    from cliplit.runtime.image_cli import pictures_below
+    from cliplit.runtime.folders import Kind, files_of
     from cliplit.runtime.image_io import SUFFIXES, read_picture, upright
 
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder of calibration pictures")
     found = []
-    for path in pictures_below(folder, set(SUFFIXES)):
+    for path, _ in files_of(str(folder), folder, Kind("pictures", tuple(SUFFIXES))):
         picture = read_picture(path)
         pixels = upright(picture.pixels, picture.orientation)[..., :3]
         white = 1.0 if pixels.dtype == np.float32 else np.iinfo(pixels.dtype).max

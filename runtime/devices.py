@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import re
 import sys
 from dataclasses import dataclass
@@ -93,3 +94,8 @@ def cuda_problem(device: Device, needs: tuple[int, int] | None = None) -> str:
     if device.index >= len(driver.cards):
         return f"there is no card {device.index}: {len(driver.cards)} visible ({', '.join(c[0] for c in driver.cards)})"
     return ""
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cliplit.errors import InputError
 
-SUFFIXES = (
-    ".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".ts",
-    ".webm", ".wmv", ".y4m",
-)  # fmt: skip
-REWRITTEN = {".3gp": ".mp4", ".flv": ".mkv", ".mxf": ".mkv", ".wmv": ".mkv", ".y4m": ".mkv"}  # containers not written
+Job = tuple[Path, Path]  # a file to read, a file to write
 
-Job = tuple[Path, Path]  # a clip to read, a file to write
+
+@dataclass(frozen=True)
+class Kind:
+    """What is looked for in folders: its name in messages, suffixes, and the suffix of what is not written as it is."""
+
+    name: str
+    suffixes: tuple[str, ...]
+    rewritten: dict[str, str] = field(default_factory=dict)
+
+
+CLIPS = Kind(
+    "clips",
+    (
+        ".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv",
+        ".ts", ".webm", ".wmv", ".y4m",
+    ),
+    {".3gp": ".mp4", ".flv": ".mkv", ".mxf": ".mkv", ".wmv": ".mkv", ".y4m": ".mkv"},
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -29,12 +42,12 @@ class Outcome:
     problem: str = ""
 
 
-def plan(sources: Sequence[str], target: Path) -> list[Job]:
-    """One clip goes to the file `target`; several, patterns and folders (with those below) go into the folder
+def plan(sources: Sequence[str], target: Path, kind: Kind = CLIPS) -> list[Job]:
+    """One file goes to the file `target`; several, patterns and folders (with those below) go into the folder
     `target` under their own names.
 
     Raises:
-        InputError: nothing found, or two clips would get one name.
+        InputError: nothing found, or two files would get one name.
     """
     single = len(sources) == 1 and Path(sources[0]).is_file()
     if single and not target.is_dir():
@@ -42,30 +55,31 @@ def plan(sources: Sequence[str], target: Path) -> list[Job]:
     if len(sources) == 1 and not glob.has_magic(sources[0]) and not Path(sources[0]).exists():
         raise InputError(f"{sources[0]}: no such file")
     if target.is_file():
-        raise InputError(f"{target}: is a file; several clips need a folder to go to")
+        raise InputError(f"{target}: is a file; several {kind.name} need a folder to go to")
     jobs: list[Job] = []
     for source in sources:
-        for clip, below in clips_of(source, target):
-            jobs.append((clip, target / below.with_suffix(REWRITTEN.get(clip.suffix.lower(), clip.suffix))))
+        for file, below in files_of(source, target, kind):
+            jobs.append((file, target / below.with_suffix(kind.rewritten.get(file.suffix.lower(), file.suffix))))
     if not jobs:
-        raise InputError(f"no clips ({', '.join(SUFFIXES)}) in {', '.join(sources)}")
+        raise InputError(f"no {kind.name} ({', '.join(kind.suffixes)}) in {', '.join(sources)}")
     seen: dict[Path, Path] = {}
-    for clip, file in jobs:
-        if file in seen:
-            raise InputError(f"{seen[file]} and {clip} would both be written to {file}; give them different folders")
-        seen[file] = clip
+    for file, written in jobs:
+        if written in seen:
+            both = f"{seen[written]} and {file}"
+            raise InputError(f"{both} would both be written to {written}; give them different folders")
+        seen[written] = file
     return jobs
 
 
-def clips_of(source: str, target: Path) -> Iterator[tuple[Path, Path]]:
-    """(clip, its place below the target folder) of a file, a folder or a pattern; nothing that lies in the target."""
+def files_of(source: str, target: Path, kind: Kind) -> Iterator[tuple[Path, Path]]:
+    """(file, its place below the target folder) of a file, a folder or a pattern; nothing that lies in the target."""
     path = Path(source)
     if path.is_dir():
         inside = target.resolve()
         for file in sorted(path.rglob("*")):
             hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
             written = inside != path.resolve() and inside in file.resolve().parents
-            if file.is_file() and file.suffix.lower() in SUFFIXES and not hidden and not written:
+            if file.is_file() and file.suffix.lower() in kind.suffixes and not hidden and not written:
                 yield file, file.relative_to(path)
     elif path.exists() or not glob.has_magic(source):
         yield path, Path(path.name)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections import Counter
-from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +15,7 @@ from cliplit.errors import CliplitError, InputError
 
 if TYPE_CHECKING:
     from cliplit.runtime.enhancer import Enhancer
-
-Task = tuple[Path, Path]  # a file to read, a file to write
+    from cliplit.runtime.folders import Job
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -46,7 +42,11 @@ def main(
     """
     if len(paths) < 2:
         raise click.UsageError("give at least one IN and one OUT")
-    tasks = plan(paths[:-1], paths[-1])
+    from cliplit.runtime.devices import cores
+    from cliplit.runtime.folders import Kind, plan
+    from cliplit.runtime.image_io import SUFFIXES
+
+    tasks = plan([str(path) for path in paths[:-1]], paths[-1], Kind("pictures", tuple(SUFFIXES)))
     at_once = min(jobs or cores(), len(tasks))
     if settings["quality"] == "exact":
         at_once = 1  # each may take all memory there is
@@ -57,7 +57,7 @@ def main(
     # Decoding, network, pixel loop and encoding all let other threads run; a picture a core beats a core a layer.
     enhancer = Enhancer(**settings, threads=1 if at_once > 1 else 0)
 
-    def attempt(task: Task) -> list[str] | CliplitError | OSError:
+    def attempt(task: Job) -> list[str] | CliplitError | OSError:
         try:
             task[1].parent.mkdir(parents=True, exist_ok=True)
             return enhance_file(*task, enhancer, jpeg_quality, overwrite)
@@ -79,37 +79,6 @@ def main(
         click.echo(f"{len(tasks) - failures} of {len(tasks)} pictures written")
     if failures:
         raise InputError(f"{failures} of {len(tasks)} pictures failed, see above")
-
-
-def cores() -> int:
-    """That this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def plan(sources: Sequence[Path], target: Path) -> list[Task]:
-    """What to read and where to write it. Raises InputError for a plan that cannot work."""
-    from cliplit.runtime.image_io import SUFFIXES
-
-    if len(sources) == 1 and not sources[0].is_dir() and not target.is_dir():
-        return [(sources[0], target)]
-    if target.is_file():
-        raise InputError(f"{target}: is a file; several pictures need a folder to go to")
-    tasks: list[Task] = []
-    for source in sources:
-        if source.is_dir():
-            tasks += [(file, target / file.relative_to(source)) for file in pictures_below(source, set(SUFFIXES))]
-        else:
-            tasks.append((source, target / source.name))
-    if not tasks:
-        raise InputError(f"no pictures ({', '.join(SUFFIXES)}) in {', '.join(map(str, sources))}")
-    targets = [task[1] for task in tasks]
-    if twice := next((path for path, count in Counter(targets).items() if count > 1), None):
-        raise InputError(f"two pictures would be written to {twice}; give them different folders")
-    return tasks
-
-
-def pictures_below(folder: Path, suffixes: set[str]) -> Iterator[Path]:
-    return (path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix.lower() in suffixes)
 
 
 def enhance_file(source: Path, target: Path, enhancer: Enhancer, jpeg_quality: int, overwrite: bool) -> list[str]:

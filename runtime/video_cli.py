@@ -151,8 +151,13 @@ def main(
     from cliplit.runtime.pyav_reader import Reading
     from cliplit.runtime.video_jobs import Job, benchmark_job, live_job, run_jobs, stream_job
 
-    by_opencv = back_end == "opencv" or live or is_live(paths[0])
-    if by_opencv and (video_stream or input_color or hdr != "keep"):
+    live = live or is_live(paths[0])
+    streamed = live or preview or "-" in paths or "://" in paths[0]
+    if resume and streamed:
+        raise click.UsageError("--resume works on files, not on streams")
+    if cfr is not None and (live or preview):
+        raise click.UsageError("--cfr works on files, not on live sources")
+    if (live or back_end == "opencv") and (video_stream or input_color or hdr != "keep"):
         raise click.UsageError("--video-stream, --input-color and --hdr need PyAV, and OpenCV reads this source")
     make_steps, rest = steps_and_settings(settings)
     job = Job(
@@ -162,15 +167,11 @@ def main(
     )  # fmt: skip
     if benchmark:
         benchmark_job(job, paths[0])
-    elif live or preview or is_live(paths[0]):
+    elif live or preview:
         if len(paths) > 2:
             raise click.UsageError("a live source and at most one OUT")
-        if resume:
-            raise click.UsageError("--resume works on files, not on streams")
-        if cfr is not None:
-            raise click.UsageError("--cfr works on files, not on live sources")
         live_job(job, paths[0], paths[1] if len(paths) > 1 else None, preview, live)
-    elif len(paths) == 2 and ("-" in paths or "://" in paths[0]):
+    elif len(paths) == 2 and streamed:
         stream_job(job, *paths)
     else:
         run_jobs(job, paths[:-1], Path(paths[-1]))

@@ -16,7 +16,7 @@ from cliplit.runtime.codecs import Encoding
 from cliplit.runtime.compare import compared_clip
 from cliplit.runtime.enhancer import Enhancer
 from cliplit.runtime.folders import Outcome, plan, table
-from cliplit.runtime.live import EveryFrame, Meter, Newest, is_live
+from cliplit.runtime.live import EveryFrame, Meter, Newest
 from cliplit.runtime.pyav_reader import Reading
 from cliplit.runtime.pyav_writer import PyAVWriter
 from cliplit.runtime.source import Frame, Source
@@ -119,8 +119,6 @@ def run_clip(job: Job, enhancer: Enhancer, source: Path, target: Path) -> Summar
 
 def stream_job(job: Job, source: str, target: str) -> None:
     """From or to a pipe, or from an address: no seeking, no name of its own; messages go to standard error."""
-    if job.resume is not None:
-        raise click.UsageError("--resume works on files, not on streams")
     file: Path | str = PIPE_OUT if target == "-" else Path(target)
     if isinstance(file, Path):
         check_output(Path(source) if source != "-" else None, file, job.overwrite)
@@ -145,8 +143,8 @@ def live_job(job: Job, source: str, target: str | None, preview: bool, live: boo
         check_output(None, Path(target), job.overwrite)  # type: ignore[arg-type]
     enhancer = job.enhancer()
     with interruption_after_step() as stop, ExitStack() as stack:
-        reader = stack.enter_context(open_live(job, source, live or is_live(source)))
-        newest = (Newest if live or is_live(source) else EveryFrame)(reader, lambda: stop.asked)
+        reader = stack.enter_context(open_live(job, source, live))
+        newest = (Newest if live else EveryFrame)(reader, lambda: stop.asked)
         written = relight_live(job, enhancer, newest, reader, target, preview, stack)
     for note in reader.notes:
         job.say(f"note: {note}")

@@ -12,7 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from cliplit.runtime.batch.job import Job, Options, Outcome, failure
 from cliplit.runtime.batch.long import Engine
 from cliplit.runtime.batch.work import do
-from cliplit.runtime.image_cli import cores
+from cliplit.runtime.devices import cores
 
 DIED = "its process died {0} times: out of memory, or a crash (the system's log has more)"
 
