@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from cliplit.runtime.source import Frame
 
 Item = TypeVar("Item")
-LIMIT = 16 << 20  # bytes: five frames of 1080p in 8 bits, one of 4K
+LIMIT = 8 << 20  # bytes: two frames of 1080p in 8 bits; at least one of any size
 END = object()
 
 

@@ -29,7 +29,9 @@ from cliplit.errors import InputError
 WITH_CHAPTERS = ("mp4", "mov", "ipod", "matroska", "webm", "ogg", "nut")
 QUICKTIME = ("mp4", "mov", "ipod")
 MOST_REFUSED = 100  # packets of other streams, after which an output is given up
-LARGE = 3840 * 2160  # pixels from which x264 looks 20 frames ahead, not 40: each takes 13 MB and more
+X264_LOOKAHEAD = {"fast": 30, "medium": 40, "slow": 50, "slower": 60, "veryslow": 60, "placebo": 60}  # frames
+LOOKAHEAD_PIXELS = 62_000_000  # more than that is not looked ahead, for it takes three bytes each ...
+LEAST_LOOKAHEAD = 20  # ... but so many frames always
 MOST_DELAY = 600  # seconds between decoding and showing that an encoder may ask for
 RGB_TO = {1: "ITU709", 6: "ITU601"}  # swscale numbers matrices its own way
 FIELD_ORDERS = {"progressive": 1, "tff": 2, "bff": 3}  # AVFieldOrder
@@ -235,9 +237,12 @@ def configure(context: VideoCodecContext, clip: Clip, choice: Choice, options: d
     context.colorspace, context.color_primaries = colour.matrix, colour.primaries
     context.color_trc, context.color_range = colour.transfer, colour.color_range
     context.flags |= Flags.frame_duration
+    context.thread_type = "AUTO"  # PyAV's default has x264 cut pictures into slices: slower, and larger files
     options = dict(options)
-    if choice.encoder.name == "libx264" and clip.width * clip.height >= LARGE:
-        options.setdefault("rc-lookahead", "20")
+    if choice.encoder.name == "libx264":
+        most = max(LOOKAHEAD_PIXELS // (clip.width * clip.height), LEAST_LOOKAHEAD)
+        if X264_LOOKAHEAD.get(options.get("preset", "medium"), 0) > most:
+            options.setdefault("rc-lookahead", str(most))
     if colour.chroma_location and any(layout_of(choice.pixel_format).halves):
         options.setdefault("chroma_sample_location", colour.chroma_location)
     if clip.field_order != "progressive":

@@ -11,6 +11,7 @@ from cliplit.runtime.codecs import BY_NAME, ENCODERS, Choice, Encoding, choose, 
 from cliplit.runtime.colour import Colour
 from cliplit.runtime.gain import Coding
 from cliplit.runtime.pixels import layout_of
+from cliplit.runtime.pyav_writer import configure
 from cliplit.runtime.source import Clip
 from cliplit.runtime.video import enhance_video
 from made import backlit, write_clip
@@ -137,3 +138,23 @@ def test_own_options_win():
     assert (options["crf"], options["tune"]) == ("30", "grain")
     options = options_of(Choice(BY_NAME["libx265"], "yuv420p"), Encoding(options={"x265-params": "aq-mode=3"}))
     assert options["x265-params"] == "log-level=error:aq-mode=3"
+
+
+def test_x264_keeps_pictures_whole_and_looks_ahead_as_far_as_memory_allows(tmp_path, enhancer):
+    """Cut into slices, which PyAV asks for by default, it is slower and needs more bits. The stream says how it was
+    made."""
+    write_clip(tmp_path / "in.mp4", [backlit(720, 1280)] * 3, sound=False)
+    enhance_video(tmp_path / "in.mp4", tmp_path / "out.mp4", enhancer, Encoding(preset="veryfast"))
+    said = (tmp_path / "out.mp4").read_bytes()
+    assert b"sliced_threads=0" in said and b"rc_lookahead=10" in said
+
+    def lookahead(size, **options):
+        context = av.CodecContext.create("libx264", "w")
+        configure(context, clip(size=size), Choice(BY_NAME["libx264"], "yuv420p"), options)
+        return context.options.get("rc-lookahead")
+
+    assert lookahead((1280, 720)) is None  # x264's own
+    assert lookahead((1920, 1080), preset="medium") == "29"
+    assert lookahead((3840, 2160), preset="slow") == "20"
+    assert lookahead((3840, 2160), preset="veryfast") is None  # that is 10
+    assert lookahead((3840, 2160), **{"rc-lookahead": "60"}) == "60"
