@@ -101,7 +101,7 @@ class ExactTorch:
         On a card it is queued, not waited for. Raises BackendError where one frame is too large for its memory.
         """
         if len(rgb) > self.batch:
-            return torch.cat([self.light(part) for part in rgb.split(self.batch)])
+            return torch.cat([self.light(part) for part in torch.split(rgb, self.batch)])
         height, width = rgb.shape[-2:]
         multiple = max(self.info.multiple, 2)
         padded = F.pad(rgb, (0, -width % multiple, 0, -height % multiple), mode="replicate")

@@ -113,8 +113,8 @@ def _whole(plane: Tensor, top: float) -> Tensor:
 
 
 class Shrink:
-    """Area average to another size, as `proxy.shrink`, by a matrix for each axis: a card multiplies them at once, where
-    its adaptive pooling takes a thread for each of the few results.
+    """Area average to another size, as OpenCV's INTER_AREA, by a matrix for each axis: a card multiplies them at once,
+    where its adaptive pooling takes a thread for each of the few results.
 
     Args:
         full, small: (H, W) and (h, w).
