@@ -89,7 +89,7 @@ def noise_picture(size: tuple[int, int]) -> Array:
 
 
 def cuda_rows(model: Path, size: tuple[int, int], repeats: int, batch: int, frames: int, device: str) -> Iterator[str]:
-    """Frames per second on a card: of network and apply by CUDA events, of a clip from memory to memory by the clock."""
+    """Frames per second on a card: of network and apply by CUDA events, a clip from memory to memory by the clock."""
     from cliplit.runtime import Enhancer
     from cliplit.runtime.gain import Coding
 
