@@ -96,6 +96,7 @@ def cuda_rows(model: Path, size: tuple[int, int], repeats: int, batch: int, fram
     enhancer = Enhancer(model, device, quality="exact", backend="pytorch")
     exact = enhancer.network.exact
     assert exact is not None  # PyTorch on a card
+    torch.cuda.set_device(exact.device)  # the events' and the memory count's
     coding = Coding()
     codes = exact.codes(made_planes(size, batch))
 

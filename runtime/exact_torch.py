@@ -10,7 +10,8 @@ from __future__ import annotations
 import copy
 import logging
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -51,9 +52,24 @@ class ExactTorch:
         if self.device.type == "cuda":
             torch.backends.cudnn.benchmark = True  # every frame of a clip has the same size
 
-    @torch.inference_mode()
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Around whatever computes here: no gradients, and too little memory is a BackendError."""
+        try:
+            with torch.inference_mode():
+                yield
+        except torch.cuda.OutOfMemoryError as error:
+            raise BackendError(
+                f"{self.device} has too little memory for pictures of this size ({first_line(error)}); "
+                "use quality 'fast'"
+            ) from error
+
     def rgb(self, picture: Array, strength: float, max_gain: float) -> Array:
         """One (H, W, 3 or 4) uint8, uint16 or float32 picture, as `Enhancer.__call__`."""
+        with self.computing():
+            return self._rgb(picture, strength, max_gain)
+
+    def _rgb(self, picture: Array, strength: float, max_gain: float) -> Array:
         white = WHITE[picture.dtype.str[1:]]
         colour = self.up([picture[..., :3]]).permute(0, 3, 1, 2)
         bounded = (colour.nan_to_num(nan=0.0, posinf=white, neginf=0.0) / white).clamp(0.0, 1.0)
@@ -66,23 +82,23 @@ class ExactTorch:
         result[..., :3] = self.down(enhanced[0].permute(1, 2, 0), picture.dtype)
         return result
 
-    @torch.inference_mode()
     def planes(self, frames: Sequence[Planes], coding: Coding, strength: float, max_gain: float) -> list[Planes]:
         """Frames of one size and coding, not HDR, each by itself; new planes of the same kind."""
         enhanced: list[Planes] = []
-        for at in range(0, len(frames), self.batch):
-            batch = frames[at : at + self.batch]
-            relighted = self.enhance_planes(self.codes(batch), coding, strength, max_gain)
-            y, cb, cr = (self.down(plane[:, 0], batch[0][0].dtype) for plane in relighted)
+        for at in range(0, len(frames), BATCH):
+            batch = frames[at : at + BATCH]
+            with self.computing():
+                relighted = self.enhance_planes(self.codes(batch), coding, strength, max_gain)
+                y, cb, cr = (self.down(plane[:, 0], batch[0][0].dtype) for plane in relighted)
             enhanced += zip(y, cb, cr, strict=True)
         return enhanced
 
-    @torch.inference_mode()
     def enhance_planes(self, codes: Codes, coding: Coding, strength: float, max_gain: float) -> Codes:
         """`planes` of what is on the device already and stays there. For measuring without the copies, too."""
-        rgb, _ = torch_gain.seen(codes, coding)
-        log_light = self.log_light(rgb, max_gain) * strength
-        return torch_gain.relighted(codes, log_light, coding, max_gain)
+        with self.computing():
+            rgb, _ = torch_gain.seen(codes, coding)
+            log_light = self.log_light(rgb, max_gain) * strength
+            return torch_gain.relighted(codes, log_light, coding, max_gain)
 
     def log_light(self, rgb: Tensor, max_gain: float) -> Tensor:
         """log2 of the bounded light map at full size, (N, 1, H, W) float32.
@@ -98,7 +114,8 @@ class ExactTorch:
     def light(self, rgb: Tensor) -> Tensor:
         """(N, 3, H, W) float32 RGB in [0, 1] -> light map (N, 1, H, W) as the network gives it, NaN included.
 
-        On a card it is queued, not waited for. Raises BackendError where one frame is too large for its memory.
+        On a card it is queued, not waited for; where its memory is too small for so many, in smaller batches from
+        then on.
         """
         if len(rgb) > self.batch:
             return torch.cat([self.light(part) for part in torch.split(rgb, self.batch)])
@@ -108,12 +125,9 @@ class ExactTorch:
         try:
             light: Tensor = self.network(padded.contiguous(memory_format=torch.channels_last))
             return light[..., :height, :width]
-        except torch.cuda.OutOfMemoryError as error:
+        except torch.cuda.OutOfMemoryError:
             if len(rgb) == 1:
-                raise BackendError(
-                    f"{self.device} has too little memory for a frame of {width}x{height} ({first_line(error)}); "
-                    "use quality 'fast'"
-                ) from error
+                raise
         # Not in the handler: the exception holds what the layers have computed so far.
         self.batch = len(rgb) // 2
         return self.light(rgb)
@@ -168,11 +182,12 @@ class Coming:
 
     def __init__(self, tensors: Iterable[Tensor]) -> None:
         self._tensors, self._arrived = list(tensors), None
-        if self._tensors[0].device.type == "cuda":
+        card = self._tensors[0].device
+        if card.type == "cuda":
             pinned = [torch.empty(t.shape, dtype=t.dtype, pin_memory=True) for t in self._tensors]
             self._tensors = [host.copy_(t, non_blocking=True) for host, t in zip(pinned, self._tensors, strict=True)]
             self._arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            self._arrived.record()  # type: ignore[no-untyped-call]
+            self._arrived.record(torch.cuda.current_stream(card))  # type: ignore[no-untyped-call]
 
     def arrays(self) -> list[Array]:
         if self._arrived is not None:

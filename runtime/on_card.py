@@ -76,13 +76,13 @@ class OnCard:
             everywhere = plain_coefficients(np.ones(self.size, np.float32), 1.0)
             self.mask = exact.up([steps.region.within(everywhere, *self.size).offset])[:, None]
 
-    @torch.inference_mode()
     def lights(self, frames: Sequence[Frame]) -> list[LightOnCard]:
         lights: list[LightOnCard] = []
-        for coding, alike in groupby(frames, lambda frame: frame.coding):
-            codes = self.exact.codes([frame.planes for frame in alike])
-            batch = self._queued(codes, coding)
-            lights += [LightOnCard(batch, number) for number in range(len(codes[0]))]
+        with self.exact.computing():
+            for coding, alike in groupby(frames, lambda frame: frame.coding):
+                codes = self.exact.codes([frame.planes for frame in alike])
+                batch = self._queued(codes, coding)
+                lights += [LightOnCard(batch, number) for number in range(len(codes[0]))]
         self.lap("proxy")
         return lights
 
@@ -93,7 +93,6 @@ class OnCard:
         small = self.shrink(torch.cat([log_light, luma], dim=1))
         return Batch(codes, coding, log_light, half, Coming([small, torch.isfinite(light).all()]))
 
-    @torch.inference_mode()
     def relight(self, frame: Frame, light: LightOnCard, strength: float) -> Frame:
         own, luma = self._small_maps(light.batch)[light.number]
         self.lap("network")
@@ -102,9 +101,11 @@ class OnCard:
         change = self.enhancer.steady_change(steady, own, bearable)
         self.lap("temporal filter, edges")
         result = frame.writable()
-        relighted = self._relighted(light, change, bearable, strength, len(fields(frame.planes, frame.interlaced)) > 1)
-        for target, plane in zip(result.planes, relighted, strict=True):
-            target[...] = self.exact.down(plane[0, 0], target.dtype)
+        interlaced = len(fields(result.planes, result.interlaced)) > 1
+        with self.exact.computing():
+            relighted = self._relighted(light, change, bearable, strength, interlaced)
+            for target, plane in zip(result.planes, relighted, strict=True):
+                target[...] = self.exact.down(plane[0, 0], target.dtype)
         return result
 
     def _relighted(
@@ -125,7 +126,8 @@ class OnCard:
         maps, finite = batch.coming.arrays()
         while not finite:
             self.exact.leave_half_precision(batch.half)
-            again = self._queued(batch.codes, batch.coding)
+            with self.exact.computing():
+                again = self._queued(batch.codes, batch.coding)
             batch.log_light, batch.half, batch.coming = again.log_light, again.half, again.coming
             maps, finite = batch.coming.arrays()
         return maps

@@ -286,29 +286,46 @@ def test_nan_in_fp32_is_an_error():
         enhancer(backlit(40, 60))
 
 
-@pytest.mark.parametrize("fits", [2, 1, 0])
-def test_a_card_too_small_for_a_batch_takes_smaller_ones(fits):
+class SmallCard:
+    """A network on a card whose memory holds so many frames."""
+
+    def __init__(self, exact, fits):
+        self.sizes = []
+        self._network, self._fits = exact.network, fits
+        exact.network = self
+
+    def __call__(self, rgb):
+        self.sizes.append(len(rgb))
+        if len(rgb) > self._fits:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB.")
+        return self._network(rgb)
+
+
+@pytest.mark.parametrize("fits, sizes", [(2, [4, 2, 2, 2]), (1, [4, 2, 1, 1, 1, 1, 1, 1])])
+def test_a_card_too_small_for_a_batch_takes_smaller_ones(fits, sizes):
     clip, frames = shot(6, Coding(), size=(66, 91))
     enhancer = on_card()
-    exact, sizes = enhancer.network.exact, []
-    real = exact.network
-
-    def network(rgb):
-        sizes.append(len(rgb))
-        if len(rgb) > fits:
-            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB.")
-        return real(rgb)
-
-    exact.network = network
-    if not fits:
-        with pytest.raises(BackendError, match=r"too little memory for a frame of 91x66.*quality 'fast'"):
-            list(enhanced(clip, copies(frames), enhancer, Steps(TemporalFilter())))
-        return
+    small = SmallCard(enhancer.network.exact, fits)
     got = [f.planes for f in enhanced(clip, copies(frames), enhancer, Steps(TemporalFilter()))]
     expected = [f.planes for f in enhanced(clip, copies(frames), on_card(), Steps(TemporalFilter()))]
     assert largest_differences(expected, got)[0] <= 1
-    assert exact.batch == fits
-    assert sizes == ([4, 2, 2, 2] if fits == 2 else [4, 2, 1, 1, 1, 1, 1, 1])
+    assert small.sizes == sizes
+    exact = on_card().network.exact
+    alone = exact.planes([frame.planes for frame in frames], clip.coding, 1.0, 16.0)
+    small = SmallCard(exact, fits)
+    again = exact.planes([frame.planes for frame in frames], clip.coding, 1.0, 16.0)
+    assert largest_differences(alone, again)[0] <= 1
+    assert small.sizes == sizes
+
+
+def test_a_card_too_small_for_a_frame_is_an_error():
+    clip, frames = shot(1, Coding(), size=(66, 91))
+    enhancer = on_card()
+    SmallCard(enhancer.network.exact, 0)
+    with pytest.raises(BackendError, match=r"too little memory.*CUDA out of memory.*quality 'fast'"):
+        list(enhanced(clip, copies(frames), enhancer, Steps(TemporalFilter())))
+    with pytest.raises(BackendError, match="too little memory"):
+        enhancer(backlit(40, 60))
 
 
 @pytest.mark.parametrize("small", [(192, 288), (130, 195), (260, 390), (37, 53)])
