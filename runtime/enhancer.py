@@ -130,9 +130,11 @@ class Enhancer:
         return proxy_size(height, width, self.network.info.proxy_short_side, self.network.info.multiple)
 
     def steady_size(self, height: int, width: int) -> tuple[int, int]:
-        """(h, w) at which the light of a clip's frames is filtered over time: what the network sees, but at most the
-        size of a proxy with quality "exact", too. At full size the filter would cost nine times as much at 1080p, and
-        steady only what is finer than a proxy's pixel better."""
+        """(h, w) at which the light of a clip's frames is filtered over time: of a proxy, with quality "exact", too.
+
+        At full size it would take eight times as long at 1080p, and do better only at what is finer than a proxy's
+        pixel (`cliplit.benchmarks.exact_filter`).
+        """
         if self.quality == "exact":
             return proxy_size(height, width, self.network.info.proxy_short_side, 1)
         return self.proxy_size(height, width)

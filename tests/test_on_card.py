@@ -66,13 +66,13 @@ def copies(frames):
 
 
 def on_processor(model="lite", **settings):
-    return Enhancer(model, quality="exact", backend="pytorch", device="cpu", **settings)
+    return Enhancer(model, quality="exact", backend="pytorch", device="cpu", threads=1, **settings)
 
 
 def on_card(model="lite", half=False, **settings):
     """An enhancer whose clips go the card's way; anything that asks its network by way of the host fails."""
     enhancer = on_processor(model, **settings)
-    enhancer.network.exact = ExactTorch(open_model(find_model(model), Device("cpu"), 0), half)
+    enhancer.network.exact = ExactTorch(open_model(find_model(model), Device("cpu"), 1), half)
 
     def never(pictures):
         raise AssertionError(NO_CARD)
@@ -347,7 +347,7 @@ def test_a_soft_bound_is_the_same():
 
 
 def test_sixteen_bits_survive_the_way_up_and_down():
-    exact = ExactTorch(open_model(find_model("lite"), Device("cpu"), 0))
+    exact = ExactTorch(open_model(find_model("lite"), Device("cpu"), 1))
     codes = np.arange(65536, dtype=np.uint16).reshape(256, 256)
     assert np.array_equal(exact.down(exact.up([codes, codes[::-1]])[1], codes.dtype), codes[::-1])
 
