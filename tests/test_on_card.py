@@ -352,6 +352,16 @@ def test_sixteen_bits_survive_the_way_up_and_down():
     assert np.array_equal(exact.down(exact.up([codes, codes[::-1]])[1], codes.dtype), codes[::-1])
 
 
+def test_the_benchmark_times_this_way():
+    """The part of it that needs no card."""
+    from cliplit.benchmarks.exact import clip_seconds
+
+    enhancer = on_card()
+    watched = Watched(enhancer.network.exact, [])
+    assert clip_seconds(enhancer, (66, 90), 6) > 0
+    assert watched.events == [4, 4, 4, 2]  # eight frames that warm up, then six
+
+
 @pytest.mark.gpu
 def test_on_a_real_card():
     """Half precision: close to the processor's frames, and the same with and without looking ahead."""

@@ -128,3 +128,12 @@ def test_frames_by_processor_do_not_wait_for_the_next(exact):
 
     for item in enhanced(clip, source(), exact, Steps(TemporalFilter())):
         assert asked[-1] == item.pts
+
+
+def test_the_benchmark_of_the_filters_size(exact):
+    from cliplit.benchmarks import exact_filter
+
+    frames = [np.random.default_rng(seed).integers(20, 40, (*SIZE, 3), np.uint8) for seed in range(16)]
+    none, proxy, full = (exact_filter.pulses(exact, frames, where)[1] for where in ("none", "proxy size", "full size"))
+    assert 0 < full < none and 0 < proxy < none and full != proxy
+    assert exact_filter.milliseconds(exact, SIZE, "proxy size", 3) > 0
