@@ -7,12 +7,13 @@ average out, a step or a passing object is followed at once, and a dissolve or a
 hundredths of a stop.
 
 What the gain brings up from the dark is noise, too, and its large blotches pulse. The running mean of luma is there
-already, so the gain also takes back what a point's surroundings differ from it (`Steady.calmed`), where they are
-still. Fine grain is left: taking it out is a denoiser's work.
+already, so the gain also takes back what a proxy's pixel differs from it (`Steady.calmed`), where it is still. Finer
+grain is left: taking it out is a denoiser's work.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -34,7 +35,11 @@ STILL_BOUNDS = 0.003, 0.035
 DRIFT, DRIFT_NOISE = 0.3, 0.6  # rate of the mean that shows a drift; what its noise, 0.42 of a frame's, is counted as
 LIGHT_STILL, LIGHT_NEW = 0.04, 0.2  # the same for a drift of the light map, in stops
 MOVING_SHARE = 0.02  # of the picture that must have changed for motion to be looked for
+PATCH = 15  # proxy pixels over which is judged whether luma flickers or drifts:
+TO_AND_FRO, ONE_SIDED = 0.55, 0.75  # drift as a share of the deviation; noise has 0.42, what stays has 1
 STANDSTILL = 0.25  # proxy pixels a frame that count as none
+CAMERA = 0.4  # of the picture in motion that means the camera moves
+AROUND = 63  # proxy pixels, most of which in motion mean that their centre moves
 QUARTILE = 0.3186  # of the absolute value of normal noise
 NOISE_GROWTH = 1.02  # a frame: a pan must not be taken for noise
 
@@ -42,8 +47,11 @@ SUDDEN = 0.04  # mean change of log2 luma between two frames that may be a cut .
 SUDDEN_RATIO = 4.0  # ... if it is so much larger than those before it
 CELLS = 32, 18  # in which cuts are looked for, so that a moving camera is none
 BLACK = 0.03  # added to luma before its logarithm
-DARKEST = np.float32(0.01)  # added to luma where flicker is taken for a share of it
-FLICKER_LIMIT = 0.25  # stops that the gain may differ from the light map's
+DARKEST = np.float32(0.004)  # added to luma where flicker is taken for a share of it
+LN2 = np.float32(math.log(2.0))
+LEAST_EFFECT = np.float32(0.05)  # of a stop of light; less is too little to steer by
+FLICKER_LIMIT = np.float32(0.25)  # stops that the gain may differ from the light map's
+FINE = 4.0  # times as strong as in blurred luma is the noise in luma itself
 
 
 def time_constant(temporal: float) -> float:
@@ -58,30 +66,36 @@ class Steady:
     Attributes:
         log_light: log2 of the light map.
         luma: what guides it: a running mean, too, so that noise does not shake the guided filter's coefficients.
-        mean, now: blurred luma, its running mean and the frame's own: what flickers is their difference.
+        own: the frame's luma, of which only what flickers differs from the mean: what comes and goes like noise.
     """
 
     log_light: Array
     luma: Array
-    mean: Array
-    now: Array
+    own: Array
 
     def calmed(self, coefficients: Coefficients) -> Coefficients:
-        """The coefficients with the flicker taken out where they lighten.
+        """The coefficients with the flicker taken out where they lighten: what they make of the frame is then what
+        they make of the mean.
 
-        A frame that is darker here than the mean needs that many stops more, less those that its darkness gives it
-        already by way of the slope.
+        Relighted luma is y * gain, gain = D^(-1/2), D = (1 - y^2) L^2 + y^2 (`gain.gain`). To first order, its
+        logarithm grows with y by 1 / y - y (1 - L^2) / D, and with log L by -(1 - y^2) L^2 / D.
         """
-        if self.mean is self.now:
+        if self.luma is self.own:
             return coefficients
-        stops = np.log2((self.mean + DARKEST) / (self.now + DARKEST)) - coefficients.slope * (self.mean - self.now)
-        bounded = np.float32(FLICKER_LIMIT) * np.tanh(stops / np.float32(FLICKER_LIMIT))
-        return replace(coefficients, offset=coefficients.offset - bounded * np.clip(-self.log_light, 0.0, 1.0))
+        y = self.luma
+        light = np.exp2(2.0 * np.clip(coefficients.slope * y + coefficients.offset, coefficients.floor, 0.0))
+        effect = (1.0 - y * y) * light
+        divisor = effect + y * y
+        growth = 1.0 / (y + DARKEST) - y * (1.0 - light) / divisor
+        stops = (y - self.own) * (growth / (LN2 * np.maximum(effect / divisor, LEAST_EFFECT)) - coefficients.slope)
+        limit = np.clip(-self.log_light, 0.0, FLICKER_LIMIT)
+        return replace(coefficients, offset=coefficients.offset - np.clip(stops, -limit, limit))
 
 
 @dataclass
 class _State:
-    """Running means (h, w): of the light, of luma, of blurred luma; how long each has run; where they drift to."""
+    """Running means (h, w): of the light, of luma, of blurred luma; how long each has run; where they drift to, and how
+    far from its mean luma is on average."""
 
     light: Array
     luma: Array
@@ -89,6 +103,7 @@ class _State:
     age: Array  # seconds
     light_drift: Array
     luma_drift: Array
+    unrest: Array
 
     def follow(self, blurred: Array, still: float) -> Array | None:
         """Carry everything to where the picture has moved; returns 1 where it has, None if it stands still."""
@@ -96,15 +111,21 @@ class _State:
             return None
         flow = motion(self.blurred, blurred)
         dx, dy = cv2.split(flow)
-        moved = (np.maximum(np.abs(dx), np.abs(dy)) > STANDSTILL).astype(np.float32)
+        moved = _filled((np.maximum(np.abs(dx), np.abs(dy)) > STANDSTILL).astype(np.float32))
         height, width = blurred.shape
         x = dx * moved + np.arange(width, dtype=np.float32)
         y = dy * moved + np.arange(height, dtype=np.float32)[:, None]
         maps = cv2.merge([self.light, self.blurred, self.age, self.light_drift])
         carried = cv2.remap(maps, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         self.light, self.blurred, self.age, self.light_drift = cv2.split(carried)
-        self.luma_drift *= 1.0 - moved
         return moved
+
+    def flickering(self) -> Array:
+        """(h, w): 1 where luma goes to and fro about its mean, as noise does, 0 where it stays on one side of it: there
+        something moves slowly, and what differs from the mean is detail."""
+        drift, unrest = (cv2.blur(x, (PATCH, PATCH)) for x in (np.abs(self.luma_drift), self.unrest))
+        share = drift / (unrest + np.float32(1e-6))
+        return np.clip(_from_to(share, ONE_SIDED, TO_AND_FRO), 0.0, 1.0)
 
 
 class TemporalFilter:
@@ -125,7 +146,7 @@ class TemporalFilter:
     def __call__(self, log_light: Array, luma: Array, time: float) -> Steady:
         """(h, w) log light map and luma of the frame shown at `time` seconds."""
         if self.time_constant <= 0:
-            return Steady(log_light, luma, luma, luma)
+            return Steady(log_light, luma, luma)
         blurred = _blur(luma)
         elapsed = time - self._time
         cut = self._cuts(luma)
@@ -134,11 +155,11 @@ class TemporalFilter:
         if cut or state is None or before is None or state.light.shape != log_light.shape or not -GAP < elapsed < GAP:
             age = np.zeros_like(luma)
             zero = np.zeros_like(luma)
-            self._state = _State(log_light.copy(), luma.copy(), blurred.copy(), age, zero, zero.copy())
-            return Steady(log_light, luma, blurred, blurred)
+            self._state = _State(log_light.copy(), luma.copy(), blurred.copy(), age, zero, zero.copy(), zero.copy())
+            return Steady(log_light, luma, luma)
         self._learn_noise(np.abs(blurred - before)[::3, ::3], log_light[::3, ::3])
         self._step(state, log_light, luma, blurred, max(elapsed, 1e-3))
-        return Steady(state.light, state.luma, state.blurred, blurred)
+        return Steady(state.light, state.luma, state.luma + state.flickering() * (luma - state.luma))
 
     def state(self) -> dict[str, Any]:
         """What it remembers (`source.Stateful`), for a run that is resumed."""
@@ -168,6 +189,7 @@ class TemporalFilter:
         moved = state.follow(blurred, still)
         difference = blurred - state.blurred
         cv2.accumulateWeighted(difference, state.luma_drift, DRIFT)
+        cv2.accumulateWeighted(np.abs(difference), state.unrest, DRIFT)
         cv2.accumulateWeighted(_blur(log_light - state.light), state.light_drift, DRIFT)
         change = np.maximum(np.abs(difference), np.abs(state.luma_drift) * np.float32(1 / DRIFT_NOISE))
         changed = np.maximum(_from_to(change, still, new), _from_to(np.abs(state.light_drift), LIGHT_STILL, LIGHT_NEW))
@@ -181,8 +203,12 @@ class TemporalFilter:
         # What moves keeps its light; its luma is taken as it is, so that no detail is smeared.
         if moved is not None:
             np.maximum(rate, moved, out=rate)
-        state.luma = state.luma + rate * (luma - state.luma)
+            state.luma_drift *= 1.0 - moved
+            state.unrest *= 1.0 - moved
         state.blurred = state.blurred + rate * difference
+        fine = luma - state.luma
+        thin = np.clip(_from_to(np.abs(fine), FINE * still, FINE * new), 0.0, 1.0)  # lost in what is blurred
+        state.luma = state.luma + np.maximum(rate, thin) * fine
 
 
 class CutDetector:
@@ -222,6 +248,14 @@ def motion(before: Array, after: Array) -> Array:
     flow: Array = search.calc(*codes, None)
     flow *= np.array([width / half[0], height / half[1]], np.float32)
     return cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def _filled(moved: Array) -> Array:
+    """Where the picture moves, 0 or 1, without the islands in which optical flow found nothing to hold on to."""
+    if np.count_nonzero(moved) > CAMERA * moved.size:
+        return np.ones_like(moved)
+    around = cv2.blur(moved, (AROUND, AROUND), borderType=cv2.BORDER_REPLICATE)
+    return np.maximum(moved, (around > 0.5).astype(np.float32))
 
 
 def _from_to(x: Array, low: float, high: float) -> Array:

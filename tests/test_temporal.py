@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from cliplit.benchmarks import flicker as benchmark
@@ -127,6 +128,28 @@ def test_the_light_goes_with_a_pan(enhancer):
     own = shot(enhancer, frames, TemporalFilter(0.0))
     difference = [np.abs(a.astype(float) - b).mean() for a, b in zip(steady, own, strict=True)]
     assert max(difference) < 3.0  # of 255
+
+
+@pytest.mark.parametrize(("speed", "shake"), [(0.3, 0.0), (0.4, 0.5), (0.6, 0.6)])
+def test_detail_of_a_slow_unsteady_pan_leaves_no_ghost(enhancer, speed, shake):
+    """Dark shapes that creep by fractions of a pixel, now more, now less: what is taken back as flicker is no copy of
+    the detail from where it was."""
+    rng = np.random.default_rng(3)
+    wide = backlit(400, 720, seed=2)
+    for _ in range(300):
+        top, left = rng.integers(240, 400), rng.integers(0, 720)
+        wide[top : top + rng.integers(4, 40), left : left + rng.integers(4, 60)] = rng.integers(5, 50, 3)
+    wide = cv2.GaussianBlur(wide, (0, 0), 3.0)
+    smooth = TemporalFilter()
+    for i in range(24):
+        x, y = speed * i + shake * np.sin(2.1 * i), shake * np.cos(1.7 * i)
+        move = np.array([[1, 0, -20 - x], [0, 1, -20 - y]], np.float32)
+        frame = cv2.warpAffine(wide, move, (640, 360), flags=cv2.INTER_CUBIC)
+        proxy = rgb_proxy(frame, enhancer.proxy_size(*frame.shape[:2]))
+        steady = smooth(enhancer.log_light(proxy), proxy.luma, i / RATE)
+        light = enhancer.refine(steady.log_light, steady.luma)
+        taken = apply_rgb(frame, light).astype(float) - apply_rgb(frame, steady.calmed(light))
+        assert np.mean(np.abs(taken) > 3) < 2e-4, i
 
 
 def test_a_pan_is_no_cut_and_another_scene_is():
