@@ -132,7 +132,7 @@ class Enhancer:
     def steady_size(self, height: int, width: int) -> tuple[int, int]:
         """(h, w) at which the light of a clip's frames is filtered over time: of a proxy, with quality "exact", too.
 
-        At full size it would take eight times as long at 1080p, and do better only at what is finer than a proxy's
+        At full size it would take ten times as long at 1080p, and do better only at what is finer than a proxy's
         pixel (`cliplit.benchmarks.exact_filter`).
         """
         if self.quality == "exact":

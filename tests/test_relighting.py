@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -12,7 +13,7 @@ from cliplit.runtime.gain import Coding
 from cliplit.runtime.hdr import TRANSFERS
 from cliplit.runtime.relighting import OnProcessor, way_of
 from cliplit.runtime.source import Clip, Frame
-from cliplit.runtime.temporal import Steady, TemporalFilter
+from cliplit.runtime.temporal import TemporalFilter
 from cliplit.runtime.video import Steps, enhanced
 from made import backlit
 
@@ -73,9 +74,10 @@ def test_what_the_filter_changes_reaches_the_picture(exact, coding):
 
     class Lighter(TemporalFilter):
         def __call__(self, log_light, luma, time):
-            wanted = log_light.copy()
+            steady = super().__call__(log_light, luma, time)
+            wanted = steady.log_light.copy()
             wanted[:, wanted.shape[1] // 2 :] -= 0.3
-            return Steady(wanted, luma, luma, luma)
+            return replace(steady, log_light=wanted)
 
     clip, frames = shot(1, coding, sigma=0.0)
     black = 16 << (coding.depth - 8)
