@@ -2,11 +2,12 @@
 
     python -m cliplit.benchmarks.exact                    # this CPU: 512x512 and 1080p, and the lite network
     python -m cliplit.benchmarks.exact --size 512x512 --repeats 5
-    python -m cliplit.benchmarks.exact --device cuda      # a card: frames/s of network and apply, CUDA events
+    python -m cliplit.benchmarks.exact --device cuda      # a card: network and apply, CUDA events; a clip, wall time
 
 The original is the paper's network in eager PyTorch, fp32, at full size, with the same number of threads. Runs
 interleave (A B C A B C ...), so that whatever else the machine does falls on all of them; medians and ratios count.
-On a card what is timed is planes in, planes out without the copies; the frames are there already, a batch at once.
+On a card two things are timed: planes in, planes out without the copies, the frames being there already, a batch at
+once; and the way of `cliplit-video` from frames in memory to frames in memory, with copies and temporal filter.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import numpy as np
@@ -29,6 +32,9 @@ from cliplit.runtime.options import check_device
 from cliplit.arrays import Array
 from cliplit.command import reports_errors
 from cliplit.errors import BackendError, InputError
+
+if TYPE_CHECKING:
+    from cliplit.runtime import Enhancer
 
 Work = Callable[[], object]
 LITE_SIZE = (192, 336)  # its working size for 16:9
@@ -82,24 +88,20 @@ def noise_picture(size: tuple[int, int]) -> Array:
     return np.random.default_rng(0).random((1, 3, *size), dtype=np.float32)
 
 
-def cuda_rows(model: Path, size: tuple[int, int], repeats: int, batch: int, device: str) -> Iterator[str]:
-    """Frames per second of network and apply on a card, by CUDA events."""
-    from cliplit.runtime.backends.pytorch import open_model
-    from cliplit.runtime.exact_torch import ExactTorch
+def cuda_rows(model: Path, size: tuple[int, int], repeats: int, batch: int, frames: int, device: str) -> Iterator[str]:
+    """Frames per second on a card: of network and apply by CUDA events, a clip from memory to memory by the clock."""
+    from cliplit.runtime import Enhancer
     from cliplit.runtime.gain import Coding
 
-    backend = open_model(model, Device.parse(device), 0)
-    exact = ExactTorch(backend)
-    height, width = size
+    enhancer = Enhancer(model, device, quality="exact", backend="pytorch")
+    exact = enhancer.network.exact
+    assert exact is not None  # PyTorch on a card
+    torch.cuda.set_device(exact.device)  # the events' and the memory count's
     coding = Coding()
-    generator = torch.Generator(device=exact.device).manual_seed(0)
-    y, cb, cr = (
-        torch.randint(16, 235, (batch, 1, h, w), generator=generator, device=exact.device).float()
-        for h, w in ((height, width), (height // 2, width // 2), (height // 2, width // 2))
-    )
+    codes = exact.codes(made_planes(size, batch))
 
     def run() -> None:
-        exact.enhance_planes(y, cb, cr, coding, 1.0, 16.0)
+        exact.enhance_planes(codes, coding, 1.0, 16.0)
 
     for _ in range(3):
         run()
@@ -113,10 +115,56 @@ def cuda_rows(model: Path, size: tuple[int, int], repeats: int, batch: int, devi
         times.append(start.elapsed_time(stop) / 1e3)  # type: ignore[no-untyped-call]
     median = statistics.median(times)
     memory = torch.cuda.max_memory_allocated() / 2**30
+    name = f"{model.stem} {size[1]}x{size[0]}"
     yield (
-        f"{model.stem} {width}x{height} batch {batch} half: {batch / median:.1f} frames/s "
+        f"{name} batch {batch} {'half' if exact.half else 'fp32'}: {batch / median:.1f} frames/s "
         f"({median / batch * 1e3:.2f} ms a frame, {memory:.1f} GB) on {torch.cuda.get_device_name(exact.device)}"
     )
+    each = clip_seconds(enhancer, size, frames) / frames
+    yield f"{name} clip of {frames}, copies and temporal filter included: {1 / each:.1f} frames/s ({each * 1e3:.2f} ms)"
+
+
+def clip_seconds(enhancer: Enhancer, size: tuple[int, int], count: int) -> float:
+    """Wall time of `count` 4:2:0 frames by the way of `cliplit-video`, without decoder and encoder, after a few that
+    warm up."""
+    from cliplit.runtime.colour import Colour
+    from cliplit.runtime.gain import Coding
+    from cliplit.runtime.source import Clip, Frame
+    from cliplit.runtime.temporal import TemporalFilter
+    from cliplit.runtime.video import Steps, enhanced
+
+    coding, tick = Coding(), Fraction(1, 25)
+    clip = Clip(size[1], size[0], "yuv420p", coding, Colour(), tick)
+    made = made_planes(size, 4)
+
+    def frames(first: int, count: int) -> Iterator[Frame]:
+        for pts in range(first, first + count):
+            yield Frame(made[pts % len(made)], coding, "yuv420p", pts, tick).copy()
+
+    warm, steps = 8, Steps(TemporalFilter())
+    for _ in enhanced(clip, frames(0, warm), enhancer, steps):
+        pass
+    source = list(frames(warm, count))
+    start = time.perf_counter()
+    for _ in enhanced(clip, source, enhancer, steps):
+        pass
+    return time.perf_counter() - start
+
+
+def made_planes(size: tuple[int, int], count: int) -> list[tuple[Array, Array, Array]]:
+    """8-bit 4:2:0 frames of a still, dark gradient with noise."""
+    height, width = size
+    rng = np.random.default_rng(0)
+    still = np.linspace(20, 200, height, dtype=np.float32)[:, None]
+    chroma = -(-height // 2), -(-width // 2)
+    return [
+        (
+            (still + rng.normal(0, 3, (height, width))).clip(16, 235).astype(np.uint8),
+            rng.integers(120, 136, chroma, np.uint8),
+            rng.integers(120, 136, chroma, np.uint8),
+        )
+        for _ in range(count)
+    ]
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -125,6 +173,7 @@ def cuda_rows(model: Path, size: tuple[int, int], repeats: int, batch: int, devi
 @click.option("--repeats", default=3, show_default=True)
 @click.option("--threads", type=int, default=os.cpu_count() or 1, show_default=True)
 @click.option("--batch", default=4, show_default=True, help="Frames at once on a card.")
+@click.option("--frames", default=100, show_default=True, help="Of the clip on a card.")
 @click.option("--with", "extra", multiple=True, type=click.Path(path_type=Path), help="Another ONNX file to run too.")
 @click.option("--backend", "names", multiple=True, help="Only this one, of the CPU's; may be repeated.")
 @click.option("--device", default="cpu", show_default=True, callback=check_device)
@@ -136,6 +185,7 @@ def main(
     repeats: int,
     threads: int,
     batch: int,
+    frames: int,
     extra: tuple[Path, ...],
     names: tuple[str, ...],
     device: str,
@@ -147,7 +197,7 @@ def main(
     chosen = [parse(text) for text in sizes or (("1920x1080", "3840x2160") if on_card else ("512x512", "1920x1080"))]
     if on_card:
         for size in chosen:
-            for line in cuda_rows(path, size, repeats, batch, device):
+            for line in cuda_rows(path, size, repeats, batch, frames, device):
                 click.echo(line)
         return
     others = {file.stem: file for file in extra}

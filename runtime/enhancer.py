@@ -129,6 +129,16 @@ class Enhancer:
             return fixed[1:]
         return proxy_size(height, width, self.network.info.proxy_short_side, self.network.info.multiple)
 
+    def steady_size(self, height: int, width: int) -> tuple[int, int]:
+        """(h, w) at which the light of a clip's frames is filtered over time: of a proxy, with quality "exact", too.
+
+        At full size it would take ten times as long at 1080p, and do better only at what is finer than a proxy's
+        pixel (`cliplit.benchmarks.exact_filter`).
+        """
+        if self.quality == "exact":
+            return proxy_size(height, width, self.network.info.proxy_short_side, 1)
+        return self.proxy_size(height, width)
+
     def log_light(self, proxy: Proxy) -> Array:
         """log2 of the bounded light map at proxy size, (h, w) in [-log2(max_gain), 0]."""
         height, width = proxy.luma.shape
@@ -140,6 +150,11 @@ class Enhancer:
     def refine_steady(self, steady: Steady, bearable: float = math.inf) -> Coefficients:
         """`refine` of light that was filtered over time, with what still flickers taken out."""
         return steady.calmed(self.refine(steady.log_light, steady.luma, bearable))
+
+    def steady_change(self, steady: Steady, own: Array, bearable: float = math.inf) -> Array:
+        """What the filter over time changes about a frame's `own` log light, both of `steady_size`: stops to be added,
+        enlarged, to its light at full size. Quality "exact" only, where `refine` takes each point by itself."""
+        return self.refine_steady(steady, bearable).offset - self.refine(own, steady.luma, bearable).offset
 
     def refine(self, log_light: Array, luma: Array, bearable: float = math.inf) -> Coefficients:
         """From the map at proxy size and the luma there to coefficients for full size that follow its edges.

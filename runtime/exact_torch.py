@@ -1,21 +1,24 @@
 """Full-size exact mode in PyTorch on a GPU: pictures or planes go up once, enhanced ones come down once.
 
-Half precision with the head in fp32, channels-last, frames in batches; light map, gain and the Y'CbCr arithmetic stay
-on the card. What it computes is what `Enhancer` computes with quality "exact": the tests compare them, in fp32 on
-the CPU. Never run on a card so far.
+Half precision with the head in fp32, channels-last, frames in batches; light map, gain and the Y'CbCr arithmetic
+(`torch_gain`) stay on the card. What it computes is what `Enhancer` computes with quality "exact": the tests compare
+them, in fp32 on the CPU. Clips come here by way of `on_card`. Never run on a card so far.
 """
 
 from __future__ import annotations
 
 import copy
 import logging
-import math
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
+from cliplit.runtime import torch_gain
 from cliplit.runtime.backends.pytorch import TorchNetwork
 from cliplit.runtime.gain import WHITE, Coding, Planes
+from cliplit.runtime.torch_gain import Codes
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -29,6 +32,9 @@ BATCH = 4  # frames at once; 1080p in half precision holds about 1 GB a frame wh
 class ExactTorch:
     """Enhances batches of frames at full size. Calls from several threads follow one another on the card's stream.
 
+    Attributes:
+        batch: frames that the network sees at once; fewer than BATCH once the card's memory was too small for them.
+
     Args:
         backend: the network, opened by the back end "pytorch", on the device it shall run on.
         half: None for half precision on a card and fp32 on the CPU, which has no quick half convolutions.
@@ -37,121 +43,156 @@ class ExactTorch:
     def __init__(self, backend: TorchNetwork, half: bool | None = None) -> None:
         self.device = torch.device(backend.device)
         self.info = backend.info
+        self.batch = BATCH
         self.half = self.device.type == "cuda" if half is None else half
         self._full = backend.module
         network = half_precision(backend.module) if self.half else backend.module
         self.network = network.to(memory_format=torch.channels_last)
+        self._lock = threading.Lock()
         if self.device.type == "cuda":
             torch.backends.cudnn.benchmark = True  # every frame of a clip has the same size
 
-    @torch.inference_mode()
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Around whatever computes here: no gradients, and too little memory is a BackendError."""
+        try:
+            with torch.inference_mode():
+                yield
+        except torch.cuda.OutOfMemoryError as error:
+            raise BackendError(
+                f"{self.device} has too little memory for pictures of this size ({first_line(error)}); "
+                "use quality 'fast'"
+            ) from error
+
     def rgb(self, picture: Array, strength: float, max_gain: float) -> Array:
         """One (H, W, 3 or 4) uint8, uint16 or float32 picture, as `Enhancer.__call__`."""
+        with self.computing():
+            return self._rgb(picture, strength, max_gain)
+
+    def _rgb(self, picture: Array, strength: float, max_gain: float) -> Array:
         white = WHITE[picture.dtype.str[1:]]
-        samples = picture.astype(np.int32) if picture.dtype == np.uint16 else picture  # torch computes little in uint16
-        colour = self._up(samples)[None, :, :, :3].permute(0, 3, 1, 2).to(torch.float32)
+        colour = self.up([picture[..., :3]]).permute(0, 3, 1, 2)
         bounded = (colour.nan_to_num(nan=0.0, posinf=white, neginf=0.0) / white).clamp(0.0, 1.0)
         peak = bounded.amax(dim=1, keepdim=True)
-        enhanced = colour * self._gain(self._log_light(bounded, max_gain) * strength, peak, max_gain)
+        enhanced = colour * torch_gain.gain(self.log_light(bounded, max_gain) * strength, peak, max_gain)
         if picture.dtype != np.float32:
             limit = torch.where(peak < 1.0, white - 1.0, white)
             enhanced = torch.minimum(torch.floor(enhanced + 0.5), limit)
         result = picture.copy()
-        result[..., :3] = enhanced[0].permute(1, 2, 0).cpu().numpy()
+        result[..., :3] = self.down(enhanced[0].permute(1, 2, 0), picture.dtype)
         return result
 
-    @torch.inference_mode()
     def planes(self, frames: Sequence[Planes], coding: Coding, strength: float, max_gain: float) -> list[Planes]:
-        """Frames of one size as Y', Cb, Cr planes (uint8 or uint16), in batches; new planes of the same kind."""
+        """Frames of one size and coding, not HDR, each by itself; new planes of the same kind."""
         enhanced: list[Planes] = []
         for at in range(0, len(frames), BATCH):
-            enhanced += self._planes(frames[at : at + BATCH], coding, strength, max_gain)
+            batch = frames[at : at + BATCH]
+            with self.computing():
+                relighted = self.enhance_planes(self.codes(batch), coding, strength, max_gain)
+                y, cb, cr = (self.down(plane[:, 0], batch[0][0].dtype) for plane in relighted)
+            enhanced += zip(y, cb, cr, strict=True)
         return enhanced
 
-    def _planes(self, frames: Sequence[Planes], coding: Coding, strength: float, max_gain: float) -> list[Planes]:
-        dtype = frames[0][0].dtype
-        raw = [np.stack([frame[i] for frame in frames])[:, None] for i in range(3)]
-        codes = [self._up(plane.astype(np.int32) if dtype == np.uint16 else plane) for plane in raw]
-        luma, blue, red = (plane.to(torch.float32) for plane in codes)
-        y, cb, cr = self.enhance_planes(luma, blue, red, coding, strength, max_gain)
-        down = [plane.to(torch.int32 if dtype == np.uint16 else torch.uint8).cpu().numpy() for plane in (y, cb, cr)]
-        cast = [plane.astype(dtype, copy=False)[:, 0] for plane in down]
-        return list(zip(*cast, strict=True))  # type: ignore[arg-type]
+    def enhance_planes(self, codes: Codes, coding: Coding, strength: float, max_gain: float) -> Codes:
+        """`planes` of what is on the device already and stays there. For measuring without the copies, too."""
+        with self.computing():
+            rgb, _ = torch_gain.seen(codes, coding)
+            log_light = self.log_light(rgb, max_gain) * strength
+            return torch_gain.relighted(codes, log_light, coding, max_gain)
 
-    @torch.inference_mode()
-    def enhance_planes(
-        self, y: Tensor, cb: Tensor, cr: Tensor, coding: Coding, strength: float, max_gain: float
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """(N, 1, H, W) luma and (N, 1, h, w) chroma codes as float32 on the device -> whole codes, float32.
+    def log_light(self, rgb: Tensor, max_gain: float) -> Tensor:
+        """log2 of the bounded light map at full size, (N, 1, H, W) float32.
 
-        `gain.planes_reference` in tensors; nothing leaves the device. For measuring without the copies, too.
+        Raises BackendError where the network answers with NaN or infinity in fp32, too.
         """
-        y_offset, y_scale, c_offset, c_scale, r_cr, g_cb, g_cr, b_cb, top = coding.numbers
-        size = y.shape[-2:]
-        luma = (y - y_offset) * y_scale
-        blue, red = (cb - c_offset) * c_scale, (cr - c_offset) * c_scale
-        lift = torch.maximum(torch.maximum(r_cr * red, b_cb * blue), g_cb * blue + g_cr * red)
-        fy, fx = (2 if lift.shape[axis] < y.shape[axis] else 1 for axis in (2, 3))
+        half, light = self.half, self.light(rgb)
+        while not bool(torch.isfinite(light).all()):
+            self.leave_half_precision(half)
+            half, light = self.half, self.light(rgb)
+        return torch_gain.bounded(light, max_gain)
 
-        def enlarged(plane: Tensor) -> Tensor:
-            wide = plane.repeat_interleave(fx, dim=3) if fx == 2 else plane
-            tall = wide.repeat_interleave(fy, dim=2) if fy == 2 else wide
-            return tall[..., : size[0], : size[1]]
+    def light(self, rgb: Tensor) -> Tensor:
+        """(N, 3, H, W) float32 RGB in [0, 1] -> light map (N, 1, H, W) as the network gives it, NaN included.
 
-        linear_blue, linear_red = (
-            F.interpolate(plane, size, mode="bilinear", align_corners=False) if fy * fx > 1 else plane
-            for plane in (blue, red)
-        )
-        bounded_luma = luma.clamp(0.0, 1.0)
-        rgb = torch.cat(
-            [
-                bounded_luma + r_cr * linear_red,
-                bounded_luma + g_cb * linear_blue + g_cr * linear_red,
-                bounded_luma + b_cb * linear_blue,
-            ],
-            dim=1,
-        ).clamp(0.0, 1.0)
-        log_light = self._log_light(rgb, max_gain) * strength
-        gain = self._gain(log_light, (luma + enlarged(lift)).clamp(0.0, 1.0), max_gain)
-        above = y - y_offset
-        y_out = y_offset + torch.where(above > 0, above * gain, above)
-        mean = gain
-        if fy * fx > 1:  # the gain of a chroma sample is the mean over the luma samples it covers
-            padding = (0, -size[1] % fx, 0, -size[0] % fy)
-            mean = F.avg_pool2d(F.pad(gain, padding, mode="replicate"), (fy, fx))
-        chroma = [c_offset + (plane - c_offset) * mean for plane in (cb, cr)]
-        whole = [torch.floor(plane + 0.5).clamp(0, top) for plane in (y_out, *chroma)]
-        return whole[0], whole[1], whole[2]
-
-    def _log_light(self, rgb: Tensor, max_gain: float) -> Tensor:
-        """log2 of the bounded light map at full size, (N, 1, H, W) float32."""
+        On a card it is queued, not waited for; where its memory is too small for so many, in smaller batches from
+        then on.
+        """
+        if len(rgb) > self.batch:
+            return torch.cat([self.light(part) for part in torch.split(rgb, self.batch)])
         height, width = rgb.shape[-2:]
         multiple = max(self.info.multiple, 2)
         padded = F.pad(rgb, (0, -width % multiple, 0, -height % multiple), mode="replicate")
         try:
-            light = self.network(padded.contiguous(memory_format=torch.channels_last))[..., :height, :width]
-        except torch.cuda.OutOfMemoryError as error:
-            raise BackendError(
-                f"{self.device} has too little memory for {len(rgb)} frames of {width}x{height} ({first_line(error)}); "
-                "use quality 'fast'"
-            ) from error
-        if self.half and not bool(torch.isfinite(light).all()):  # R5.8: go on in fp32, for good, and say so once
-            log.warning("note: NaN or infinity in half precision on %s; going on in fp32", self.device)
-            self.half, self.network = False, self._full.to(memory_format=torch.channels_last)
-            return self._log_light(rgb, max_gain)
-        light = light.to(torch.float32).nan_to_num(nan=1.0)
-        return torch.log2(light.clamp(1.0 / max_gain, 1.0))
+            light: Tensor = self.network(padded.contiguous(memory_format=torch.channels_last))
+            return light[..., :height, :width]
+        except torch.cuda.OutOfMemoryError:
+            if len(rgb) == 1:
+                raise
+        # Not in the handler: the exception holds what the layers have computed so far.
+        self.batch = len(rgb) // 2
+        return self.light(rgb)
 
-    def _gain(self, log_light: Tensor, peak: Tensor, max_gain: float) -> Tensor:
-        square = torch.exp2(2.0 * log_light.clamp(-math.log2(max_gain), 0.0))
-        return torch.rsqrt(square + (1.0 - square) * peak * peak)
+    def leave_half_precision(self, half: bool) -> None:
+        """R5.8: after NaN or infinity in half precision go on in fp32, for good, and say so once.
 
-    def _up(self, array: Array) -> Tensor:
-        """To the device; through pinned memory, so that the copy runs beside what is queued there."""
-        tensor = torch.from_numpy(np.ascontiguousarray(array))
-        if self.device.type != "cuda":
-            return tensor
-        return tensor.pin_memory().to(self.device, non_blocking=True)
+        Raises BackendError where it was not `half` that gave them.
+        """
+        if not half:
+            raise BackendError(f"the network gave NaN or infinity on {self.device}, in fp32; use another checkpoint")
+        with self._lock:
+            if self.half:
+                log.warning("note: NaN or infinity in half precision on %s; going on in fp32", self.device)
+                self.half, self.network = False, self._full.to(memory_format=torch.channels_last)
+
+    def codes(self, frames: Sequence[Planes]) -> Codes:
+        """Planes of N frames on the device, each (N, 1, h, w) float32."""
+        y, cb, cr = (self.up(planes)[:, None] for planes in zip(*frames, strict=True))
+        return y, cb, cr
+
+    def up(self, arrays: Sequence[Array]) -> Tensor:
+        """N of one shape, uint8, uint16 or float32, to the device, there one tensor of float32. Through pinned memory,
+        so that the copy runs beside what is queued there."""
+        first = arrays[0]
+        wide = first.dtype == np.uint16  # torch knows little of it: its bits go up as int16
+        kind = torch.int16 if wide else torch.uint8 if first.dtype == np.uint8 else torch.float32
+        host = self._host((len(arrays), *first.shape), kind)
+        for target, array in zip(host.numpy().view(first.dtype), arrays, strict=True):
+            target[...] = array
+        tensor = host.to(self.device, non_blocking=True)
+        return (tensor.to(torch.int32) & 0xFFFF if wide else tensor).to(torch.float32)
+
+    def down(self, tensor: Tensor, dtype: np.dtype[np.generic]) -> Array:
+        """Whole codes (or any float32) from the device, as uint8, uint16 or float32."""
+        if dtype == np.uint16:  # the bits again: a cast to int16 is exact in the range of int16 only
+            signed = torch.where(tensor > 32767, tensor - 65536, tensor)
+            return self._fetched(signed.to(torch.int16)).view(np.uint16)
+        return self._fetched(tensor.to(torch.uint8 if dtype == np.uint8 else torch.float32))
+
+    def _fetched(self, tensor: Tensor) -> Array:
+        host = self._host(tensor.shape, tensor.dtype)
+        return host.copy_(tensor).numpy()
+
+    def _host(self, shape: Sequence[int], kind: torch.dtype) -> Tensor:
+        """Pinned where there is a card; torch keeps such memory and gives it out again."""
+        return torch.empty(tuple(shape), dtype=kind, pin_memory=self.device.type == "cuda")
+
+
+class Coming:
+    """Small tensors on their way down: the copies are queued, and only `arrays` waits, for these alone."""
+
+    def __init__(self, tensors: Iterable[Tensor]) -> None:
+        self._tensors, self._arrived = list(tensors), None
+        card = self._tensors[0].device
+        if card.type == "cuda":
+            pinned = [torch.empty(t.shape, dtype=t.dtype, pin_memory=True) for t in self._tensors]
+            self._tensors = [host.copy_(t, non_blocking=True) for host, t in zip(pinned, self._tensors, strict=True)]
+            self._arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self._arrived.record(torch.cuda.current_stream(card))  # type: ignore[no-untyped-call]
+
+    def arrays(self) -> list[Array]:
+        if self._arrived is not None:
+            self._arrived.synchronize()
+        return [tensor.numpy() for tensor in self._tensors]
 
 
 class _Half(nn.Module):

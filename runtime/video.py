@@ -1,8 +1,7 @@
-"""A clip from end to end. The way of a frame is the loop in `enhanced`."""
+"""A clip from end to end. The way of a frame is the loop in `enhanced`, its steps are in `relighting`."""
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, nullcontext
@@ -15,16 +14,13 @@ from cliplit.runtime.codecs import Encoding
 from cliplit.runtime.compare import Comparison, compared_clip, comparison
 from cliplit.runtime.denoise import denoised
 from cliplit.runtime.enhancer import Enhancer
-from cliplit.runtime.gain import apply_channels, apply_planes, fields
-from cliplit.runtime.hdr import TRANSFERS, signal_log_light, tone_mapped
-from cliplit.runtime.light_map import Coefficients
 from cliplit.runtime.noise import GainLimit
 from cliplit.runtime.pipeline import ahead
-from cliplit.runtime.proxy import planes_proxy
 from cliplit.runtime.pyav_reader import PyAVReader, Reading
 from cliplit.runtime.pyav_writer import PyAVWriter
 from cliplit.runtime.rate import at_rate, constant_rate
 from cliplit.runtime.region import Region
+from cliplit.runtime.relighting import Lap, Moment, lit, way_of
 from cliplit.runtime.segments import (
     Segment,
     SegmentWriter,
@@ -230,78 +226,36 @@ def enhanced(
     items: Iterable[Any],
     enhancer: Enhancer,
     steps: Steps,
-    lap: Callable[[str], object] = lambda stage: None,
+    lap: Lap = lambda stage: None,
+    live: bool = False,
 ) -> Iterator[Any]:
     """The items of a source, each frame relighted; packets pass through.
 
-    `lap` is called behind the stages with their names, for who measures them.
+    `lap` is called behind the stages with their names, for who measures them. With `live`, each frame is given before
+    the next one is asked for.
     """
-    light_of = Light(clip, enhancer, steps, lap)
+    way = way_of(clip, enhancer, steps, lap, live)
     combine = comparison(steps.compare) if steps.compare else None
-    for original, item in denoised(items, steps.denoise):
+    for (original, item, strength), light in lit(moments(items, enhancer.strength, steps, lap), way):
         if not isinstance(item, Frame):
             yield item
             continue
-        if steps.denoise:
-            lap("denoise")
-        strength = enhancer.strength * (steps.strength(item.time) if steps.strength else 1.0)
         if not strength and not combine:
             yield original
             continue
         kept = original.copy() if combine else None
-        if strength:
-            coefficients = light_of(item).scaled(strength)
-            lap("temporal filter, edges")
-            relighted = relight(item, coefficients)
-        else:
-            relighted = original.writable()
+        relighted = way.relight(item, light, strength) if strength else original.writable()
         result = combine(kept, relighted) if combine and kept else relighted
         lap("apply")
         yield result
 
 
-class Light:
-    """From a frame of a clip to the coefficients of its light map: proxy, network, temporal filter, edges."""
-
-    def __init__(self, clip: Clip, enhancer: Enhancer, steps: Steps, lap: Callable[[str], object]) -> None:
-        self.lap = lap
-        self.clip, self.enhancer, self.steps = clip, enhancer, steps
-        self.size = enhancer.proxy_size(clip.height, clip.width)
-        self.smooth = steps.smooth or TemporalFilter(0.0)
-        self.transfer = TRANSFERS.get(clip.colour.transfer)  # HDR
-        if steps.region:
-            steps.region.check(clip.width, clip.height)
-
-    def __call__(self, frame: Frame) -> Coefficients:
-        time = float(frame.time)
-        proxy = planes_proxy(frame.planes, frame.coding, self.size)
-        seen = tone_mapped(proxy, self.transfer) if self.transfer else proxy
-        bearable = self.bearable(frame, time) if self.enhancer.heeds_noise else math.inf
-        self.lap("proxy")
-        log_light = self.enhancer.log_light(seen)
-        self.lap("network")
-        steady = self.smooth(log_light, seen.luma, time)
-        if self.transfer:
-            log_light = signal_log_light(steady.log_light, proxy, self.transfer)
-            coefficients = self.enhancer.refine(log_light, proxy.luma, bearable)
-        else:
-            coefficients = self.enhancer.refine_steady(steady, bearable)
-        if self.steps.region:
-            coefficients = self.steps.region.within(coefficients, self.clip.height, self.clip.width)
-        return coefficients
-
-    def bearable(self, frame: Frame, time: float) -> float:
-        """The gain that the frame's noise allows; RGB is judged by its green."""
-        y_offset, y_scale, *_ = frame.coding.numbers
-        return self.steps.limit(frame.planes[1 if frame.coding.rgb else 0], y_offset, y_scale, time)
-
-
-def relight(frame: Frame, coefficients: Coefficients) -> Frame:
-    """The frame with the gain applied; the one given must not be used any more."""
-    result = frame.writable()
-    if frame.coding.rgb:
-        apply_channels(result.planes, result.planes, coefficients, frame.coding.depth)
-        return result
-    for planes in fields(result.planes, frame.interlaced):
-        apply_planes(planes, planes, coefficients, frame.coding)
-    return result
+def moments(items: Iterable[Any], strength: float, steps: Steps, lap: Lap) -> Iterator[Moment]:
+    """Each item as it came, denoised, and how strongly it is to be relighted: not at all if it is a packet."""
+    for original, item in denoised(items, steps.denoise):
+        if not isinstance(item, Frame):
+            yield original, item, 0.0
+            continue
+        if steps.denoise:
+            lap("denoise")
+        yield original, item, strength * (steps.strength(item.time) if steps.strength else 1.0)

@@ -180,7 +180,7 @@ def relight_live(
         sinks.append(stack.enter_context(PyAVWriter(file, clip, job.encoding, None, container)))  # type: ignore[arg-type]
     meter = Meter(newest, job.say)
     written = 0
-    for item in enhanced(reader.clip, newest, enhancer, steps):
+    for item in enhanced(reader.clip, newest, enhancer, steps, live=True):
         assert isinstance(item, Frame)
         for sink in sinks:
             sink.write(item)

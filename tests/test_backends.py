@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import logging
 import shutil
+import threading
 
 import numpy as np
 import pytest
@@ -77,6 +78,51 @@ def test_calls_from_several_threads(row, kind):
         together = list(pool.map(backend, pictures * 4))
     for number, light in enumerate(together):
         assert np.abs(light - alone[number % 8]).max() < 1e-6
+
+
+def bound_session(model="lite"):
+    """ONNX Runtime with bound memory, which it has on a card, on the CPU: the calls are the same."""
+    session = open_backend(model, "onnxruntime", "cpu", 1)
+    assert not session.binds
+    session.binds = True
+    return session
+
+
+def test_bound_memory_gives_the_same_and_is_kept(model):
+    session, plain = bound_session(model), open_backend(model, "onnxruntime", "cpu", 1)
+    for size in [(1, 96, 144), (2, 96, 144), (1, 144, 96)]:
+        places, results = set(), []
+        for seed in range(4):
+            results.append((session(proxy(*size, seed)), plain(proxy(*size, seed))))
+            bound = session.bound((size[0], 3, *size[1:]))
+            places.add((id(bound), bound.input.data_ptr(), bound.output.data_ptr()))
+        assert len(places) == 1  # the same memory for every picture of a size
+        assert all(np.array_equal(light, expected) for light, expected in results)  # each result is its own array
+
+
+def test_each_thread_has_bound_memory_of_its_own():
+    session, ready = bound_session(), threading.Barrier(4)
+    pictures = [proxy(1, 64, 96, seed) for seed in range(4)]
+    alone = [session(picture) for picture in pictures]
+
+    def work(number):
+        ready.wait(20)
+        lights = [session(pictures[number]) for _ in range(8)]
+        return lights, session.bound((1, 3, 64, 96)).input.data_ptr()
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(work, range(4)))
+    assert len({place for _, place in results}) == 4
+    for number, (lights, _) in enumerate(results):
+        assert all(np.array_equal(light, alone[number]) for light in lights)
+
+
+def test_a_failure_with_bound_memory_is_told_and_the_next_call_works():
+    session = bound_session()
+    expected = session(proxy(1, 64, 96))
+    with pytest.raises(BackendError, match="ONNX Runtime on cpu failed"):
+        session(proxy(1, 60, 90))  # sides that the network does not take
+    assert np.array_equal(session(proxy(1, 64, 96)), expected)
 
 
 @pytest.mark.parametrize("row, kind", CASES)

@@ -14,8 +14,9 @@ from cliplit.runtime.gain import Coding
 from cliplit.runtime.light_map import plain_coefficients
 from cliplit.runtime.pixels import PLANAR, alpha_of, closest, layout_of, losses, planes_of
 from cliplit.runtime.pyav_reader import PyAVReader, Reading, frame_of
+from cliplit.runtime.relighting import relight
 from cliplit.runtime.source import Frame
-from cliplit.runtime.video import Steps, enhance_video, enhanced, relight
+from cliplit.runtime.video import Steps, enhance_video, enhanced
 from made import backlit, identity, write_clip
 
 from cliplit.errors import InputError

@@ -1,0 +1,107 @@
+"""At which size the filter over time works with quality "exact": at proxy size, as it does, against full size.
+
+    python -m cliplit.benchmarks.exact_filter                   # both networks, 640x360; prints a table
+    python -m cliplit.benchmarks.exact_filter --time 1920x1080  # only what the filter takes, of a made map
+
+What pulses is the standard deviation over time of the luminance of blocks of the result, in 8-bit codes, on a still
+shot with sensor noise (that of `flicker`); the noise itself is in it. The time is the filter's with all that puts its
+answer into the light map, on the processor.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+
+import click
+import numpy as np
+from cliplit.benchmarks.exact import parse
+from cliplit.benchmarks.flicker import HEIGHT, RATE, WIDTH, luminance, noisy, still_picture
+from cliplit.runtime import Enhancer
+from cliplit.runtime.colour import Colour
+from cliplit.runtime.gain import Coding
+from cliplit.runtime.proxy import Proxy
+from cliplit.runtime.relighting import Light, OnProcessor
+from cliplit.runtime.source import Clip, Frame
+from cliplit.runtime.temporal import TemporalFilter
+from cliplit.runtime.video import Steps
+
+from cliplit.arrays import Array
+from cliplit.command import reports_errors
+
+RGB = Coding(rgb=True, full_range=True)
+BLOCKS = 4, 16, 64
+SETTLED = 12  # frames before anything counts
+
+
+def way(enhancer: Enhancer, size: tuple[int, int], where: str) -> OnProcessor:
+    """`where`: "none" for frame by frame, "proxy size", "full size"."""
+    clip = Clip(size[1], size[0], "gbrp", RGB, Colour(), Fraction(1, RATE))
+    made = OnProcessor(clip, enhancer, Steps(None if where == "none" else TemporalFilter()), lambda stage: None)
+    if where == "full size":
+        made.steady_size = made.size
+    return made
+
+
+def pulses(enhancer: Enhancer, frames: list[Array], where: str) -> list[float]:
+    """For each size of BLOCKS."""
+    relighting, lumas = way(enhancer, frames[0].shape[:2], where), []
+    for pts, picture in enumerate(frames):
+        red, green, blue = (np.ascontiguousarray(picture[..., channel]) for channel in range(3))
+        frame = Frame((red, green, blue), RGB, "gbrp", pts, Fraction(1, RATE))
+        relighted = relighting.relight(frame, relighting.lights([frame])[0], 1.0)
+        lumas.append(luminance(np.stack(relighted.planes, axis=-1)))
+    return [pulse(np.array(lumas[SETTLED:]), block) for block in BLOCKS]
+
+
+def pulse(lumas: Array, block: int) -> float:
+    """Of (n, H, W)."""
+    rows, columns = lumas.shape[1] // block, lumas.shape[2] // block
+    whole = lumas[:, : rows * block, : columns * block]
+    blocks = whole.reshape(len(lumas), rows, block, columns, block).mean(axis=(2, 4))
+    return float(np.std(blocks, axis=0).mean())
+
+
+def milliseconds(enhancer: Enhancer, size: tuple[int, int], where: str, frames: int = 8) -> float:
+    """Median of the filter and what puts its answer into the light map, on noise that stands still."""
+    relighting, rng = way(enhancer, size, where), np.random.default_rng(0)
+    still, light = rng.random(size, dtype=np.float32), -rng.random(size, dtype=np.float32)
+    times = []
+    for number in range(frames):
+        luma = np.clip(still + rng.normal(0, 0.01, size).astype(np.float32), 0, 1)
+        proxy = Proxy(luma[..., None], luma)
+        start = time.perf_counter()
+        relighting.steady_coefficients(Light(light, proxy, proxy), number / RATE, np.inf)
+        times.append(time.perf_counter() - start)
+    return 1e3 * statistics.median(times[1:])
+
+
+def rows(frames: int) -> Iterator[str]:
+    yield f"{'':24}" + "".join(f"{f'{block}x{block}':>10}" for block in BLOCKS)
+    shot = list(noisy([still_picture()] * frames))
+    for model in ("lite", "unet"):
+        enhancer = Enhancer(model, quality="exact", device="cpu", threads=1)
+        for where in ("none", "proxy size", "full size"):
+            yield f"{model + ', ' + where:24}" + "".join(f"{value:10.3f}" for value in pulses(enhancer, shot, where))
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--frames", default=32, show_default=True)
+@click.option("--time", "size", metavar="WxH", help="Only time the filter at this size.")
+@reports_errors
+def main(frames: int, size: str | None) -> None:
+    """Compare the filter over time at proxy size and at full size."""
+    if size is None:
+        click.echo(f"pulse of the result, {WIDTH}x{HEIGHT}, {frames} frames")
+        for line in rows(frames):
+            click.echo(line)
+        return
+    enhancer = Enhancer(quality="exact", device="cpu", threads=1)
+    for where in ("proxy size", "full size"):
+        click.echo(f"{where:12} {milliseconds(enhancer, parse(size), where):6.1f} ms a frame")
+
+
+if __name__ == "__main__":
+    main()
