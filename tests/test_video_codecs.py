@@ -155,6 +155,6 @@ def test_x264_keeps_pictures_whole_and_looks_ahead_as_far_as_memory_allows(tmp_p
 
     assert lookahead((1280, 720)) is None  # x264's own
     assert lookahead((1920, 1080), preset="medium") == "29"
-    assert lookahead((3840, 2160), preset="slow") == "20"
+    assert lookahead((3840, 2160), preset="slow") == "16"
     assert lookahead((3840, 2160), preset="veryfast") is None  # that is 10
     assert lookahead((3840, 2160), **{"rc-lookahead": "60"}) == "60"
