@@ -237,7 +237,8 @@ def configure(context: VideoCodecContext, clip: Clip, choice: Choice, options: d
     context.colorspace, context.color_primaries = colour.matrix, colour.primaries
     context.color_trc, context.color_range = colour.transfer, colour.color_range
     context.flags |= Flags.frame_duration
-    context.thread_type = "AUTO"  # PyAV's default has x264 cut pictures into slices: slower, and larger files
+    # PyAV's default, slices, is slower and makes larger files. x264 decides itself: slices with -tune zerolatency only.
+    context.thread_type = "NONE" if choice.encoder.name == "libx264" else "AUTO"
     options = dict(options)
     if choice.encoder.name == "libx264":
         most = max(LOOKAHEAD_PIXELS // (clip.width * clip.height), LEAST_LOOKAHEAD)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -18,10 +18,13 @@ def at_rate(clip: Clip, rate: Fraction) -> Clip:
     return replace(clip, rate=rate, time_base=1 / rate, expected_frames=expected)
 
 
-def constant_rate(items: Iterable[Any], rate: Fraction) -> Iterator[Any]:
+def constant_rate(
+    items: Iterable[Any], rate: Fraction, until: Callable[[], Fraction | None] = lambda: None
+) -> Iterator[Any]:
     """Frames repeated and dropped so that their times are multiples of 1 / rate; packets pass through.
 
-    A frame is shown from the multiple nearest to its own time until the next frame's, the last one once.
+    A frame is shown from the multiple nearest to its own time until the next frame's, the last one once. Where the
+    clip goes on behind the items, `until` says behind them at which time.
     """
     shown: Frame | None = None
     tick = 0
@@ -38,7 +41,9 @@ def constant_rate(items: Iterable[Any], rate: Fraction) -> Iterator[Any]:
             tick = max(tick, start)
         shown = item
     if shown is not None:
-        yield _at(shown, tick, rate)
+        end = until()
+        for number in range(tick, tick + 1 if end is None else round(end * rate)):
+            yield _at(shown, number, rate)
 
 
 def _at(frame: Frame, tick: int, rate: Fraction) -> Frame:

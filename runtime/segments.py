@@ -42,9 +42,10 @@ HEAD = struct.Struct("<qqq?I")  # pts, dts, duration, whether a key frame, size
 
 @dataclass
 class Segment:
-    """A finished segment: what the summary needs, and where the next one begins."""
+    """A finished segment: frames written, decoded, and decoded with damage, and where the next one begins."""
 
     frames: int
+    decoded: int
     damaged: int
     next_pts: int | None  # None behind the last one
 
@@ -70,6 +71,10 @@ class Work:
     @property
     def frames(self) -> int:
         return sum(segment.frames for segment in self.segments)
+
+    @property
+    def decoded(self) -> int:
+        return sum(segment.decoded for segment in self.segments)
 
     @property
     def damaged(self) -> int:
@@ -137,24 +142,34 @@ class Split:
     """Iterates over segments, each an iterator of frames to be used up before the next.
 
     Attributes:
-        next_pts: behind a segment, where the next one begins; None behind the last.
+        decoded, damaged: frames of this segment so far.
+        next_pts, next_time: behind a segment, where the next one begins; None behind the last.
     """
 
     def __init__(self, frames: Iterable[Frame]) -> None:
+        self.decoded = self.damaged = 0
         self.next_pts: int | None = None
+        self.next_time: Fraction | None = None
         self._frames = frames
         self._number = 0
         self._begun: Fraction | None = None
 
     def __iter__(self) -> Iterator[Iterator[Frame]]:
         for _, segment in groupby(self._watched(), self._segment_of):
-            yield segment
+            self.decoded = self.damaged = 0
+            yield self._counted(segment)
+
+    def _counted(self, segment: Iterable[Frame]) -> Iterator[Frame]:
+        for frame in segment:
+            self.decoded += 1
+            self.damaged += frame.damaged
+            yield frame
 
     def _watched(self) -> Iterator[Frame]:
         for frame in self._frames:
-            self.next_pts = frame.pts
+            self.next_pts, self.next_time = frame.pts, frame.time
             yield frame
-        self.next_pts = None
+        self.next_pts = self.next_time = None
 
     def _segment_of(self, frame: Frame) -> int:
         if self._begun is None:
@@ -172,7 +187,7 @@ class SegmentWriter:
             raise InputError("--resume cannot keep the transparency of VP9; leave it out or use --codec ffv1")
         self.path = work.packets_file(len(work.segments))
         self.clip, self.choice = clip, choice
-        self.frames = self.packets = self.damaged = 0
+        self.frames = self.packets = 0
         context: Any = av.CodecContext.create(choice.encoder.name, "w")
         self.context: VideoCodecContext = context
         if global_header:
@@ -183,7 +198,6 @@ class SegmentWriter:
     def write(self, frame: Frame) -> None:
         self._keep(encoded(self.context, prepared(frame, self.clip, self.choice)))
         self.frames += 1
-        self.damaged += frame.damaged
 
     def _keep(self, packets: list[av.Packet[Any]]) -> None:
         for packet in packets:
@@ -199,7 +213,8 @@ class SegmentWriter:
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         with self.file:
             if kind is None:
-                self._keep(encoded(self.context, None))
+                if self.frames:
+                    self._keep(encoded(self.context, None))
                 self.file.flush()
                 os.fsync(self.file.fileno())
         if kind is None:

@@ -86,7 +86,7 @@ class Summary:
     def counted(self) -> str:
         """Frames in words: none is lost without being said."""
         if self.frames == self.decoded:
-            return f"{self.frames} frames"
+            return f"{self.frames} frame{'s' * (self.frames != 1)}"
         return f"{self.frames} frames from {self.decoded}"
 
 
@@ -115,7 +115,7 @@ def enhance_video(
     """
     if resume is not None:
         assert isinstance(source, Path) and isinstance(target, Path)
-        return resumable(source, target, enhancer, encoding, progress, steps, reading, resume)
+        return resumable(source, target, enhancer, encoding, progress, steps, reading, cfr, resume)
     start = time.monotonic()
     steps = Steps(smooth=TemporalFilter()) if steps is None else steps
     with open_source(source, reading, back_end) as reader, whole(target) as file:
@@ -169,6 +169,7 @@ def resumable(
     progress: Progress,
     steps: Steps | None,
     reading: Reading | None,
+    cfr: Fraction | None,
     options: Mapping[str, object],
 ) -> Summary:
     """`enhance_video` in segments; see `segments`."""
@@ -180,21 +181,28 @@ def resumable(
     work = work_for(source, target, enhancer.network.path, options)
     with kept_on_failure(work), PyAVReader(source, reading) as reader:
         unfinished = work.folder / f"joined{target.suffix}"
-        with PyAVWriter(unfinished, compared_clip(reader.clip, steps.compare), encoding, reader) as writer:
+        clip = compared_clip(reader.clip if cfr is None else at_rate(reader.clip, cfr), steps.compare)
+        with PyAVWriter(unfinished, clip, encoding, reader) as writer:
             if not work.complete:
-                add_segments(work, reader, writer, enhancer, steps, progress)
+                add_segments(work, reader, writer, enhancer, steps, cfr, progress)
             with PyAVReader(source, reading) as again:
                 for is_video, packet in merged(joined(work, writer.clip), again.other_packets()):
                     (writer.join if is_video else writer.write)(packet)
         unfinished.replace(target)
     work.remove()
-    clip, notes = writer.clip, (*work.notes, *reader.notes, *writer.notes)
-    problems = reader.problems_of(work.frames, work.damaged)
-    return Summary(work.frames, work.frames, clip.width, clip.height, time.monotonic() - start, problems, notes)
+    notes = (*work.notes, *reader.notes, *writer.notes)
+    problems = reader.problems_of(work.decoded, work.damaged)
+    return Summary(work.frames, work.decoded, clip.width, clip.height, time.monotonic() - start, problems, notes)
 
 
 def add_segments(
-    work: Work, reader: PyAVReader, writer: PyAVWriter, enhancer: Enhancer, steps: Steps, progress: Progress
+    work: Work,
+    reader: PyAVReader,
+    writer: PyAVWriter,
+    enhancer: Enhancer,
+    steps: Steps,
+    cfr: Fraction | None,
+    progress: Progress,
 ) -> None:
     """Encode the segments that are not done yet."""
     memories = steps.stateful()
@@ -205,12 +213,14 @@ def add_segments(
     with closing(ahead(reader)) as items:
         segments = Split(item for item in items if isinstance(item, Frame))
         for segment in segments:
+            relighted = enhanced(reader.clip, segment, enhancer, steps)
+            shown = relighted if cfr is None else constant_rate(relighted, cfr, lambda: segments.next_time)
             with SegmentWriter(work, writer.clip, writer.choice, writer.options, writer.global_header) as file:
-                for frame in enhanced(reader.clip, segment, enhancer, steps):
+                for frame in shown:
                     file.write(frame)
-                    progress(work.frames + file.frames, reader.clip.expected_frames)
+                    progress(work.frames + file.frames, writer.clip.expected_frames)
             save_state(work.state_file(len(work.segments)), memories)
-            work.add(Segment(file.frames, file.damaged, segments.next_pts))
+            work.add(Segment(file.frames, segments.decoded, segments.damaged, segments.next_pts))
 
 
 def transfer(items: Iterable[Any], sink: Sink, progress: Callable[[int], object]) -> None:

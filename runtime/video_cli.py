@@ -129,8 +129,6 @@ def main(
         if paths:
             raise click.UsageError("--demo OUT takes no IN")
         paths = (str(DEMO), str(demo))
-    if resume and cfr is not None:
-        raise click.UsageError("--resume and --cfr do not go together")
     if resume and settings["denoise"]:
         raise click.UsageError("--resume and --denoise do not go together")
     if resume and back_end == "opencv":

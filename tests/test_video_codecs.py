@@ -9,6 +9,7 @@ import pytest
 from cliplit.runtime import codecs
 from cliplit.runtime.codecs import BY_NAME, ENCODERS, Choice, Encoding, choose, options_of
 from cliplit.runtime.colour import Colour
+from cliplit.runtime.devices import cores
 from cliplit.runtime.gain import Coding
 from cliplit.runtime.pixels import layout_of
 from cliplit.runtime.pyav_writer import configure
@@ -147,6 +148,9 @@ def test_x264_keeps_pictures_whole_and_looks_ahead_as_far_as_memory_allows(tmp_p
     enhance_video(tmp_path / "in.mp4", tmp_path / "out.mp4", enhancer, Encoding(preset="veryfast"))
     said = (tmp_path / "out.mp4").read_bytes()
     assert b"sliced_threads=0" in said and b"rc_lookahead=10" in said
+    live = Encoding(preset="veryfast", options={"tune": "zerolatency"})
+    enhance_video(tmp_path / "in.mp4", tmp_path / "live.mp4", enhancer, live)
+    assert (b"sliced_threads=1" in (tmp_path / "live.mp4").read_bytes()) == (cores() > 1)
 
     def lookahead(size, **options):
         context = av.CodecContext.create("libx264", "w")

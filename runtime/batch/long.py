@@ -104,10 +104,9 @@ def states(job: Job, options: Options, enhancer: Any, folder: Path) -> int:
     with fetched(job.source, folder) as source, PyAVReader(source) as reader:
         split = Split(item for item in reader if isinstance(item, Frame))
         for number, segment in enumerate(split):
-            counted = damaged = 0
-            for frame in enhanced(reader.clip, segment, enhancer, steps):
-                counted, damaged = counted + 1, damaged + frame.damaged
-            pieces.append({"start": start, "frames": counted, "damaged": damaged})
+            for _ in enhanced(reader.clip, segment, enhancer, steps):
+                pass
+            pieces.append({"start": start, "frames": split.decoded, "damaged": split.damaged})
             start = split.next_pts
             file = folder / f"{number:05}.npz"
             save_state(file, steps.stateful())
@@ -185,7 +184,7 @@ def work_of(folder: Path, job: Job, options: Options, done: int) -> Any:
     from cliplit.runtime.segments import Segment, Work
 
     pieces: Iterable[dict[str, Any]] = read_plan(job, options)[:done]
-    return Work(folder, {}, [Segment(piece["frames"], piece["damaged"], None) for piece in pieces])
+    return Work(folder, {}, [Segment(piece["frames"], piece["frames"], piece["damaged"], None) for piece in pieces])
 
 
 def new_steps() -> Any:
