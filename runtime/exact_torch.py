@@ -82,19 +82,8 @@ class ExactTorch:
         result[..., :3] = self.down(enhanced[0].permute(1, 2, 0), picture.dtype)
         return result
 
-    def planes(self, frames: Sequence[Planes], coding: Coding, strength: float, max_gain: float) -> list[Planes]:
-        """Frames of one size and coding, not HDR, each by itself; new planes of the same kind."""
-        enhanced: list[Planes] = []
-        for at in range(0, len(frames), BATCH):
-            batch = frames[at : at + BATCH]
-            with self.computing():
-                relighted = self.enhance_planes(self.codes(batch), coding, strength, max_gain)
-                y, cb, cr = (self.down(plane[:, 0], batch[0][0].dtype) for plane in relighted)
-            enhanced += zip(y, cb, cr, strict=True)
-        return enhanced
-
     def enhance_planes(self, codes: Codes, coding: Coding, strength: float, max_gain: float) -> Codes:
-        """`planes` of what is on the device already and stays there. For measuring without the copies, too."""
+        """Frames of one size and coding, not HDR, each by itself; they are on the device and stay there."""
         with self.computing():
             rgb, _ = torch_gain.seen(codes, coding)
             log_light = self.log_light(rgb, max_gain) * strength
