@@ -85,9 +85,8 @@ class Summary:
     @property
     def counted(self) -> str:
         """Frames in words: none is lost without being said."""
-        if self.frames == self.decoded:
-            return f"{self.frames} frame{'s' * (self.frames != 1)}"
-        return f"{self.frames} frames from {self.decoded}"
+        written = f"{self.frames} frame{'s' * (self.frames != 1)}"
+        return written if self.frames == self.decoded else f"{written} from {self.decoded}"
 
 
 def enhance_video(

@@ -205,6 +205,6 @@ def benchmark_job(job: Job, source: str) -> None:
 
 def described(summary: Summary, enhancer: Enhancer) -> str:
     return (
-        f"{summary.frames} frames of {summary.width}x{summary.height} in {summary.seconds:.1f} s "
+        f"{summary.counted} of {summary.width}x{summary.height} in {summary.seconds:.1f} s "
         f"({summary.frames / summary.seconds:.1f} frames/s, {enhancer.network.device})"
     )

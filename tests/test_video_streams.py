@@ -103,7 +103,7 @@ def test_constant_rate_on_request(tmp_path, enhancer):
     source = write_clip(tmp_path / "in.mp4", [backlit(64, 96)] * 5, pts=pts, sound=True)
     summary = enhance_video(source, tmp_path / "out.mp4", enhancer, FAST, cfr=Fraction(50))
     assert times(tmp_path / "out.mp4") == [Fraction(n, 50) for n in range(17)]
-    assert (summary.decoded, summary.frames) == (5, 17)
+    assert (summary.decoded, summary.frames, summary.counted) == (5, 17, "17 frames from 5")
 
 
 def test_constant_rate_repeats_and_drops():
