@@ -159,6 +159,8 @@ class TemporalFilter:
             return Steady(log_light, luma, luma)
         self._learn_noise(np.abs(blurred - before)[::3, ::3], log_light[::3, ::3])
         self._step(state, log_light, luma, blurred, max(elapsed, 1e-3))
+        if state.luma is luma:  # all of it moves
+            return Steady(state.light, luma, luma)
         return Steady(state.light, state.luma, state.luma + state.flickering() * (luma - state.luma))
 
     def state(self) -> dict[str, Any]:
@@ -205,6 +207,9 @@ class TemporalFilter:
             np.maximum(rate, moved, out=rate)
             state.luma_drift *= 1.0 - moved
             state.unrest *= 1.0 - moved
+            if moved.all():
+                state.blurred, state.luma = blurred, luma
+                return
         state.blurred = state.blurred + rate * difference
         fine = luma - state.luma
         thin = np.clip(_from_to(np.abs(fine), FINE * still, FINE * new), 0.0, 1.0)  # lost in what is blurred
