@@ -8,23 +8,22 @@ import os
 import sys
 from pathlib import Path
 
-from setuptools import Extension, setup
+from setuptools import Extension, find_packages, setup
 
-FOLDERS = (
-    "export",
-    "runtime",
-    "runtime/backends",
-    "runtime/batch",
-    "plugins",
-    "plugins/gimp2",
-    "plugins/gimp3",
-    "benchmarks",
-)
+FOLDERS = {"cliplit": "cliplit"} | {
+    f"cliplit.{folder}": folder for folder in ("export", "runtime", "plugins", "benchmarks")
+}
+
+packages = [
+    package if inner is None else f"{package}.{inner}"
+    for package, folder in FOLDERS.items()
+    for inner in (None, *find_packages(folder))
+]
 
 flags = [] if os.name == "nt" else ["-O3", "-std=c11", "-fno-math-errno", "-fno-trapping-math", "-Wall", "-Wextra"]
 
 extensions = [
-    Extension("cliplit.runtime._relight", ["runtime/_relight.c"], extra_compile_args=flags, optional=True),
+    Extension("cliplit.runtime.light._relight", ["runtime/light/_relight.c"], extra_compile_args=flags, optional=True),
 ]
 if sys.platform == "linux":
     extensions.append(
@@ -38,11 +37,9 @@ if sys.platform == "linux":
         )
     )
 
-packages = {f"cliplit.{folder.replace('/', '.')}": folder for folder in FOLDERS}
-
 setup(
-    packages=["cliplit", *packages],
-    package_dir=packages,
+    packages=packages,
+    package_dir=FOLDERS,
     package_data={
         "cliplit": ["py.typed", "recipes/*.yaml"],
         "cliplit.runtime": ["models/*", "demo/*"],

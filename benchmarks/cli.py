@@ -18,7 +18,7 @@ from cliplit.errors import InputError
 from cliplit.files import appearing
 
 if TYPE_CHECKING:
-    from cliplit.benchmarks.tables import Table
+    from .tables import Table
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -71,8 +71,8 @@ def speed_command(
 
     Takes about 20 minutes on two cores; a CUDA device, when one works, adds its own tables.
     """
-    from cliplit.benchmarks.speed import SIZES, Plan, measure_speed, speed_plots, speed_tables
-    from cliplit.benchmarks.webpage import Section
+    from .speed import SIZES, Plan, measure_speed, speed_plots, speed_tables
+    from .webpage import Section
 
     prepare(output, overwrite)
     default = Plan()
@@ -128,14 +128,14 @@ def quality_command(
     layout=nchw|nhwc, range=1|255, output=light|picture, order=rgb|bgr; way=runtime|paper chooses how a light map is
     applied, both by default.
     """
-    from cliplit.benchmarks.clips import flicker_table
-    from cliplit.benchmarks.methods import CLASSICAL
-    from cliplit.benchmarks.model_files import methods_of
-    from cliplit.benchmarks.plots import bars
-    from cliplit.benchmarks.quality import MEASURES
-    from cliplit.benchmarks.scoring import INPUT, REFERENCE, compare
-    from cliplit.benchmarks.tables import Table, score_table
-    from cliplit.benchmarks.webpage import Section
+    from .clips import flicker_table
+    from .methods import CLASSICAL
+    from .model_files import methods_of
+    from .plots import bars
+    from .quality import MEASURES
+    from .scoring import INPUT, REFERENCE, compare
+    from .tables import Table, score_table
+    from .webpage import Section
 
     prepare(output, overwrite)
     if not folder.is_dir():
@@ -178,8 +178,8 @@ def prepare(output: Path, overwrite: bool) -> None:
 
 
 def write(output: Path, data: dict[str, object], sections: Sequence[object], title: str) -> None:
-    from cliplit.benchmarks.tables import markdown
-    from cliplit.benchmarks.webpage import Section, write_page
+    from .tables import markdown
+    from .webpage import Section, write_page
 
     command = shlex.join(["cliplit-bench", *(Path(a).name if Path(a).is_absolute() else a for a in sys.argv[1:])])
     about = f"cliplit {__version__}, {date.today().isoformat()}\n{command}"

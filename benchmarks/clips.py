@@ -19,17 +19,18 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-from cliplit.benchmarks.methods import Method
-from cliplit.benchmarks.quality import luma
 
 from cliplit.arrays import Array
 from cliplit.errors import BackendError, InputError
+
+from .methods import Method
+from .quality import luma
 
 BLUR = 2.0  # pixels
 AGREES = 0.02  # difference of luma up to which a pixel counts as followed
 FRAMES = 60  # of a clip that are used
 STEADIED = "lite, cliplit-video"
-VIDEO = [sys.executable, "-c", "from cliplit.runtime.video_cli import main; main()"]
+VIDEO = [sys.executable, "-c", "from cliplit.runtime.video.cli import main; main()"]
 
 
 def flicker_table(clip: Path, methods: Sequence[Method], frames: int = FRAMES) -> dict[str, float]:

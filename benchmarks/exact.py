@@ -23,15 +23,15 @@ from typing import TYPE_CHECKING
 import click
 import numpy as np
 import torch
-from cliplit.runtime.backends import BACKENDS, Backend
-from cliplit.runtime.backends.pytorch import TorchNetwork, from_onnx
-from cliplit.runtime.devices import Device
-from cliplit.runtime.model_file import find_model
-from cliplit.runtime.options import check_device
 
 from cliplit.arrays import Array
 from cliplit.command import reports_errors
 from cliplit.errors import BackendError, InputError
+from cliplit.runtime.backends import BACKENDS, Backend
+from cliplit.runtime.backends.devices import Device
+from cliplit.runtime.backends.model_file import find_model
+from cliplit.runtime.backends.pytorch import TorchNetwork, from_onnx
+from cliplit.runtime.options import check_device
 
 if TYPE_CHECKING:
     from cliplit.runtime import Enhancer
@@ -91,7 +91,7 @@ def noise_picture(size: tuple[int, int]) -> Array:
 def cuda_rows(model: Path, size: tuple[int, int], repeats: int, batch: int, frames: int, device: str) -> Iterator[str]:
     """Frames per second on a card: of network and apply by CUDA events, a clip from memory to memory by the clock."""
     from cliplit.runtime import Enhancer
-    from cliplit.runtime.gain import Coding
+    from cliplit.runtime.light.colour import Coding
 
     enhancer = Enhancer(model, device, quality="exact", backend="pytorch")
     exact = enhancer.network.exact
@@ -127,11 +127,11 @@ def cuda_rows(model: Path, size: tuple[int, int], repeats: int, batch: int, fram
 def clip_seconds(enhancer: Enhancer, size: tuple[int, int], count: int) -> float:
     """Wall time of `count` 4:2:0 frames by the way of `cliplit-video`, without decoder and encoder, after a few that
     warm up."""
-    from cliplit.runtime.colour import Colour
-    from cliplit.runtime.gain import Coding
-    from cliplit.runtime.source import Clip, Frame
-    from cliplit.runtime.temporal import TemporalFilter
-    from cliplit.runtime.video import Steps, enhanced
+    from cliplit.runtime.light.colour import Coding, Colour
+    from cliplit.runtime.light.temporal import TemporalFilter
+    from cliplit.runtime.video.clip import enhanced
+    from cliplit.runtime.video.frames import Clip, Frame
+    from cliplit.runtime.video.relighting import Steps
 
     coding, tick = Coding(), Fraction(1, 25)
     clip = Clip(size[1], size[0], "yuv420p", coding, Colour(), tick)

@@ -17,19 +17,18 @@ from fractions import Fraction
 
 import click
 import numpy as np
-from cliplit.benchmarks.exact import parse
-from cliplit.benchmarks.flicker import HEIGHT, RATE, WIDTH, luminance, noisy, still_picture
-from cliplit.runtime import Enhancer
-from cliplit.runtime.colour import Colour
-from cliplit.runtime.gain import Coding
-from cliplit.runtime.proxy import Proxy
-from cliplit.runtime.relighting import Light, OnProcessor
-from cliplit.runtime.source import Clip, Frame
-from cliplit.runtime.temporal import TemporalFilter
-from cliplit.runtime.video import Steps
 
 from cliplit.arrays import Array
 from cliplit.command import reports_errors
+from cliplit.runtime import Enhancer
+from cliplit.runtime.light.colour import Coding, Colour
+from cliplit.runtime.light.proxy import Proxy
+from cliplit.runtime.light.temporal import TemporalFilter
+from cliplit.runtime.video.frames import Clip, Frame
+from cliplit.runtime.video.relighting import Light, OnProcessor, Steps
+
+from .exact import parse
+from .flicker import HEIGHT, RATE, WIDTH, luminance, noisy, still_picture
 
 RGB = Coding(rgb=True, full_range=True)
 BLOCKS = 4, 16, 64

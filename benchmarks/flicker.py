@@ -27,16 +27,16 @@ import av
 import click
 import cv2
 import numpy as np
-from cliplit.runtime import Enhancer
-from cliplit.runtime.gain import apply_rgb
-from cliplit.runtime.light_map import Coefficients
-from cliplit.runtime.proxy import rgb_proxy
-from cliplit.runtime.temporal import TemporalFilter, time_constant
 
 from cliplit.arrays import Array
 from cliplit.command import reports_errors
 from cliplit.constants import LUMA_WEIGHTS
-from cliplit.sensor import add_noise
+from cliplit.pictures.sensor import add_noise
+from cliplit.runtime import Enhancer
+from cliplit.runtime.light.gain import apply_rgb
+from cliplit.runtime.light.light_map import Coefficients
+from cliplit.runtime.light.proxy import rgb_proxy
+from cliplit.runtime.light.temporal import TemporalFilter, time_constant
 
 RATE = 25
 HEIGHT, WIDTH = 360, 640

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from cliplit.arrays import Array
-from cliplit.tone import srgb_decode, srgb_encode
+from cliplit.pictures.tone import srgb_decode, srgb_encode
 
 Enhance = Callable[[Array], Array]
 

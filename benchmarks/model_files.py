@@ -13,12 +13,13 @@ from typing import Any
 
 import cv2
 import numpy as np
-from cliplit.benchmarks.methods import Method, ours
-from cliplit.runtime.backends.onnx_runtime import import_onnxruntime
-from cliplit.runtime.model_file import BUNDLED
 
 from cliplit.arrays import Array
 from cliplit.errors import BackendError, InputError, ModelError, first_line
+from cliplit.runtime.backends.model_file import BUNDLED
+from cliplit.runtime.backends.onnx_runtime import import_onnxruntime
+
+from .methods import Method, ours
 
 CHOICES = {
     "layout": ("nchw", "nhwc"),
@@ -95,8 +96,9 @@ def checkpoint_method(path: Path, way: str) -> Method:
     try:
         import torch
 
-        from cliplit import checkpoint
-        from cliplit.evaluation import checkpoint_relight
+        from cliplit.networks import checkpoint
+
+        from .evaluation import checkpoint_relight
     except ImportError as error:
         raise BackendError(f'{path}: needs PyTorch; install it with: pip install "cliplit[train]"') from error
     if way == "runtime":

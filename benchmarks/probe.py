@@ -92,9 +92,10 @@ Load = Callable[[], "tuple[Callable[[Any], Any], Stages | None]"]
 def prepare_ours(task: Task) -> Load:
     """lite, unet, `unet exact`: import now, load when called."""
     import cv2
+
     from cliplit.runtime import Enhancer
-    from cliplit.runtime.gain import apply_rgb
-    from cliplit.runtime.proxy import rgb_proxy
+    from cliplit.runtime.light.gain import apply_rgb
+    from cliplit.runtime.light.proxy import rgb_proxy
 
     cv2.setNumThreads(task.threads)
     model, _, quality = task.method.partition(" ")
@@ -130,7 +131,7 @@ def prepare_original(task: Task) -> Load:
     import numpy as np
     import torch
 
-    from cliplit.unet import UNet
+    from cliplit.networks.unet import UNet
 
     torch.set_num_threads(task.threads)
 
@@ -150,7 +151,8 @@ def prepare_original(task: Task) -> Load:
 
 def prepare_classical(task: Task) -> Load:
     import cv2
-    from cliplit.benchmarks.methods import CLASSICAL
+
+    from .methods import CLASSICAL
 
     cv2.setNumThreads(task.threads)
     enhance = next(method.enhance for method in CLASSICAL if method.name == task.method)

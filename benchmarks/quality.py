@@ -163,7 +163,7 @@ def learned_scores(after: Array, reference: Array | None) -> Scores:
     try:
         import torch
 
-        from cliplit.validation import quality_metric
+        from cliplit.training.validation import quality_metric
     except ImportError:
         return {}
     tensors = [torch.from_numpy(p.transpose(2, 0, 1).copy())[None].float() / 255 for p in (after, reference)

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from cliplit.benchmarks import quality
-from cliplit.benchmarks.methods import Method, effective_light
 
 from cliplit.arrays import Array
 from cliplit.errors import InputError
-from cliplit.picture_folder import decoded, list_pictures
+from cliplit.pictures.picture_folder import decoded, list_pictures
+
+from . import quality
+from .methods import Method, effective_light
 
 INPUT, REFERENCE = "input", "reference"  # rows beside those of the methods
 SHOWN_SIDE = 960  # longest side of a picture in the report

@@ -16,13 +16,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from cliplit.benchmarks.plots import Plot, curves
-from cliplit.benchmarks.probe import CLASSICAL_NAMES, ORIGINAL, Result, Task
-from cliplit.benchmarks.tables import Table
-from cliplit.benchmarks.timing import run_probe, run_program
-from cliplit.benchmarks.transcode import VIDEO, Clip, measure_clip
 from cliplit.runtime.backends import BACKENDS
-from cliplit.runtime.devices import cores
+from cliplit.runtime.backends.devices import cores
+
+from .plots import Plot, curves
+from .probe import CLASSICAL_NAMES, ORIGINAL, Result, Task
+from .tables import Table
+from .timing import run_probe, run_program
+from .transcode import VIDEO, Clip, measure_clip
 
 SIZES = {"480p": (480, 854), "720p": (720, 1280), "1080p": (1080, 1920), "4K": (2160, 3840)}
 OURS = ("lite", "unet", "unet exact")
@@ -128,7 +129,7 @@ def sizes_of(like: Task, method: str, threads: int, plan: Plan, say: Say) -> Ite
 
 
 def clips(plan: Plan, threads: Sequence[int], say: Say) -> Iterator[Clip]:
-    from cliplit.runtime.video_cli import DEMO
+    from cliplit.runtime.video.cli import DEMO
 
     with tempfile.TemporaryDirectory() as folder:
         for name in plan.sizes:
@@ -283,9 +284,3 @@ def size_names(frames: Sequence[Frame]) -> list[str]:
 
 def name_of(frame: Frame) -> str:
     return next(name for name, size in SIZES.items() if size == (frame.task.height, frame.task.width))
-
-
-if __name__ == "__main__":
-    from cliplit.benchmarks.cli import speed_command
-
-    speed_command()

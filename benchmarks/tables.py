@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cliplit.benchmarks.quality import MEASURES, Scores
+from .quality import MEASURES, Scores
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from cliplit.benchmarks.probe import Result, Task, high_water
-
 from cliplit.errors import BackendError, first_line
+
+from .probe import Result, Task, high_water
 
 POLL = 0.005  # seconds between two looks at a running program
 

@@ -25,15 +25,16 @@ from torch.nn import functional as F
 
 from cliplit.command import reports_errors
 from cliplit.config import TrainConfig
-from cliplit.distributed import World, find_device
-from cliplit.guidance import build_guidance, freeze
-from cliplit.open_clip_encoder import CLIP_MEAN, CLIP_STD
-from cliplit.prompts import build_pair
-from cliplit.relight import APPLY
-from cliplit.run import Run, initial_network
-from cliplit.sources import TrainingSources
-from cliplit.state import State, fresh_state
-from cliplit.training import enhance_step
+from cliplit.guidance.build import build_guidance
+from cliplit.guidance.contract import freeze
+from cliplit.guidance.open_clip_encoder import CLIP_MEAN, CLIP_STD
+from cliplit.guidance.prompts import build_pair
+from cliplit.training.distributed import World, find_device
+from cliplit.training.loop import enhance_step
+from cliplit.training.relight import APPLY
+from cliplit.training.run import Run, initial_network
+from cliplit.training.sources import TrainingSources
+from cliplit.training.state import State, fresh_state
 
 
 class LoopedGuidance:

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import av
-from cliplit.benchmarks.timing import Usage, run_program
 
 from cliplit.errors import BackendError, InputError
 
+from .timing import Usage, run_program
+
 ENCODER = ["-c:v", "libx264", "-crf", "18", "-preset", "medium"]  # cliplit-video's defaults
-VIDEO = [sys.executable, "-c", "from cliplit.runtime.video_cli import main; main()"]
+VIDEO = [sys.executable, "-c", "from cliplit.runtime.video.cli import main; main()"]
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from cliplit.benchmarks.plots import Plot
-from cliplit.benchmarks.scoring import Sample
-from cliplit.benchmarks.tables import Table
 from PIL import Image
 
 from cliplit.arrays import Array
 from cliplit.errors import BackendError
 from cliplit.files import appearing
+
+from .plots import Plot
+from .scoring import Sample
+from .tables import Table
 
 PAGE = Path(__file__).parent / "page"
 

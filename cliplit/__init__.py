@@ -6,22 +6,27 @@ never needs torch. Importing this package loads none of them: names are resolved
 
 from __future__ import annotations
 
-from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .lazy import resolve
+
 if TYPE_CHECKING:
-    from cliplit.lite_unet import LiteUNet
     from cliplit.runtime import Enhancer
-    from cliplit.unet import UNet
+
+    from .networks.lite_unet import LiteUNet
+    from .networks.unet import UNet
 
 __version__ = "0.1.0"
 
-_LAZY = {"Enhancer": "cliplit.runtime", "LiteUNet": "cliplit.lite_unet", "UNet": "cliplit.unet"}
+_above = Path(__file__).parent.parent
+if (_above / "setup.py").is_file() and (_above / "runtime").is_dir():  # a checkout: its other folders are ours, too
+    __path__.append(str(_above))
+
+_PLACES = {"Enhancer": "cliplit.runtime", "LiteUNet": "cliplit.networks.lite_unet", "UNet": "cliplit.networks.unet"}
 
 __all__ = ["Enhancer", "LiteUNet", "UNet", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(import_module(_LAZY[name]), name)
-    raise AttributeError(f"module 'cliplit' has no attribute {name!r}")
+    return resolve(__name__, _PLACES, name)

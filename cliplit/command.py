@@ -16,7 +16,7 @@ from typing import ParamSpec
 
 import click
 
-from cliplit.errors import CliplitError, InputError
+from .errors import CliplitError, InputError
 
 P = ParamSpec("P")
 INTERRUPTED = 130

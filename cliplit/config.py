@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from cliplit.errors import InputError
+from .errors import InputError
 
 METHODS = ("paired", "cliplit", "latent", "rave")
 GUIDED = ("cliplit", "latent", "rave")  # by an image encoder; `paired` compares with a known target instead

@@ -8,12 +8,12 @@ cliplit, latent:  PROMPTS, RECONSTRUCT, then round after round: ENHANCE, REFINE
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from enum import Enum
+from enum import StrEnum
 
-from cliplit.config import ALTERNATING, TrainConfig
+from .config import ALTERNATING, TrainConfig
 
 
-class Stage(str, Enum):
+class Stage(StrEnum):
     """What a step trains, and by which loss."""
 
     TARGETS = "targets"  # the enhancer, by known targets

@@ -16,10 +16,10 @@ from cliplit.constants import MAX_GAIN
 from cliplit.errors import BackendError, InputError
 
 if TYPE_CHECKING:
-    from cliplit.export.parity import Comparison
+    from cliplit.arrays import Array
     from cliplit.runtime.backends.engine_file import Shapes
 
-    from cliplit.arrays import Array
+    from .parity import Comparison
 
 Size = tuple[int, int, int]  # batch, height, width
 SIZE = re.compile(r"(?:(\d+)x)?(\d+)x(\d+)")
@@ -122,21 +122,21 @@ def main(
         check_tensorrt(device)
 
     if triton is not None:
-        from cliplit.export.triton import write_repository
+        from .triton import write_repository
 
         folder, lines = write_repository(checkpoint, triton, half, strength, max_gain, overwrite)
         report(folder / "1" / "model.onnx", lines)
         click.echo(f"{folder}: serve it with: tritonserver --model-repository={triton}")
         return
     if whole_image:
-        from cliplit.export.whole_image import export_whole_image
+        from .whole_image import export_whole_image
 
         target = name_output(checkpoint, output, ("image", "fp16") if half else ("image",))
         check_output(checkpoint, target, overwrite)
         report(target, export_whole_image(checkpoint, target, half, image_type, strength, max_gain))
         return
 
-    from cliplit.export.onnx_file import Precision, export_onnx
+    from .onnx_file import Precision, export_onnx
 
     precision: Precision = "fp16" if half else "int8" if int8 else "fp32"
     tags = (*(() if precision == "fp32" else (precision,)), *(("x".join(map(str, shape)),) if shape else ()))
@@ -165,10 +165,9 @@ def name_output(checkpoint: Path, output: Path | None, tags: Sequence[str]) -> P
 
 def is_of(path: Path, checkpoint: Path) -> bool:
     """Whether `path` is the fp32 export of this very checkpoint already."""
-    from cliplit.runtime.model_file import model_info
-
-    from cliplit.checkpoint import sha256
     from cliplit.errors import ModelError
+    from cliplit.networks.checkpoint import sha256
+    from cliplit.runtime.backends.model_file import model_info
 
     try:
         info = model_info(path)
@@ -180,8 +179,9 @@ def is_of(path: Path, checkpoint: Path) -> bool:
 def read_pictures(folder: Path) -> list[Array]:
     """Every picture below a folder, (H, W, 3) float32. Raises InputError where there is none."""
     import numpy as np
+
     from cliplit.runtime.folders import Kind, files_of
-    from cliplit.runtime.image_io import SUFFIXES, read_picture, upright
+    from cliplit.runtime.image.image_io import SUFFIXES, read_picture, upright
 
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder of calibration pictures")
@@ -197,7 +197,7 @@ def read_pictures(folder: Path) -> list[Array]:
 
 
 def report(target: Path, lines: Sequence[Comparison]) -> None:
-    from cliplit.export.parity import table
+    from .parity import table
 
     click.echo(table(lines))
     worst = min(line.psnr for line in lines)
@@ -222,7 +222,7 @@ def parse_shapes(text: str | None, shape: Size | None) -> Shapes | None:
 def check_tensorrt(device: str) -> None:
     """Before minutes are spent on the files: raises BackendError where no engine can be built here."""
     from cliplit.runtime.backends import tensorrt_native
-    from cliplit.runtime.devices import Device
+    from cliplit.runtime.backends.devices import Device
 
     wanted = Device.parse(device)
     if wanted.kind != "cuda":
@@ -232,11 +232,12 @@ def check_tensorrt(device: str) -> None:
 
 def build(model: Path, shapes: Shapes | None, workspace: int, device: str) -> None:
     """The engine of an exported file, into the cache, with progress. Raises BackendError where it cannot be built."""
-    from cliplit.runtime.backends import tensorrt_native
-    from cliplit.runtime.backends.engine_file import Shapes
-    from cliplit.runtime.devices import Device
-    from cliplit.runtime.proxy import proxy_size
     from tqdm import tqdm
+
+    from cliplit.runtime.backends import tensorrt_native
+    from cliplit.runtime.backends.devices import Device
+    from cliplit.runtime.backends.engine_file import Shapes
+    from cliplit.runtime.light.proxy import proxy_size
 
     network = tensorrt_native.open_model(model, Device.parse(device), 0)
     if shapes is None:
@@ -253,9 +254,8 @@ def build(model: Path, shapes: Shapes | None, workspace: int, device: str) -> No
 
 
 def show_cache(clear: bool) -> None:
-    from cliplit.runtime.backends import engine_file
-
     from cliplit.errors import ModelError
+    from cliplit.runtime.backends import engine_file
 
     if clear:
         files, size = engine_file.clear_cache()

@@ -14,15 +14,16 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from cliplit.export.parity import demo_frames
-from cliplit.runtime.model_file import ModelInfo
-from cliplit.runtime.proxy import proxy_size, rgb_proxy
 
 # The quantiser of ONNX Runtime is what its kernels are tested with.
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from cliplit.arrays import Array
+from cliplit.runtime.backends.model_file import ModelInfo
+from cliplit.runtime.light.proxy import proxy_size, rgb_proxy
+
+from .parity import demo_frames
 
 
 class Proxies(CalibrationDataReader):  # type: ignore[misc]

@@ -15,18 +15,19 @@ from typing import Literal
 
 import onnx
 import torch
-from cliplit.export import parity
-from cliplit.export.half import half_convolutions, to_half
-from cliplit.export.int8 import to_int8
-from cliplit.export.passes import pack_head, restore_names
-from cliplit.runtime.backends.pytorch import TorchNetwork, from_checkpoint
-from cliplit.runtime.devices import Device
-from cliplit.runtime.model_file import PROPERTY, ModelInfo
 
 from cliplit.arrays import Array
 from cliplit.errors import InputError, ParityError
 from cliplit.files import appearing
-from cliplit.light_network import LightNetwork
+from cliplit.networks.light_network import LightNetwork
+from cliplit.runtime.backends.devices import Device
+from cliplit.runtime.backends.model_file import PROPERTY, ModelInfo
+from cliplit.runtime.backends.pytorch import TorchNetwork, from_checkpoint
+
+from . import parity
+from .half import half_convolutions, to_half
+from .int8 import to_int8
+from .passes import pack_head, restore_names
 
 OPSET = 17  # the first with everything used here; ONNX Runtime has had it since 1.13, TensorRT since 8.6
 

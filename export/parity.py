@@ -13,13 +13,13 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-from cliplit.runtime.backends import BACKENDS, Backend
-from cliplit.runtime.devices import Device, nvidia_driver
-from cliplit.runtime.enhancer import Enhancer, Quality
-from cliplit.runtime.network import LightMapNetwork
 
 from cliplit.arrays import Array
 from cliplit.errors import BackendError, ParityError
+from cliplit.runtime.backends import BACKENDS, Backend
+from cliplit.runtime.backends.devices import Device, nvidia_driver
+from cliplit.runtime.enhancer import Enhancer, Quality
+from cliplit.runtime.network import LightMapNetwork
 
 DEMO = Path(__file__).parents[1] / "runtime" / "demo" / "backlit.mp4"
 ODD_SIZES = ((511, 767), (97, 101), (255, 130))  # neither 2, 3, 6 nor 16 divides them

@@ -11,11 +11,11 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from cliplit.export.parity import Comparison
-from cliplit.export.whole_image import export_whole_image
-
 from cliplit.constants import MAX_GAIN
 from cliplit.errors import InputError
+
+from .parity import Comparison
+from .whole_image import export_whole_image
 
 # Schema: model_config.proto of Triton's "common" repository. KIND_AUTO takes a card where there is one.
 CONFIG = """\

@@ -16,17 +16,6 @@ from typing import Literal
 import numpy as np
 import onnx
 import torch
-from cliplit.export.half import to_half
-from cliplit.export.onnx_file import declare_output, describe, trace
-from cliplit.export.parity import Comparison, psnr, sample_pictures
-from cliplit.export.passes import pack_head, restore_names
-from cliplit.runtime.backends.onnx_runtime import import_onnxruntime
-from cliplit.runtime.backends.pytorch import TorchNetwork, from_checkpoint
-from cliplit.runtime.devices import Device
-from cliplit.runtime.enhancer import Enhancer
-from cliplit.runtime.model_file import ModelInfo
-from cliplit.runtime.network import LightMapNetwork
-from cliplit.runtime.proxy import LONGEST_SIDE
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -34,7 +23,19 @@ from cliplit.arrays import Array
 from cliplit.constants import GUIDE_EPSILON, GUIDE_RADIUS, LUMA_WEIGHTS, MAX_GAIN
 from cliplit.errors import ParityError
 from cliplit.files import appearing
-from cliplit.light_network import LightNetwork
+from cliplit.networks.light_network import LightNetwork
+from cliplit.runtime.backends.devices import Device
+from cliplit.runtime.backends.model_file import ModelInfo
+from cliplit.runtime.backends.onnx_runtime import import_onnxruntime
+from cliplit.runtime.backends.pytorch import TorchNetwork, from_checkpoint
+from cliplit.runtime.enhancer import Enhancer
+from cliplit.runtime.light.proxy import LONGEST_SIDE
+from cliplit.runtime.network import LightMapNetwork
+
+from .half import to_half
+from .onnx_file import declare_output, describe, trace
+from .parity import Comparison, psnr, sample_pictures
+from .passes import pack_head, restore_names
 
 ImageType = Literal["uint8", "float32"]
 LEAST_PSNR = 45.0  # dB of the enhanced image against `Enhancer` with the network in PyTorch

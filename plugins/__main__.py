@@ -1,5 +1,5 @@
 """`python -m cliplit.plugins`, where the command is not on the PATH."""
 
-from cliplit.plugins.cli import main
+from .cli import main
 
 main(prog_name="cliplit-plugins")

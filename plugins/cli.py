@@ -40,7 +40,7 @@ def install(host: str, profile: Path | None, model: str, device: str, check: boo
 
 
 def install_gimp(only: Path | None, model: str, device: str, check: bool) -> None:
-    from cliplit.plugins import gimp_install as gimp
+    from . import gimp_install as gimp
 
     profiles = gimp.find_profiles() if only is None else [gimp.profile_at(only)]
     if not profiles:
@@ -63,7 +63,7 @@ def install_gimp(only: Path | None, model: str, device: str, check: bool) -> Non
 
 
 def install_frei0r(model: str, device: str, check: bool) -> None:
-    from cliplit.plugins import frei0r_install as frei0r
+    from . import frei0r_install as frei0r
 
     click.echo(f"frei0r: {frei0r.install(model, device)}")
     if check:
@@ -78,11 +78,11 @@ def install_frei0r(model: str, device: str, check: bool) -> None:
 def uninstall(host: str) -> None:
     """Remove the plug-in for HOST."""
     if host == "gimp":
-        from cliplit.plugins import gimp_install
+        from . import gimp_install
 
         removed = gimp_install.uninstall()
     else:
-        from cliplit.plugins import frei0r_install
+        from . import frei0r_install
 
         removed = frei0r_install.uninstall()
     for path in removed:
@@ -93,7 +93,7 @@ def uninstall(host: str) -> None:
 @reports_errors
 def list_installed() -> None:
     """Say where the plug-ins are and could be."""
-    from cliplit.plugins import frei0r_install, gimp_install
+    from . import frei0r_install, gimp_install
 
     profiles = gimp_install.find_profiles()
     for profile in profiles:

@@ -7,10 +7,10 @@ import sys
 from typing import Any
 
 import click
-from cliplit.runtime.options import enhancer_options
 
 from cliplit import __version__
 from cliplit.command import reports_errors
+from cliplit.runtime.options import enhancer_options
 
 IN, OUT = 0, 1  # standard input and output
 BUFFER = 1 << 16
@@ -60,11 +60,13 @@ def main(
 
     # Imported here so that --help answers at once.
     import numpy as np
-    from cliplit.plugins.plane_relighter import PlaneRelighter
-    from cliplit.plugins.y4m import Reader, write_all
-    from cliplit.runtime import colour
+
     from cliplit.runtime.enhancer import Enhancer
-    from cliplit.runtime.gain import Coding
+    from cliplit.runtime.light import colour
+    from cliplit.runtime.light.colour import Coding
+
+    from .plane_relighter import PlaneRelighter
+    from .y4m import Reader, write_all
 
     enhancer = Enhancer(**settings)
     widen_pipes()

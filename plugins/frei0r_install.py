@@ -6,9 +6,10 @@ import ctypes
 from pathlib import Path
 
 import numpy as np
-from cliplit.plugins.launch import worker_command, write_whole
 
 from cliplit.errors import BackendError, CliplitError, InputError
+
+from .launch import worker_command, write_whole
 
 SHARED_MEMORY = "3"  # the descriptor under which worker.c hands it over
 SIDE = 64

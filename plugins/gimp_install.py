@@ -13,11 +13,11 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from cliplit.plugins.launch import python_command, worker_command
-from cliplit.runtime.model_file import bundled_models
-
 from cliplit import __version__
 from cliplit.errors import BackendError, CliplitError, InputError
+from cliplit.runtime.backends.model_file import bundled_models
+
+from .launch import python_command, worker_command
 
 PROCEDURE = "plug-in-cliplit-enhance"
 MARK = "worker.json"  # by which our folder is known

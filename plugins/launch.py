@@ -7,9 +7,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from cliplit.plugins.client import Worker, WorkerError
-
 from cliplit.errors import InputError
+
+from .client import Worker, WorkerError
 
 # Neither the user's PYTHONPATH (-E) nor the folder the host was started in decides what is imported.
 BOOT = "import sys; sys.path.pop(0); from cliplit.plugins.{module} import main; main()"

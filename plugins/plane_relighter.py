@@ -10,14 +10,15 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from cliplit.runtime.enhancer import Enhancer
-from cliplit.runtime.gain import Coding, Planes, apply_planes, fields
-from cliplit.runtime.light_map import Coefficients
-from cliplit.runtime.noise import GainLimit
-from cliplit.runtime.proxy import planes_proxy
-from cliplit.runtime.temporal import TemporalFilter
 
 from cliplit.arrays import Array
+from cliplit.runtime.enhancer import Enhancer
+from cliplit.runtime.light.colour import Coding, Planes
+from cliplit.runtime.light.gain import apply_planes, fields
+from cliplit.runtime.light.light_map import Coefficients
+from cliplit.runtime.light.noise import GainLimit
+from cliplit.runtime.light.proxy import planes_proxy
+from cliplit.runtime.light.temporal import TemporalFilter
 
 
 class PlaneRelighter:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 
-from cliplit.plugins.protocol import Request
-from cliplit.runtime.enhancer import Enhancer, Quality, available_memory
-from cliplit.runtime.gain import apply_rgb
-from cliplit.runtime.model_file import bundled_models
-from cliplit.runtime.proxy import rgb_proxy
-from cliplit.runtime.temporal import TemporalFilter
-
 from cliplit.arrays import Array
 from cliplit.errors import InputError
+from cliplit.runtime.backends.model_file import bundled_models
+from cliplit.runtime.enhancer import Enhancer, Quality, available_memory
+from cliplit.runtime.light.gain import apply_rgb
+from cliplit.runtime.light.proxy import rgb_proxy
+from cliplit.runtime.light.temporal import TemporalFilter
+
+from .protocol import Request
 
 FRAME = 1 / 25  # seconds; what is assumed where a host does not tell a frame's time
 

@@ -23,17 +23,19 @@ from pathlib import Path
 
 import numpy as np
 import vapoursynth as vs
-from cliplit.plugins.plane_relighter import relight_planes, with_chroma
-from cliplit.runtime import colour
-from cliplit.runtime.enhancer import Enhancer
-from cliplit.runtime.gain import Coding, apply_rgb
-from cliplit.runtime.light_map import Coefficients
-from cliplit.runtime.proxy import Proxy, planes_proxy, rgb_proxy
-from cliplit.runtime.temporal import TemporalFilter
 
 from cliplit.arrays import Array
 from cliplit.constants import MAX_GAIN
 from cliplit.errors import InputError
+from cliplit.runtime.enhancer import Enhancer
+from cliplit.runtime.light import colour
+from cliplit.runtime.light.colour import Coding
+from cliplit.runtime.light.gain import apply_rgb
+from cliplit.runtime.light.light_map import Coefficients
+from cliplit.runtime.light.proxy import Proxy, planes_proxy, rgb_proxy
+from cliplit.runtime.light.temporal import TemporalFilter
+
+from .plane_relighter import relight_planes, with_chroma
 
 CONSTANT_LUMINANCE = 10  # BT.2020's, whose planes no single gain relights
 MATRICES = {code: weights for code, weights in colour.MATRICES.items() if code != CONSTANT_LUMINANCE}

@@ -17,20 +17,12 @@ from collections.abc import Callable
 from typing import BinaryIO, Protocol
 
 import numpy as np
-from cliplit.plugins.protocol import (
-    PREFIX_SIZE,
-    REQUEST_SIZE,
-    Pixels,
-    ProtocolError,
-    Reply,
-    Request,
-    Status,
-    check_prefix,
-)
 
 from cliplit import __version__
 from cliplit.arrays import Array
 from cliplit.errors import CliplitError
+
+from .protocol import PREFIX_SIZE, REQUEST_SIZE, Pixels, ProtocolError, Reply, Request, Status, check_prefix
 
 REQUESTS = 0  # file descriptor; replies go to 1, or back through 0 where that is a socket
 
@@ -54,7 +46,7 @@ class StreamPixels:
         self._source, self._sink = source, sink
 
     def receive(self, request: Request) -> tuple[Array, Array]:
-        from cliplit.plugins.relighter import check_room
+        from .relighter import check_room
 
         check_room(request)
         picture = np.empty(shape_of(request), dtype_of(request))
@@ -132,7 +124,7 @@ def serve(source: BinaryIO, sink: BinaryIO, pixels: PixelPath, model: str, devic
             picture, out = pixels.receive(request) if request.pixels else (None, None)
             in_order = True
             if relight is None:
-                from cliplit.plugins.relighter import Relighter  # after the hand-shake: it takes its time
+                from .relighter import Relighter  # after the hand-shake: it takes its time
 
                 relight = Relighter(model, device)
             if picture is None or out is None:

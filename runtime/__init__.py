@@ -1,18 +1,29 @@
-"""Runs a light-map network on pictures and videos. Needs numpy, OpenCV and ONNX Runtime; never torch."""
+"""Runs a light-map network on pictures and videos. Needs numpy, OpenCV and ONNX Runtime; never torch.
+
+The names below are the whole public interface (docs/api.md). Each is imported when it is first used.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from cliplit.runtime.enhancer import Enhancer
+from cliplit.lazy import resolve
 
-__all__ = ["Enhancer"]
+if TYPE_CHECKING:
+    from .enhancer import Enhancer
+    from .light.temporal import TemporalFilter
+    from .video.clip import enhance_video
+    from .video.codecs import Encoding
+
+__all__ = ["Encoding", "Enhancer", "TemporalFilter", "enhance_video"]
+
+_PLACES = {
+    "Encoding": ".video.codecs",
+    "Enhancer": ".enhancer",
+    "TemporalFilter": ".light.temporal",
+    "enhance_video": ".video.clip",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Enhancer":
-        from cliplit.runtime.enhancer import Enhancer
-
-        return Enhancer
-    raise AttributeError(f"module 'cliplit.runtime' has no attribute {name!r}")
+    return resolve(__name__, _PLACES, name)

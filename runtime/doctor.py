@@ -15,13 +15,14 @@ from importlib import metadata
 from typing import Any
 
 import click
-from cliplit.runtime.backends import BACKENDS, Row
-from cliplit.runtime.devices import Device, nvidia_driver
-from cliplit.runtime.home import home
 
 from cliplit import __version__
 from cliplit.command import reports_errors
 from cliplit.errors import CliplitError, first_line
+
+from .backends import BACKENDS, Row
+from .backends.devices import Device, nvidia_driver
+from .backends.home import home
 
 DISTRIBUTIONS = (
     "numpy", "opencv-python-headless", "opencv-python", "av", "onnxruntime", "onnxruntime-gpu", "openvino", "onnx",
@@ -56,12 +57,12 @@ def versions() -> dict[str, str]:
 def problems(installed: dict[str, str]) -> Iterator[str]:
     """What is wrong with the installation as a whole, with the command that puts it right."""
     if {"onnxruntime", "onnxruntime-gpu"} <= set(installed):
-        from cliplit.runtime.backends.onnx_runtime import BOTH
+        from .backends.onnx_runtime import BOTH
 
         yield BOTH.format(extra="cpu") + ' (or "cliplit[gpu]")'
     if {"opencv-python", "opencv-python-headless"} <= set(installed):
         yield "opencv-python and opencv-python-headless overwrite each other, keep one: pip uninstall -y opencv-python"
-    from cliplit.runtime.gain import COMPILED
+    from .light.gain import COMPILED
 
     if not COMPILED:
         yield "the pixel loop is not compiled, numpy is several times slower; install a C compiler, then cliplit again"
@@ -73,8 +74,9 @@ def examine(row: Row, device: Device) -> Finding:
     import time
 
     import numpy as np
-    from cliplit.runtime.model_file import find_model
-    from cliplit.runtime.proxy import proxy_size
+
+    from .backends.model_file import find_model
+    from .light.proxy import proxy_size
 
     try:
         backend = row.open(find_model("lite"), device, 0)

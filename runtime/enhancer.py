@@ -9,22 +9,17 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from cliplit.runtime.gain import WHITE, apply_rgb, full_size_log_light
-from cliplit.runtime.light_map import (
-    Coefficients,
-    guided_coefficients,
-    log_light,
-    plain_coefficients,
-    softly_bounded,
-)
-from cliplit.runtime.network import LightMapNetwork
-from cliplit.runtime.noise import bearable_gain, picture_noise
-from cliplit.runtime.proxy import Proxy, proxy_size, rgb_proxy
-from cliplit.runtime.temporal import Steady
 
 from cliplit.arrays import Array
 from cliplit.constants import MAX_GAIN
 from cliplit.errors import InputError
+
+from .light.gain import WHITE, apply_rgb, full_size_log_light
+from .light.light_map import Coefficients, guided_coefficients, log_light, plain_coefficients, softly_bounded
+from .light.noise import bearable_gain, picture_noise
+from .light.proxy import Proxy, proxy_size, rgb_proxy
+from .light.temporal import Steady
+from .network import LightMapNetwork
 
 Quality = Literal["fast", "exact"]
 MaxGain = float | Literal["auto"]
@@ -159,7 +154,7 @@ class Enhancer:
     def refine(self, log_light: Array, luma: Array, bearable: float = math.inf) -> Coefficients:
         """From the map at proxy size and the luma there to coefficients for full size that follow its edges.
 
-        `bearable` is a gain at which the picture's noise does not show yet (`cliplit.runtime.noise`).
+        `bearable` is a gain at which the picture's noise does not show yet (`cliplit.runtime.light.noise`).
         """
         bound = min(self.max_gain, bearable)
         if bound < self.max_gain:

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from cliplit.runtime.backends import Backend, open_backend
-from cliplit.runtime.model_file import ModelInfo, find_model, model_info
 
 from cliplit.arrays import Array
 from cliplit.errors import BackendError, ModelError
 
+from .backends import Backend, open_backend
+from .backends.model_file import ModelInfo, find_model, model_info
+
 if TYPE_CHECKING:
-    from cliplit.runtime.exact_torch import ExactTorch
+    from .exact.exact_torch import ExactTorch
 
 log = logging.getLogger("cliplit")
 
@@ -69,7 +70,7 @@ class LightMapNetwork:
         """What enhances at full size without leaving the card: with PyTorch on CUDA, else None."""
         if self.backend.device == "cpu" or not self.backend.detail.startswith("torch"):
             return None
-        from cliplit.runtime.exact_torch import ExactTorch
+        from .exact.exact_torch import ExactTorch
 
         return ExactTorch(self.backend)  # type: ignore[arg-type]
 

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from cliplit.runtime.backends import NAMES
-from cliplit.runtime.devices import Device
 
 from cliplit.constants import MAX_GAIN
 from cliplit.errors import InputError
+
+from .backends import NAMES
+from .backends.devices import Device
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

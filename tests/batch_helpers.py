@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+
 from made import backlit, write_clip
 
 # Runs at the start of every Python process that has its folder in PYTHONPATH: the workers' jobs then do what their

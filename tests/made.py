@@ -152,7 +152,7 @@ def identity(enhancer):
 
 def video_command(*arguments, **options):
     """`cliplit-video` in a process of its own: exit codes and streams are what is tested."""
-    code = "from cliplit.runtime.video_cli import main; main(prog_name='cliplit-video')"
+    code = "from cliplit.runtime.video.cli import main; main(prog_name='cliplit-video')"
     settings = {"capture_output": True, "timeout": 120, **options}
     return subprocess.run([sys.executable, "-c", code, *map(str, arguments)], **settings)
 

@@ -9,13 +9,13 @@ import threading
 
 import numpy as np
 import pytest
-from cliplit.runtime import Enhancer, backends
-from cliplit.runtime.backends import BACKENDS, Row, onnx_runtime, open_backend
-from cliplit.runtime.devices import Device, Driver, nvidia_driver
-from cliplit.runtime.model_file import BUNDLED, ModelInfo, find_model, model_info
-from cliplit.runtime.network import LightMapNetwork
 
 from cliplit.errors import BackendError, InputError, ModelError
+from cliplit.runtime import Enhancer, backends
+from cliplit.runtime.backends import BACKENDS, Row, onnx_runtime, open_backend
+from cliplit.runtime.backends.devices import Device, Driver, nvidia_driver
+from cliplit.runtime.backends.model_file import BUNDLED, ModelInfo, find_model, model_info
+from cliplit.runtime.network import LightMapNetwork
 
 CASES = [
     pytest.param(row, kind, id=f"{row.name}-{kind}", marks=[pytest.mark.gpu] if kind == "cuda" else [])
@@ -179,7 +179,7 @@ def test_a_back_end_is_not_run_on_what_it_cannot():
 def card(monkeypatch, cuda=(13, 0)):
     """Pretend there is a card, so that what comes after the driver is reached."""
     driver = Driver("", cuda, (("NVIDIA H200", (9, 0)),))
-    for module in (backends, backends.onnx_runtime, __import__("cliplit.runtime.devices", fromlist=["x"])):
+    for module in (backends, backends.onnx_runtime, __import__("cliplit.runtime.backends.devices", fromlist=["x"])):
         if hasattr(module, "nvidia_driver"):
             monkeypatch.setattr(module, "nvidia_driver", lambda: driver)
 
@@ -217,7 +217,7 @@ def test_auto_takes_openvino_for_full_size_where_it_is_installed(monkeypatch, ca
 
 def test_a_driver_too_old_is_told_apart(monkeypatch):
     card(monkeypatch, cuda=(11, 8))
-    from cliplit.runtime.devices import cuda_problem
+    from cliplit.runtime.backends.devices import cuda_problem
 
     assert "driver is too old" in cuda_problem(Device("cuda"), (13, 0))
     assert "no card 2" in cuda_problem(Device("cuda", 2), (11, 4))

@@ -13,8 +13,9 @@ import time
 import cv2
 import numpy as np
 import pytest
-from batch_helpers import digests, long_clip, make_folder, misbehaving
 from click.testing import CliRunner
+
+from batch_helpers import digests, long_clip, make_folder, misbehaving
 from made import backlit, packets, read_clip
 
 fsspec = pytest.importorskip("fsspec", reason="needs the extra batch")
@@ -41,8 +42,8 @@ def test_results_are_those_of_the_single_commands(source, tmp_path):
     result = batch(source, tmp_path / "out", "--preset", "ultrafast", "--workers", "2")
     assert result.returncode == 0, result.stderr
     assert "4 of 4 files written" in result.stdout
-    image = [sys.executable, "-c", "from cliplit.runtime.image_cli import main; main()"]
-    video = [sys.executable, "-c", "from cliplit.runtime.video_cli import main; main()"]
+    image = [sys.executable, "-c", "from cliplit.runtime.image.cli import main; main()"]
+    video = [sys.executable, "-c", "from cliplit.runtime.video.cli import main; main()"]
     subprocess.run([*image, str(source), str(tmp_path / "one")], check=True, capture_output=True)
     clip = [str(source / "clip.mp4"), str(tmp_path / "one/clip.mp4"), "--preset", "ultrafast"]
     subprocess.run([*video, *clip], check=True, capture_output=True)
@@ -181,7 +182,7 @@ def test_a_single_file_is_a_folder_of_one(source, tmp_path):
 
 
 def test_an_exported_model_travels_with_the_jobs(source, tmp_path):
-    from cliplit.runtime.model_file import BUNDLED
+    from cliplit.runtime.backends.model_file import BUNDLED
 
     shutil.copy(BUNDLED / "lite.onnx", tmp_path / "mine.onnx")
     assert batch(source, tmp_path / "mine", "--model", tmp_path / "mine.onnx").returncode == 0
@@ -192,7 +193,7 @@ def test_an_exported_model_travels_with_the_jobs(source, tmp_path):
 
 def single(source, target, *options):
     """What cliplit-video makes in one process."""
-    code = "from cliplit.runtime.video_cli import main; main()"
+    code = "from cliplit.runtime.video.cli import main; main()"
     subprocess.run([sys.executable, "-c", code, str(source), str(target), *options], check=True, capture_output=True)
     return target
 

@@ -9,6 +9,7 @@ import threading
 import time
 
 import pytest
+
 from batch_helpers import digests, long_clip, make_folder, misbehaving
 
 ray = pytest.importorskip("ray", reason="needs the extra ray")

@@ -11,8 +11,9 @@ import shutil
 
 import numpy as np
 import pytest
-from made import backlit
 from PIL import Image
+
+from made import backlit
 
 pytest.importorskip("matplotlib", reason="needs the extra bench")
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")

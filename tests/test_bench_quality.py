@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
+
 from made import backlit, write_clip
 
 pytest.importorskip("skimage", reason="needs the extra bench")
@@ -17,7 +18,6 @@ from cliplit.benchmarks.cli import main
 from cliplit.benchmarks.clips import flicker_table, flows, jitter
 from cliplit.benchmarks.methods import CLASSICAL, Method, lime, lime_light
 from cliplit.benchmarks.model_files import divide, methods_of
-
 from cliplit.errors import InputError, ModelError
 
 
@@ -49,7 +49,7 @@ def pairs(tmp_path):
 
 def test_psnr_and_ssim_are_those_of_cliplit_eval():
     torch = pytest.importorskip("torch")
-    from cliplit.validation import pair_scores
+    from cliplit.training.validation import pair_scores
 
     one, other = backlit(90, 130, 0), backlit(90, 130, 1)
     mine = quality.pair_scores(one, one, other)
@@ -214,7 +214,7 @@ def test_blue_first_models_get_blue_first(tmp_path):
 
 def test_a_checkpoint_in_the_published_format_runs_both_ways(tmp_path):
     torch = pytest.importorskip("torch")
-    from cliplit.unet import UNet
+    from cliplit.networks.unet import UNet
 
     torch.manual_seed(0)
     network = UNet().eval()

@@ -17,7 +17,6 @@ from cliplit.benchmarks.methods import CLASSICAL
 from cliplit.benchmarks.probe import CLASSICAL_NAMES, ORIGINAL, Task, sample_frame
 from cliplit.benchmarks.speed import SIZES, Frame, Plan, Speed, frame_table, frames
 from cliplit.benchmarks.timing import run_probe, run_program
-
 from cliplit.errors import BackendError
 
 

@@ -8,10 +8,10 @@ import sys
 import pytest
 
 MODULES = {
-    "cliplit-video": "cliplit.runtime.video_cli",
-    "cliplit-image": "cliplit.runtime.image_cli",
+    "cliplit-video": "cliplit.runtime.video.cli",
+    "cliplit-image": "cliplit.runtime.image.cli",
     "cliplit-export": "cliplit.export.cli",
-    "cliplit-train": "cliplit.cli",
+    "cliplit-train": "cliplit.training.cli",
     "cliplit-doctor": "cliplit.runtime.doctor",
     "cliplit-bench": "cliplit.benchmarks.cli",
     "cliplit-batch": "cliplit.runtime.batch.cli",
@@ -51,7 +51,7 @@ def test_wrong_usage_is_exit_code_2(name):
 
 def test_a_missing_onnxruntime_names_the_command(tmp_path):
     hide = "import sys; sys.modules['onnxruntime'] = sys.modules['openvino'] = None; "
-    code = hide + "from cliplit.runtime.video_cli import main; main(prog_name='cliplit-video')"
+    code = hide + "from cliplit.runtime.video.cli import main; main(prog_name='cliplit-video')"
     result = python(code, "--demo", str(tmp_path / "out.mp4"))
     assert result.returncode == 3
     assert 'pip install "cliplit[cpu]"' in result.stderr
@@ -89,6 +89,6 @@ def test_doctor_without_any_back_end_is_exit_code_3():
     "arguments, code", [(["--device", "gpu"], 2), (["--backend", "x"], 2), (["--device", "cuda:7"], 3)]
 )
 def test_devices_and_back_ends_on_the_command_line(tmp_path, arguments, code):
-    result = python("from cliplit.runtime.video_cli import main; main()", "--demo", str(tmp_path / "o.mp4"), *arguments)
+    result = python("from cliplit.runtime.video.cli import main; main()", "--demo", str(tmp_path / "o.mp4"), *arguments)
     assert result.returncode == code
     assert not list(tmp_path.iterdir())

@@ -6,9 +6,10 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from cliplit.runtime.compare import comparison, divided, side_by_side, wipe_position
-from cliplit.runtime.gain import Coding
-from cliplit.runtime.source import Frame
+
+from cliplit.runtime.light.colour import Coding
+from cliplit.runtime.video.compare import comparison, divided, side_by_side, wipe_position
+from cliplit.runtime.video.frames import Frame
 from made import backlit, read_clip, video_command, write_clip
 
 HALVES = {"yuv420p": (2, 2), "yuv422p": (1, 2), "yuv444p": (1, 1), "yuv420p10le": (2, 2)}

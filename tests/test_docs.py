@@ -23,6 +23,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+
 from made import backlit, write_clip
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+
+from cliplit.errors import BackendError, InputError, ModelError
 from cliplit.runtime import Enhancer
 from cliplit.runtime.enhancer import check_memory
 from made import backlit
-
-from cliplit.errors import BackendError, InputError, ModelError
 
 DTYPES = [np.uint8, np.uint16, np.float32]
 

@@ -10,14 +10,15 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
-from cliplit.runtime import Enhancer  # noqa: E402
-from cliplit.runtime.backends.pytorch import open_model  # noqa: E402
-from cliplit.runtime.devices import Device, nvidia_driver  # noqa: E402
-from cliplit.runtime.exact_torch import ExactTorch, half_precision  # noqa: E402
-from cliplit.runtime.gain import Coding, planes_reference  # noqa: E402
-from cliplit.runtime.model_file import find_model  # noqa: E402
-from cliplit.runtime.proxy import planes_proxy  # noqa: E402
-from made import backlit  # noqa: E402
+from cliplit.runtime import Enhancer
+from cliplit.runtime.backends.devices import Device, nvidia_driver
+from cliplit.runtime.backends.model_file import find_model
+from cliplit.runtime.backends.pytorch import open_model
+from cliplit.runtime.exact.exact_torch import ExactTorch, half_precision
+from cliplit.runtime.light.colour import Coding
+from cliplit.runtime.light.gain import planes_reference
+from cliplit.runtime.light.proxy import planes_proxy
+from made import backlit
 
 WHITE = {"uint8": 255, "uint16": 65535, "float32": 1}
 
@@ -93,7 +94,7 @@ def test_the_head_stays_in_fp32(model):
 
 def test_half_precision_pools_wide_pictures_exactly():
     """A half cannot count beyond 2048 (R5.11)."""
-    from cliplit.pooling import adaptive_average_pool
+    from cliplit.networks.pooling import adaptive_average_pool
 
     x = torch.rand(1, 2, 5, 3843).half()
     for cells in (1, 2, 3, 6):

@@ -14,18 +14,18 @@ import pytest
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 
-from cliplit.export import half, int8, onnx_file, parity, passes, triton, whole_image  # noqa: E402
-from cliplit.runtime import Enhancer  # noqa: E402
-from cliplit.runtime.backends import open_backend  # noqa: E402
-from cliplit.runtime.backends.onnx_runtime import import_onnxruntime  # noqa: E402
-from cliplit.runtime.backends.pytorch import TorchNetwork, from_onnx  # noqa: E402
-from cliplit.runtime.devices import Device, nvidia_driver  # noqa: E402
-from cliplit.runtime.model_file import BUNDLED, model_info  # noqa: E402
-from made import backlit  # noqa: E402
-from onnx import TensorProto, numpy_helper  # noqa: E402
+from onnx import TensorProto, numpy_helper
 
-from cliplit import checkpoint  # noqa: E402
-from cliplit.errors import InputError, ModelError, ParityError  # noqa: E402
+from cliplit.errors import InputError, ModelError, ParityError
+from cliplit.export import half, int8, onnx_file, parity, passes, triton, whole_image
+from cliplit.networks import checkpoint
+from cliplit.runtime import Enhancer
+from cliplit.runtime.backends import open_backend
+from cliplit.runtime.backends.devices import Device, nvidia_driver
+from cliplit.runtime.backends.model_file import BUNDLED, model_info
+from cliplit.runtime.backends.onnx_runtime import import_onnxruntime
+from cliplit.runtime.backends.pytorch import TorchNetwork, from_onnx
+from made import backlit
 
 SIZES = [(1, 7, 7), (2, 61, 43), (1, 511, 767), (1, 144, 2)]
 

@@ -6,11 +6,13 @@ import math
 
 import numpy as np
 import pytest
-from cliplit.runtime import gain as gain_module
-from cliplit.runtime.gain import Coding, apply_planes, apply_rgb, gain, planes_reference, rgb_reference
-from cliplit.runtime.light_map import Coefficients
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from cliplit.runtime.light import gain as gain_module
+from cliplit.runtime.light.colour import Coding
+from cliplit.runtime.light.gain import apply_planes, apply_rgb, gain, planes_reference, rgb_reference
+from cliplit.runtime.light.light_map import Coefficients
 
 DTYPES = [np.uint8, np.uint16, np.float32]
 compiled = pytest.mark.skipif(not gain_module.COMPILED, reason="installed without a C compiler")
@@ -131,7 +133,7 @@ def test_hue_is_kept():
 
 @compiled
 def test_compiled_loop_refuses_wrong_arrays():
-    from cliplit.runtime import _relight
+    from cliplit.runtime.light import _relight
 
     maps = np.zeros((2, 2), np.float32)
     picture = np.zeros((4, 4, 3), np.uint8)

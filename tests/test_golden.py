@@ -84,8 +84,9 @@ def test_a_golden_picture_is_a_relighted_one(model, quality):
 @pytest.mark.parametrize("model", ["lite", "unet"])
 def test_the_video_path_gives_them_too(model):
     """Planes instead of pixels, 4:4:4 so that nothing is lost: within the rounding of the Y'CbCr conversion."""
-    from cliplit.runtime.gain import Coding, apply_planes
-    from cliplit.runtime.proxy import planes_proxy
+    from cliplit.runtime.light.colour import Coding
+    from cliplit.runtime.light.gain import apply_planes
+    from cliplit.runtime.light.proxy import planes_proxy
 
     picture, coding = made_picture(), Coding(full_range=True)
     planes = planes_of(picture, coding)
@@ -114,7 +115,7 @@ def wrong_range(monkeypatch, relight):
 
 
 def nearest_resize(monkeypatch, relight):
-    from cliplit.runtime import proxy
+    from cliplit.runtime.light import proxy
 
     def shrink(picture, size):
         return cv2.resize(picture, size[::-1], interpolation=cv2.INTER_NEAREST)
@@ -127,8 +128,8 @@ def other_gain(monkeypatch, relight):
     import cliplit.runtime.enhancer as module
 
     def divide(picture, coefficients):
-        from cliplit.runtime.gain import full_size_log_light
-        from cliplit.runtime.proxy import rgb_proxy
+        from cliplit.runtime.light.gain import full_size_log_light
+        from cliplit.runtime.light.proxy import rgb_proxy
 
         light = np.exp2(full_size_log_light(rgb_proxy(picture, picture.shape[:2]).luma, coefficients))
         return np.clip(np.round(picture / light[..., None]), 0, 255).astype(np.uint8)

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import tifffile
 from click.testing import CliRunner
-from cliplit.runtime.image_cli import main
-from cliplit.runtime.image_io import TURNS, png_chunks, read_picture, stored, upright
-from made import backlit
 from PIL import Image, ImageCms, PngImagePlugin
+
+from cliplit.runtime.image.cli import main
+from cliplit.runtime.image.image_io import TURNS, png_chunks, read_picture, stored, upright
+from made import backlit
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 SAVE = {"PNG": {}, "JPEG": {"quality": 95}, "WEBP": {"lossless": True}, "TIFF": {}}
@@ -22,7 +23,7 @@ SUFFIX = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp", "TIFF": ".tif"}
 
 
 def command(*arguments):
-    code = "from cliplit.runtime.image_cli import main; main(prog_name='cliplit-image')"
+    code = "from cliplit.runtime.image.cli import main; main(prog_name='cliplit-image')"
     result = subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, timeout=120
     )

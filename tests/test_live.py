@@ -14,15 +14,14 @@ import av
 import cv2
 import numpy as np
 import pytest
-from cliplit.runtime import preview as preview_module
-from cliplit.runtime.colour import Colour
-from cliplit.runtime.gain import Coding
-from cliplit.runtime.live import EveryFrame, Meter, Newest, is_live
-from cliplit.runtime.preview import Preview, check_window
-from cliplit.runtime.source import Clip, Frame
-from made import moving, read_clip, video_command, write_clip
 
 from cliplit.errors import BackendError
+from cliplit.runtime.light.colour import Coding, Colour
+from cliplit.runtime.video import preview as preview_module
+from cliplit.runtime.video.frames import Clip, Frame
+from cliplit.runtime.video.live import EveryFrame, Meter, Newest, is_live
+from cliplit.runtime.video.preview import Preview, check_window
+from made import moving, read_clip, video_command, write_clip
 
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
 CLIP = Clip(32, 16, "yuv420p", Coding(), Colour(), Fraction(1, 1000))
@@ -87,7 +86,7 @@ def test_it_can_be_stopped_though_the_source_goes_on():
 
 
 def test_the_meter_tells_rate_drops_and_delay(monkeypatch):
-    monkeypatch.setattr("cliplit.runtime.live.REPORT", 0.1)
+    monkeypatch.setattr("cliplit.runtime.video.live.REPORT", 0.1)
     said = []
     newest = Newest(Paced(40, 0.01))
     meter = Meter(newest, said.append)
@@ -150,7 +149,7 @@ def test_interrupting_a_live_run_completes_the_file(tmp_path):
         ["ffmpeg", "-v", "error", "-re", "-stream_loop", "-1", "-i", source, "-c:v", "mpeg2video", "-g", "5", "-f",
          "mpegts", "-listen", "1", f"http://127.0.0.1:{port}"], stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    code = "from cliplit.runtime.video_cli import main; main(prog_name='cliplit-video')"
+    code = "from cliplit.runtime.video.cli import main; main(prog_name='cliplit-video')"
     time.sleep(0.7)
     arguments = [f"http://127.0.0.1:{port}", tmp_path / "out.mkv", "--live", "--preset", "ultrafast"]
     receiver = subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=subprocess.PIPE, text=True)
@@ -259,7 +258,7 @@ def test_y4m_through_pipes(tmp_path, pixel_format):
 @needs_ffmpeg
 def test_ffmpeg_feeds_and_takes(tmp_path):
     source = write_clip(tmp_path / "in.mp4", moving(12), sound=False)
-    code = "from cliplit.runtime.video_cli import main; main(prog_name='cliplit-video')"
+    code = "from cliplit.runtime.video.cli import main; main(prog_name='cliplit-video')"
     feed = subprocess.Popen(["ffmpeg", "-v", "error", "-i", source, "-f", "yuv4mpegpipe", "-"], stdout=subprocess.PIPE)
     ours = [sys.executable, "-c", code, "-", "-", "--pipe-format", "y4m", "--quiet"]
     ours = subprocess.Popen(ours, stdin=feed.stdout, stdout=subprocess.PIPE)
@@ -271,7 +270,7 @@ def test_ffmpeg_feeds_and_takes(tmp_path):
 def test_whoever_takes_may_leave(tmp_path):
     """`cliplit-video IN - | head -c 1000`: no traceback, no hang."""
     source = write_clip(tmp_path / "in.mkv", moving(60), sound=False)
-    code = "from cliplit.runtime.video_cli import main; main(prog_name='cliplit-video')"
+    code = "from cliplit.runtime.video.cli import main; main(prog_name='cliplit-video')"
     ours = [sys.executable, "-c", code, source, "-", "--pipe-format", "y4m"]
     ours = subprocess.Popen(ours, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     ours.stdout.read(1000)

@@ -12,18 +12,17 @@ import pytest
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 
-from cliplit.export import onnx_file  # noqa: E402
-from cliplit.runtime.backends.onnx_runtime import import_onnxruntime  # noqa: E402
-from cliplit.runtime.backends.pytorch import TorchNetwork, from_checkpoint  # noqa: E402
-from cliplit.runtime.devices import Device  # noqa: E402
-from cliplit.runtime.network import LightMapNetwork  # noqa: E402
-
-from cliplit import checkpoint  # noqa: E402
-from cliplit.errors import InputError, ModelError  # noqa: E402
-from cliplit.lite_unet import LiteUNet  # noqa: E402
-from cliplit.networks import build_network  # noqa: E402
-from cliplit.pooling import adaptive_average_pool  # noqa: E402
-from cliplit.unet import UNet  # noqa: E402
+from cliplit.errors import InputError, ModelError
+from cliplit.export import onnx_file
+from cliplit.networks import checkpoint
+from cliplit.networks.lite_unet import LiteUNet
+from cliplit.networks.pooling import adaptive_average_pool
+from cliplit.networks.registry import build_network
+from cliplit.networks.unet import UNet
+from cliplit.runtime.backends.devices import Device
+from cliplit.runtime.backends.onnx_runtime import import_onnxruntime
+from cliplit.runtime.backends.pytorch import TorchNetwork, from_checkpoint
+from cliplit.runtime.network import LightMapNetwork
 
 
 @pytest.fixture(scope="module", params=["lite", "unet"])

@@ -8,11 +8,12 @@ import time
 import cv2
 import numpy as np
 import pytest
-from cliplit.runtime import Enhancer
-from cliplit.runtime.light_map import softly_bounded
-from cliplit.runtime.noise import GainLimit, bearable_gain, noise_level, picture_noise, plane_noise
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from cliplit.runtime import Enhancer
+from cliplit.runtime.light.light_map import softly_bounded
+from cliplit.runtime.light.noise import GainLimit, bearable_gain, noise_level, picture_noise, plane_noise
 from made import backlit
 
 

@@ -13,24 +13,34 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
-from cliplit.runtime import Enhancer, torch_gain  # noqa: E402
-from cliplit.runtime.backends.pytorch import open_model  # noqa: E402
-from cliplit.runtime.colour import PQ, Colour  # noqa: E402
-from cliplit.runtime.devices import Device, nvidia_driver  # noqa: E402
-from cliplit.runtime.exact_torch import ExactTorch  # noqa: E402
-from cliplit.runtime.gain import Coding  # noqa: E402
-from cliplit.runtime.light_map import softly_bounded  # noqa: E402
-from cliplit.runtime.model_file import find_model  # noqa: E402
-from cliplit.runtime.on_card import OnCard  # noqa: E402
-from cliplit.runtime.region import Moments, Region, Schedule  # noqa: E402
-from cliplit.runtime.relighting import OnProcessor, way_of  # noqa: E402
-from cliplit.runtime.segments import load_state, save_state  # noqa: E402
-from cliplit.runtime.source import Clip, Frame  # noqa: E402
-from cliplit.runtime.temporal import TemporalFilter  # noqa: E402
-from cliplit.runtime.video import Steps, enhanced  # noqa: E402
-from made import backlit  # noqa: E402
-
-from cliplit.errors import BackendError  # noqa: E402
+from cliplit.errors import BackendError
+from cliplit.runtime import Enhancer
+from cliplit.runtime.backends.devices import Device, nvidia_driver
+from cliplit.runtime.backends.model_file import find_model
+from cliplit.runtime.backends.pytorch import open_model
+from cliplit.runtime.exact import torch_gain
+from cliplit.runtime.exact.exact_torch import ExactTorch
+from cliplit.runtime.light.colour import (
+    PQ,
+    Coding,
+    Colour,
+)
+from cliplit.runtime.light.light_map import softly_bounded
+from cliplit.runtime.light.region import Region
+from cliplit.runtime.light.temporal import TemporalFilter
+from cliplit.runtime.video.clip import (
+    enhanced,
+    way_of,
+)
+from cliplit.runtime.video.frames import Clip, Frame
+from cliplit.runtime.video.on_card import OnCard
+from cliplit.runtime.video.relighting import (
+    OnProcessor,
+    Steps,
+)
+from cliplit.runtime.video.schedule import Moments, Schedule
+from cliplit.runtime.video.segments import load_state, save_state
+from made import backlit
 
 HEIGHT, WIDTH = 260, 390  # more than the proxy of `lite`, so that maps are shrunk and enlarged
 RATE = Fraction(1, 25)

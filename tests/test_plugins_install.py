@@ -8,9 +8,9 @@ import subprocess
 import sys
 
 import pytest
-from cliplit.plugins import frei0r_install, gimp_install
 
 from cliplit.errors import BackendError, InputError
+from cliplit.plugins import frei0r_install, gimp_install
 
 COMMAND = [sys.executable, "-m", "cliplit.plugins"]
 

@@ -7,13 +7,13 @@ import sys
 
 import numpy as np
 import pytest
+
+from cliplit.errors import InputError
 from cliplit.plugins.plane_relighter import PlaneRelighter, apply_any
 from cliplit.plugins.y4m import Header, Layout
 from cliplit.runtime.enhancer import Enhancer
-from cliplit.runtime.gain import Coding
-from cliplit.runtime.light_map import Coefficients
-
-from cliplit.errors import InputError
+from cliplit.runtime.light.colour import Coding
+from cliplit.runtime.light.light_map import Coefficients
 
 FILTER = [sys.executable, "-c", "from cliplit.plugins.filter_cli import main; main(prog_name='cliplit-filter')"]
 FAMILIES = ["mono", "420jpeg", "420mpeg2", "420paldv", "411", "422", "440", "444", "444alpha"]

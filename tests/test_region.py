@@ -6,14 +6,16 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from cliplit.runtime.gain import Coding, apply_planes, apply_rgb
-from cliplit.runtime.light_map import Coefficients
-from cliplit.runtime.region import Moments, Region, Schedule, seconds
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made import backlit, moving, read_clip, video_command, write_clip
 
 from cliplit.errors import InputError
+from cliplit.runtime.light.colour import Coding
+from cliplit.runtime.light.gain import apply_planes, apply_rgb
+from cliplit.runtime.light.light_map import Coefficients
+from cliplit.runtime.light.region import Region
+from cliplit.runtime.video.schedule import Moments, Schedule, seconds
+from made import backlit, moving, read_clip, video_command, write_clip
 
 
 def even_light(rows=24, columns=32, stops=-2.0):

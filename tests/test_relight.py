@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from made import backlit
 
 torch = pytest.importorskip("torch")
 
-from cliplit.runtime.gain import apply_rgb  # noqa: E402
-from cliplit.runtime.light_map import guided_coefficients, log_light  # noqa: E402
-from cliplit.runtime.proxy import rgb_proxy  # noqa: E402
-
-from cliplit.relight import relight  # noqa: E402
+from cliplit.runtime.light.gain import apply_rgb
+from cliplit.runtime.light.light_map import guided_coefficients, log_light
+from cliplit.runtime.light.proxy import rgb_proxy
+from cliplit.training.relight import relight
 
 
 @pytest.mark.parametrize("max_gain", [4.0, 16.0])

@@ -7,14 +7,14 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+
 from cliplit.runtime import Enhancer
-from cliplit.runtime.colour import PQ, Colour
-from cliplit.runtime.gain import Coding
-from cliplit.runtime.hdr import TRANSFERS
-from cliplit.runtime.relighting import OnProcessor, way_of
-from cliplit.runtime.source import Clip, Frame
-from cliplit.runtime.temporal import TemporalFilter
-from cliplit.runtime.video import Steps, enhanced
+from cliplit.runtime.light.colour import PQ, Coding, Colour
+from cliplit.runtime.light.hdr import TRANSFERS
+from cliplit.runtime.light.temporal import TemporalFilter
+from cliplit.runtime.video.clip import enhanced, way_of
+from cliplit.runtime.video.frames import Clip, Frame
+from cliplit.runtime.video.relighting import OnProcessor, Steps
 from made import backlit
 
 SIZE = 300, 450

@@ -8,15 +8,15 @@ import av
 import cv2
 import numpy as np
 import pytest
-from cliplit.runtime.codecs import Encoding
-from cliplit.runtime.opencv_io import OpenCVReader, OpenCVWriter, bgr_of, has
-from cliplit.runtime.pyav_reader import PyAVReader
-from cliplit.runtime.pyav_writer import PyAVWriter
-from cliplit.runtime.source import Frame
-from cliplit.runtime.video import enhance_video
-from made import backlit, moving, read_clip, video_command, write_clip
 
 from cliplit.errors import BackendError, InputError
+from cliplit.runtime.video.clip import enhance_video
+from cliplit.runtime.video.codecs import Encoding
+from cliplit.runtime.video.frames import Frame
+from cliplit.runtime.video.opencv_io import OpenCVReader, OpenCVWriter, bgr_of, has
+from cliplit.runtime.video.pyav_reader import PyAVReader
+from cliplit.runtime.video.pyav_writer import PyAVWriter
+from made import backlit, moving, read_clip, video_command, write_clip
 
 READERS = {"pyav": PyAVReader, "opencv": OpenCVReader}
 FAST = Encoding("h264", 12, "ultrafast")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+
 from cliplit.benchmarks import flicker as benchmark
-from cliplit.runtime.gain import apply_rgb
-from cliplit.runtime.proxy import rgb_proxy
-from cliplit.runtime.temporal import TEMPORAL, CutDetector, TemporalFilter, time_constant
+from cliplit.runtime.light.gain import apply_rgb
+from cliplit.runtime.light.proxy import rgb_proxy
+from cliplit.runtime.light.temporal import TEMPORAL, CutDetector, TemporalFilter, time_constant
 from made import backlit
 
 RATE = 25.0

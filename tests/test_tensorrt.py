@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cliplit.runtime.backends import device_memory, engine_file, tensorrt_build, tensorrt_native
-from cliplit.runtime.backends.engine_file import EngineHeader, Machine, Shapes
-from cliplit.runtime.devices import Device, nvidia_driver
-from cliplit.runtime.model_file import BUNDLED
 
 from cliplit.errors import BackendError, ModelError
+from cliplit.runtime.backends import device_memory, engine_file, tensorrt_build, tensorrt_native
+from cliplit.runtime.backends.devices import Device, nvidia_driver
+from cliplit.runtime.backends.engine_file import EngineHeader, Machine, Shapes
+from cliplit.runtime.backends.model_file import BUNDLED
 
 MACHINE = Machine("11.4.0.106", "13.0", "NVIDIA H200", "9.0", "Linux x86_64")
 HEADER = EngineHeader("lite", "ab" * 32, "fp16", Shapes.fixed((1, 192, 336)), MACHINE)

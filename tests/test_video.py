@@ -12,12 +12,14 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from cliplit.runtime.codecs import Encoding
-from cliplit.runtime.pixels import planes_of
-from cliplit.runtime.pyav_reader import PyAVReader
-from cliplit.runtime.source import Frame
-from cliplit.runtime.temporal import TemporalFilter
-from cliplit.runtime.video import Steps, enhance_video, enhanced
+
+from cliplit.runtime.light.temporal import TemporalFilter
+from cliplit.runtime.video.clip import enhance_video, enhanced
+from cliplit.runtime.video.codecs import Encoding
+from cliplit.runtime.video.frames import Frame
+from cliplit.runtime.video.pixels import planes_of
+from cliplit.runtime.video.pyav_reader import PyAVReader
+from cliplit.runtime.video.relighting import Steps
 from made import backlit, float_rgb, packets, read_clip, write_clip
 
 FAST = Encoding(preset="ultrafast", crf=12)
@@ -25,7 +27,7 @@ FAST = Encoding(preset="ultrafast", crf=12)
 
 def command(*arguments, **options):
     # The entry point itself, in a process of its own: exit codes, streams and signals are what is tested.
-    code = "from cliplit.runtime.video_cli import main; main(prog_name='cliplit-video')"
+    code = "from cliplit.runtime.video.cli import main; main(prog_name='cliplit-video')"
     return subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, timeout=300, **options
     )
@@ -211,7 +213,7 @@ def test_a_container_that_does_not_exist(tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_leaves_no_half_file(tmp_path, number):
     source = write_clip(tmp_path / "in.mp4", moving(50, 360, 640) * 8)
-    code = "from cliplit.runtime.video_cli import main; main(prog_name='cliplit-video')"
+    code = "from cliplit.runtime.video.cli import main; main(prog_name='cliplit-video')"
     process = subprocess.Popen(
         [sys.executable, "-c", code, source, tmp_path / "out.mp4", "--preset", "veryslow"],
         stderr=subprocess.PIPE,

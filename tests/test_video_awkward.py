@@ -7,9 +7,10 @@ import sys
 
 import av
 import pytest
-from cliplit.runtime.codecs import Encoding
-from cliplit.runtime.pyav_reader import PyAVReader
-from cliplit.runtime.video import enhance_video
+
+from cliplit.runtime.video.clip import enhance_video
+from cliplit.runtime.video.codecs import Encoding
+from cliplit.runtime.video.pyav_reader import PyAVReader
 
 FAST = Encoding(preset="ultrafast")
 AWKWARD = [
@@ -58,7 +59,7 @@ def test_awkward_clips_lose_nothing(tmp_path, enhancer, shared, name):
 
 
 def run(*arguments):
-    code = "from cliplit.runtime.video_cli import main; main(prog_name='cliplit-video')"
+    code = "from cliplit.runtime.video.cli import main; main(prog_name='cliplit-video')"
     command = [sys.executable, "-c", code, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120)
 

@@ -6,18 +6,17 @@ from fractions import Fraction
 
 import av
 import pytest
-from cliplit.runtime import codecs
-from cliplit.runtime.codecs import BY_NAME, ENCODERS, Choice, Encoding, choose, options_of
-from cliplit.runtime.colour import Colour
-from cliplit.runtime.devices import cores
-from cliplit.runtime.gain import Coding
-from cliplit.runtime.pixels import layout_of
-from cliplit.runtime.pyav_writer import configure
-from cliplit.runtime.source import Clip
-from cliplit.runtime.video import enhance_video
-from made import backlit, write_clip
 
 from cliplit.errors import InputError
+from cliplit.runtime.backends.devices import cores
+from cliplit.runtime.light.colour import Coding, Colour
+from cliplit.runtime.video import codecs
+from cliplit.runtime.video.clip import enhance_video
+from cliplit.runtime.video.codecs import BY_NAME, ENCODERS, Choice, Encoding, choose, options_of
+from cliplit.runtime.video.frames import Clip
+from cliplit.runtime.video.pixels import layout_of
+from cliplit.runtime.video.pyav_writer import configure
+from made import backlit, write_clip
 
 
 def clip(codec="h264", pixel_format="yuv420p", size=(96, 64), field_order="progressive"):

@@ -7,19 +7,18 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from cliplit.runtime import hdr
-from cliplit.runtime.codecs import Encoding
-from cliplit.runtime.colour import HLG, PQ
-from cliplit.runtime.gain import Coding
-from cliplit.runtime.light_map import plain_coefficients
-from cliplit.runtime.pixels import PLANAR, alpha_of, closest, layout_of, losses, planes_of
-from cliplit.runtime.pyav_reader import PyAVReader, Reading, frame_of
-from cliplit.runtime.relighting import relight
-from cliplit.runtime.source import Frame
-from cliplit.runtime.video import Steps, enhance_video, enhanced
-from made import backlit, identity, write_clip
 
 from cliplit.errors import InputError
+from cliplit.runtime.light import hdr
+from cliplit.runtime.light.colour import HLG, PQ, Coding
+from cliplit.runtime.light.light_map import plain_coefficients
+from cliplit.runtime.video.clip import enhance_video, enhanced
+from cliplit.runtime.video.codecs import Encoding
+from cliplit.runtime.video.frames import Frame
+from cliplit.runtime.video.pixels import PLANAR, alpha_of, closest, layout_of, losses, planes_of
+from cliplit.runtime.video.pyav_reader import PyAVReader, Reading, frame_of
+from cliplit.runtime.video.relighting import Steps, relight
+from made import backlit, identity, write_clip
 
 LOSSLESS = Encoding("ffv1")
 FORMATS = [

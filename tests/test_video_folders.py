@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from cliplit.runtime.folders import plan
-from made import moving, read_clip, video_command, write_clip
 
 from cliplit.errors import InputError
+from cliplit.runtime.folders import plan
+from made import moving, read_clip, video_command, write_clip
 
 
 def clip(path, count=3):

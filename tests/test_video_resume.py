@@ -13,13 +13,13 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from cliplit.runtime import segments
-from cliplit.runtime.codecs import Encoding
-from cliplit.runtime.source import Frame
-from cliplit.runtime.video import enhance_video
-from made import backlit, packets, write_clip
 
 from cliplit.errors import InputError
+from cliplit.runtime.video import segments
+from cliplit.runtime.video.clip import enhance_video
+from cliplit.runtime.video.codecs import Encoding
+from cliplit.runtime.video.frames import Frame
+from made import backlit, packets, write_clip
 
 CODE = """
 import sys

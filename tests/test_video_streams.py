@@ -9,14 +9,14 @@ from itertools import pairwise
 
 import av
 import pytest
-from cliplit.runtime.codecs import Encoding
-from cliplit.runtime.pyav_reader import PyAVReader, Reading
-from cliplit.runtime.rate import constant_rate
-from cliplit.runtime.source import Frame
-from cliplit.runtime.video import enhance_video
-from made import backlit, packets, read_clip, write_clip, write_rich_clip
 
 from cliplit.errors import InputError
+from cliplit.runtime.video.clip import enhance_video
+from cliplit.runtime.video.codecs import Encoding
+from cliplit.runtime.video.frames import Frame
+from cliplit.runtime.video.pyav_reader import PyAVReader, Reading
+from cliplit.runtime.video.rate import constant_rate
+from made import backlit, packets, read_clip, write_clip, write_rich_clip
 
 FAST = Encoding(preset="ultrafast", crf=20)
 

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cliplit.plugins.gimp2 import libgimp as gimp
-from cliplit.plugins.gimp2.dialog import Settings, settle
 
 from cliplit.arrays import Array
 from cliplit.errors import CliplitError, InputError
+
+from . import libgimp as gimp
+from .dialog import Settings, settle
 
 NAME = "plug-in-cliplit-enhance"
 TITLE = "Backlit Enhancement (CLIP-LIT)"

@@ -10,6 +10,7 @@ from ..client import WorkerError
 from .layers import LayerPixels
 from .libraries import GLib
 from .service import Job, Service
+from .settings import settings_of
 
 gi.require_version("GimpUi", "3.0")
 gi.require_version("Gtk", "3.0")
@@ -85,8 +86,6 @@ class Preview:
         return True
 
     def _refresh(self) -> None:
-        from .plug_in import settings_of
-
         if self._job is not None and self._job.running:
             self._stale = True
             return

@@ -10,10 +10,10 @@ from ..protocol import Request
 from .layers import LayerPixels, is_selected, refusal, update_display
 from .libraries import Gegl, Gimp, GLib, GObject
 from .service import Installation, Service
+from .settings import INSTALLED_MODEL, settings_of
 
 PROCEDURE = "plug-in-cliplit-enhance"
 TITLE = "Backlit Enhancement (CLIP-LIT)"
-INSTALLED_MODEL = "default"
 
 
 def main() -> None:
@@ -92,17 +92,6 @@ def run(procedure: Any, run_mode: Any, image: Any, drawables: list[Any], config:
         return failure(procedure, str(error) or "out of memory")
     update_display()
     return procedure.new_return_values(Gimp.PDBStatusType.SUCCESS, GLib.Error())
-
-
-def settings_of(config: Any) -> Request:
-    """The user's choices, as a request without a picture."""
-    model = config.get_property("model")
-    return Request(
-        strength=config.get_property("strength"),
-        max_gain=config.get_property("max-gain"),
-        exact=config.get_property("exact"),
-        model="" if model == INSTALLED_MODEL else model,
-    )
 
 
 def relight(image: Any, drawables: list[Any], settings: Request, service: Service) -> None:

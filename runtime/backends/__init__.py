@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from cliplit.runtime.devices import Device, Kind, nvidia_driver
-from cliplit.runtime.model_file import CHECKPOINT_SUFFIXES, ModelInfo, find_model
-
 from cliplit.errors import BackendError, InputError
+
+from .devices import Device, Kind, nvidia_driver
+from .model_file import CHECKPOINT_SUFFIXES, ModelInfo, find_model
 
 if TYPE_CHECKING:
     from cliplit.arrays import Array

@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from cliplit.runtime.home import home
-
 from cliplit.errors import ModelError
 from cliplit.files import appearing
+
+from .home import home
 
 MAGIC = b"CLIPLIT-ENGINE\n"
 FORMAT = 1

@@ -18,12 +18,13 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from cliplit.runtime.devices import Device, cuda_problem
-from cliplit.runtime.home import home
-from cliplit.runtime.model_file import ModelInfo, model_info
 
 from cliplit.arrays import Array
 from cliplit.errors import BackendError, ModelError, first_line
+
+from .devices import Device, cuda_problem
+from .home import home
+from .model_file import ModelInfo, model_info
 
 INSTALL_CPU = 'pip install "cliplit[cpu]"'
 INSTALL_GPU = 'pip uninstall -y onnxruntime && pip install "cliplit[gpu]"'

@@ -11,11 +11,11 @@ from collections import OrderedDict, deque
 from pathlib import Path
 from typing import Any, Literal
 
-from cliplit.runtime.devices import Device
-from cliplit.runtime.model_file import ModelInfo, model_info
-
 from cliplit.arrays import Array
 from cliplit.errors import BackendError, ModelError, first_line
+
+from .devices import Device
+from .model_file import ModelInfo, model_info
 
 INSTALL = 'pip install "cliplit[openvino]"'
 HINTS = {"fp32": "f32", "bf16": "bf16"}

@@ -8,14 +8,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cliplit.runtime.devices import Device, cuda_problem
-from cliplit.runtime.model_file import CHECKPOINT_SUFFIXES, ModelInfo, model_info
-
 from cliplit.arrays import Array
 from cliplit.errors import BackendError, ModelError, first_line
 
+from .devices import Device, cuda_problem
+from .model_file import CHECKPOINT_SUFFIXES, ModelInfo, model_info
+
 if TYPE_CHECKING:
-    from cliplit.light_network import LightNetwork
+    from cliplit.networks.light_network import LightNetwork
 
 INSTALL = 'pip install "cliplit[export]"'
 
@@ -66,8 +66,8 @@ def from_checkpoint(path: Path) -> tuple[LightNetwork, ModelInfo]:
     """(network in evaluation mode, what it and its exported files say of themselves) of a checkpoint, ours or a
     published one."""
     import cliplit
-    from cliplit import checkpoint
-    from cliplit.networks import network_name
+    from cliplit.networks import checkpoint
+    from cliplit.networks.registry import network_name
 
     content = checkpoint.read(path)
     network = checkpoint.network_from(content, path)
@@ -93,7 +93,7 @@ def from_onnx(path: Path) -> tuple[Any, ModelInfo]:
         raise BackendError(f"reading weights from ONNX needs onnx; install it with: {INSTALL}") from error
     import torch
 
-    from cliplit.networks import build_network
+    from cliplit.networks.registry import build_network
 
     info = model_info(path)
     network = build_network(info.name)

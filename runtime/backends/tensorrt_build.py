@@ -16,10 +16,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from cliplit.runtime.backends.engine_file import Shapes, cache_folder
-
 from cliplit.errors import BackendError, ModelError
 from cliplit.files import appearing
+
+from .engine_file import Shapes, cache_folder
 
 WORKSPACE = 4 << 30  # bytes that layers may use while they run; TensorRT's own default is the whole card
 Progress = Callable[[str, int, int], object]  # phase, steps done, steps

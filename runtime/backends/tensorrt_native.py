@@ -17,15 +17,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from cliplit.runtime.backends import engine_file
-from cliplit.runtime.backends.device_memory import Memory, open_memory
-from cliplit.runtime.backends.engine_file import EngineHeader, Machine, Shapes, Size
-from cliplit.runtime.backends.tensorrt_build import WORKSPACE, Progress, build_engine, logger_of
-from cliplit.runtime.devices import Device, cuda_problem, nvidia_driver
-from cliplit.runtime.model_file import ModelInfo, model_info
-
 from cliplit.arrays import Array
 from cliplit.errors import BackendError, ModelError, first_line
+
+from . import engine_file
+from .device_memory import Memory, open_memory
+from .devices import Device, cuda_problem, nvidia_driver
+from .engine_file import EngineHeader, Machine, Shapes, Size
+from .model_file import ModelInfo, model_info
+from .tensorrt_build import WORKSPACE, Progress, build_engine, logger_of
 
 log = logging.getLogger("cliplit")
 LANES = 2  # one copies while the other computes, when two threads call

@@ -8,15 +8,16 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
-from cliplit.runtime.options import enhancer_options
 
 from cliplit import __version__
 from cliplit.command import reports_errors
 from cliplit.errors import InputError
 
+from ..options import enhancer_options
+
 if TYPE_CHECKING:
-    from cliplit.runtime.batch.job import Outcome
-    from cliplit.runtime.batch.long import Engine
+    from .job import Outcome
+    from .long import Engine
 
 FOREIGN = "exists already and is no earlier result; use --overwrite to replace it"
 SHOWN = 20  # failures that are printed; the list has all
@@ -70,11 +71,11 @@ def main(
     """
     if address and engine != "ray":
         raise click.UsageError("--address goes with --engine ray")
-    from cliplit.runtime.batch.job import Options, failure
-    from cliplit.runtime.batch.long import rounds
-    from cliplit.runtime.batch.manifest import FAILURES, FOLDER, Manifest
-    from cliplit.runtime.batch.places import MEMORY, check_reachable, filesystem, protocols
-    from cliplit.runtime.batch.plan import find_jobs, remaining, travelling_model
+    from .job import Options, failure
+    from .long import rounds
+    from .manifest import FAILURES, FOLDER, Manifest
+    from .places import MEMORY, check_reachable, filesystem, protocols
+    from .plan import find_jobs, remaining, travelling_model
 
     own_process = any(MEMORY in protocols(filesystem(place)[0]) for place in (source, target))
     check_reachable(source, target, own_process and engine == "local")
@@ -103,10 +104,10 @@ def main(
 
 def engine_of(name: str, address: str, workers: int, own_process: bool) -> AbstractContextManager[Engine]:
     if name == "ray":
-        from cliplit.runtime.batch.on_ray import ray_engine
+        from .on_ray import ray_engine
 
         return ray_engine(address, workers)
-    from cliplit.runtime.batch.local import local_engine
+    from .local import local_engine
 
     return local_engine(workers, own_process)
 

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 
-from cliplit.runtime.batch.job import Job, Options, Outcome, failure
-from cliplit.runtime.batch.long import Engine
-from cliplit.runtime.batch.work import do
-from cliplit.runtime.devices import cores
+from ..backends.devices import cores
+from .job import Job, Options, Outcome, failure
+from .long import Engine
+from .work import do
 
 DIED = "its process died {0} times: out of memory, or a crash (the system's log has more)"
 

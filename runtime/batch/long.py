@@ -22,10 +22,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from cliplit.runtime.batch.job import Job, Options, Outcome, failure
-from cliplit.runtime.batch.places import fetched, filesystem, put, size_of
-
 from cliplit.errors import CliplitError
+
+from .job import Job, Options, Outcome, failure
+from .places import fetched, filesystem, put, size_of
 
 MEGABYTE = 1 << 20
 PLAN = "plan.json"
@@ -90,10 +90,10 @@ def read_plan(job: Job, options: Options) -> list[dict[str, Any]]:
 
 def states(job: Job, options: Options, enhancer: Any, folder: Path) -> int:
     """Relight without encoding; leaves `00000.npz`, ... and the plan in the work folder. Returns frames."""
-    from cliplit.runtime.pyav_reader import PyAVReader
-    from cliplit.runtime.segments import Split, save_state
-    from cliplit.runtime.source import Frame
-    from cliplit.runtime.video import enhanced
+    from ..video.clip import enhanced
+    from ..video.frames import Frame
+    from ..video.pyav_reader import PyAVReader
+    from ..video.segments import Split, save_state
 
     place = work_folder(job, options)
     if size_of(f"{place}/{PLAN}") is not None:
@@ -119,12 +119,12 @@ def states(job: Job, options: Options, enhancer: Any, folder: Path) -> int:
 
 def segment(job: Job, options: Options, enhancer: Any, folder: Path) -> int:
     """Encode one piece into `NNNNN.packets` of the work folder. Returns frames."""
-    from cliplit.runtime.pipeline import ahead
-    from cliplit.runtime.pyav_reader import PyAVReader
-    from cliplit.runtime.pyav_writer import PyAVWriter
-    from cliplit.runtime.segments import SegmentWriter, load_state
-    from cliplit.runtime.source import Frame
-    from cliplit.runtime.video import enhanced
+    from ..video.clip import enhanced
+    from ..video.frames import Frame
+    from ..video.prefetch import ahead
+    from ..video.pyav_reader import PyAVReader
+    from ..video.pyav_writer import PyAVWriter
+    from ..video.segments import SegmentWriter, load_state
 
     place = work_folder(job, options)
     piece = read_plan(job, options)[job.number]
@@ -152,11 +152,11 @@ def segment(job: Job, options: Options, enhancer: Any, folder: Path) -> int:
 
 def join(job: Job, options: Options, target: Path, folder: Path) -> tuple[int, tuple[str, ...]]:
     """All pieces and the source's other streams into `target`. Returns frames and notes."""
-    from cliplit.runtime.pyav_reader import PyAVReader
-    from cliplit.runtime.pyav_writer import PyAVWriter
-    from cliplit.runtime.segments import joined, merged
-
     from cliplit.files import appearing
+
+    from ..video.pyav_reader import PyAVReader
+    from ..video.pyav_writer import PyAVWriter
+    from ..video.segments import joined, merged
 
     place, pieces = work_folder(job, options), read_plan(job, options)
     work = work_of(folder, job, options, len(pieces))
@@ -181,7 +181,7 @@ def clear(job: Job, options: Options) -> None:
 
 def work_of(folder: Path, job: Job, options: Options, done: int) -> Any:
     """The work of `segments` in a temporary folder, as if `done` pieces were finished."""
-    from cliplit.runtime.segments import Segment, Work
+    from ..video.segments import Segment, Work
 
     pieces: Iterable[dict[str, Any]] = read_plan(job, options)[:done]
     return Work(folder, {}, [Segment(piece["frames"], piece["frames"], piece["damaged"], None) for piece in pieces])
@@ -189,13 +189,13 @@ def work_of(folder: Path, job: Job, options: Options, done: int) -> Any:
 
 def new_steps() -> Any:
     """As `enhance_video` has by default."""
-    from cliplit.runtime.temporal import TemporalFilter
-    from cliplit.runtime.video import Steps
+    from ..light.temporal import TemporalFilter
+    from ..video.relighting import Steps
 
     return Steps(smooth=TemporalFilter())
 
 
 def encoding(options: Options) -> Any:
-    from cliplit.runtime.codecs import Encoding
+    from ..video.codecs import Encoding
 
     return Encoding(**options.encoding)

@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from types import TracebackType
 
-from cliplit.runtime.batch.job import Outcome
-from cliplit.runtime.batch.places import filesystem, is_local
+from .job import Outcome
+from .places import filesystem, is_local
 
 FOLDER = ".cliplit-batch"
 FAILURES = "failures.txt"

@@ -13,11 +13,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from cliplit.runtime.batch.job import Job, Options, Outcome, failure
-from cliplit.runtime.batch.long import Engine
-from cliplit.runtime.batch.work import do
-
 from cliplit.errors import BackendError, first_line
+
+from .job import Job, Options, Outcome, failure
+from .long import Engine
+from .work import do
 
 LOST = "lost with its node or its process, more often than it was tried again"
 BLOCKS = 4096  # at most: a block is what is handed out and what comes back at once

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from cliplit.runtime.batch.job import Job, Kind, Model, Options
-from cliplit.runtime.batch.manifest import Past
-from cliplit.runtime.batch.places import filesystem, identity
-
 from cliplit.errors import InputError
+
+from .job import Job, Kind, Model, Options
+from .manifest import Past
+from .places import filesystem, identity
 
 PICTURES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp"}
 VIDEOS = {
@@ -98,7 +98,7 @@ def remaining(jobs: Iterable[Job], target: str, past: Past, options: Options, ov
 
 def travelling_model(model: str) -> Model:
     """Raises InputError where there is no such model."""
-    from cliplit.runtime.model_file import BUNDLED, find_model
+    from ..backends.model_file import BUNDLED, find_model
 
     path = find_model(model, checkpoints=True)
     data = path.read_bytes()

@@ -8,14 +8,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cliplit.runtime.batch import long
-from cliplit.runtime.batch.job import Job, Model, Options, Outcome, failure
-from cliplit.runtime.batch.places import fetched, filesystem, is_local, put, size_of
-
 from cliplit.errors import CliplitError
 
+from . import long
+from .job import Job, Model, Options, Outcome, failure
+from .places import fetched, filesystem, is_local, put, size_of
+
 if TYPE_CHECKING:
-    from cliplit.runtime.enhancer import Enhancer
+    from ..enhancer import Enhancer
 
 PAUSE = 0.5  # seconds before the second attempt, doubled for each one after
 
@@ -63,13 +63,13 @@ def relight(job: Job, options: Options, enhancer: Enhancer) -> tuple[int, tuple[
 
 
 def picture(source: Path, target: Path, options: Options, enhancer: Enhancer) -> tuple[int, tuple[str, ...]]:
-    from cliplit.runtime.image_cli import enhance_file
+    from ..image.cli import enhance_file
 
     return 1, tuple(enhance_file(source, target, enhancer, options.jpeg_quality, overwrite=True))
 
 
 def video(source: Path, target: Path, options: Options, enhancer: Enhancer) -> tuple[int, tuple[str, ...]]:
-    from cliplit.runtime.video import enhance_video
+    from ..video.clip import enhance_video
 
     summary = enhance_video(source, target, enhancer, long.encoding(options))
     problems = (summary.problems,) if summary.problems else ()
@@ -86,7 +86,7 @@ def enhancer_for(options: Options, threads: int) -> Enhancer:
 
 @lru_cache(maxsize=2)
 def _enhancer(model: Model, settings: tuple[tuple[str, Any], ...], threads: int) -> Enhancer:
-    from cliplit.runtime.enhancer import Enhancer
+    from ..enhancer import Enhancer
 
     return Enhancer(model_here(model), threads=threads, **dict(settings))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import gi
 
 gi.require_version("Babl", "0.1")
-from gi.repository import Babl, Gegl, Gimp, Gio  # noqa: E402, F401
+from gi.repository import Gegl, Gimp, Gio
 
 FOLDER = Path(os.environ["CLIPLIT_CASES"])
 

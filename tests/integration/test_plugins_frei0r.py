@@ -15,6 +15,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+
 from cliplit.plugins import frei0r_install
 from cliplit.runtime.enhancer import Enhancer
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+
 from cliplit.plugins import gimp_install
 from cliplit.runtime.enhancer import Enhancer
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+
 from cliplit.runtime.enhancer import Enhancer
 
 from .conftest import need

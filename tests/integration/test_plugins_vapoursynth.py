@@ -15,16 +15,17 @@ import av
 import cv2
 import numpy as np
 import pytest
-from cliplit.plugins.y4m import Header
-from cliplit.runtime.enhancer import Enhancer
-from cliplit.runtime.model_file import BUNDLED
 
 from cliplit.errors import InputError
+from cliplit.plugins.y4m import Header
+from cliplit.runtime.backends.model_file import BUNDLED
+from cliplit.runtime.enhancer import Enhancer
 
 from .conftest import missing, need, psnr
 
 try:
     import vapoursynth as vs
+
     from cliplit.plugins.vapoursynth import enhance
 except ImportError:
     vs = None

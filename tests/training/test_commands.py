@@ -12,14 +12,15 @@ import torch
 import yaml
 from click.testing import CliRunner
 
-from cliplit import checkpoint, networks
-from cliplit.cli import main
+from cliplit.benchmarks.eval_cli import main as evaluate
 from cliplit.config import RECIPES, TrainConfig, read_yaml
 from cliplit.errors import InputError
-from cliplit.eval_cli import main as evaluate
-from cliplit.journal import Journal, forget_after, read_log
-from cliplit.light_network import LightNetwork
-from cliplit.networks import build_network
+from cliplit.networks import checkpoint
+from cliplit.networks import registry as networks
+from cliplit.networks.light_network import LightNetwork
+from cliplit.networks.registry import build_network
+from cliplit.training.cli import main
+from cliplit.training.journal import Journal, forget_after, read_log
 
 from .conftest import scene, to_uint8, write_picture
 
@@ -53,7 +54,7 @@ def finished(options, made, tmp_path_factory):
 
 def test_help_is_quick_and_needs_no_torch():
     code = (
-        "import sys; from cliplit.cli import main\n"
+        "import sys; from cliplit.training.cli import main\n"
         "try: main(['--help'], prog_name='cliplit-train')\n"
         "except SystemExit: pass\n"
         "assert not {'torch', 'open_clip', 'cv2', 'numpy'} & set(sys.modules), sorted(sys.modules)"

@@ -12,12 +12,13 @@ from torch.nn import functional as F
 
 from cliplit.config import TrainConfig
 from cliplit.errors import InputError, ModelError
-from cliplit.guidance import build_guidance, load_encoder
-from cliplit.prompts import LatentPair, PromptPair, build_pair, load_pair, save_pair
-from cliplit.residual import embed_vocabulary
+from cliplit.guidance.build import build_guidance
+from cliplit.guidance.plain_encoder import load_encoder
+from cliplit.guidance.prompts import LatentPair, PromptPair, build_pair, load_pair, save_pair
+from cliplit.guidance.residual import embed_vocabulary
 
 pytest.importorskip("open_clip")
-from cliplit.open_clip_encoder import CLIP_MEAN, CLIP_STD, OpenClipEncoder, _registered, open_clip_encoder
+from cliplit.guidance.open_clip_encoder import CLIP_MEAN, CLIP_STD, OpenClipEncoder, _registered, open_clip_encoder
 
 from .conftest import STUDENT, needs_student
 

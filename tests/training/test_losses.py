@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from cliplit.guided_losses import (
+from cliplit.guidance.guided_losses import (
     clip_loss,
     identity_loss,
     negative_probability,
@@ -16,8 +16,8 @@ from cliplit.guided_losses import (
     ranking_loss,
     residual_loss,
 )
-from cliplit.relight import divide, relight
-from cliplit.residual import residual_of, vocabulary_bias
+from cliplit.guidance.residual import residual_of, vocabulary_bias
+from cliplit.training.relight import divide, relight
 
 
 def unit(x):

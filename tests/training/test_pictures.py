@@ -12,14 +12,14 @@ import tifffile
 import torch
 from PIL import Image
 
-from cliplit.augment import augmented
 from cliplit.config import TrainConfig
 from cliplit.errors import InputError
-from cliplit.guided_batches import GuidedBatches, read_guided_sources
-from cliplit.pairs import PairBatches, Sources
 from cliplit.phases import Stage
-from cliplit.picture_folder import decoded, developed, read_folder, read_picture
-from cliplit.sources import read_sources
+from cliplit.pictures.augment import augmented
+from cliplit.pictures.guided_batches import GuidedBatches, read_guided_sources
+from cliplit.pictures.pairs import PairBatches, Sources
+from cliplit.pictures.picture_folder import decoded, developed, read_folder, read_picture
+from cliplit.training.sources import read_sources
 
 from .conftest import scene, to_uint8, write_picture
 

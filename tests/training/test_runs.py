@@ -13,14 +13,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from cliplit import checkpoint, training
 from cliplit.config import TrainConfig
-from cliplit.distributed import World
 from cliplit.errors import InputError
-from cliplit.journal import read_log
+from cliplit.networks import checkpoint
 from cliplit.phases import Phase, Stage
-from cliplit.run import prepare
-from cliplit.training import STEPS, learning_rate, must_restart, train
+from cliplit.training import loop as training
+from cliplit.training.distributed import World
+from cliplit.training.journal import read_log
+from cliplit.training.loop import STEPS, learning_rate, must_restart, train
+from cliplit.training.run import prepare
 
 from .conftest import STUDENT, needs_student
 
@@ -319,7 +320,9 @@ def test_given_weights_are_scored_first_and_must_be_beaten(options, made, tmp_pa
     first = checkpoint.read(tmp_path / "first" / "best.pt")["weights"]
     for name, scores, best in (("worse", [20, 19, 18], 0), ("better", [20, 21, 19], 4)):
         psnr = iter(scores)
-        monkeypatch.setattr("cliplit.run.score_all", lambda *_, psnr=psnr: {"psnr": float(next(psnr)), "ssim": 0.5})
+        monkeypatch.setattr(
+            "cliplit.training.run.score_all", lambda *_, psnr=psnr: {"psnr": float(next(psnr)), "ssim": 0.5}
+        )
         run_config(options, tmp_path / name, steps=8, learning_rate=1e-3, **given)
         second = checkpoint.read(tmp_path / name / "best.pt")
         assert second["scores"]["step"] == best

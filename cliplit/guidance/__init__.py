@@ -1,0 +1,1 @@
+"""What judges a picture in training: image encoders, prompts and residual vectors."""

@@ -1,0 +1,1 @@
+"""The networks that predict a light map, and their checkpoints."""

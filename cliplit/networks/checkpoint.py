@@ -1,0 +1,89 @@
+"""Checkpoints: ours (weights with what made them) and the published ones of CLIP-LIT (a bare state dict)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import InputError, ModelError, first_line
+from ..files import appearing
+from .light_network import LightNetwork
+from .registry import all_networks
+
+FORMAT = "cliplit-checkpoint"
+
+
+def save(path: Path, content: dict[str, Any]) -> None:
+    """Write atomically: a crash leaves the previous file or the new one, never half of one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with appearing(path) as temporary:
+        torch.save({"format": FORMAT, **content}, temporary)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The content of a checkpoint file; a bare state dict comes back as {"weights": state dict}.
+
+    Raises InputError where there is no such file and ModelError where it is not a checkpoint. Nothing in the
+    file is executed (`weights_only`).
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such checkpoint file")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises half a dozen types here, pickle's among them
+        raise ModelError(f"{path}: not a PyTorch checkpoint that can be read safely ({first_line(error)})") from error
+    if not isinstance(content, Mapping):
+        raise ModelError(f"{path}: holds a {type(content).__name__}, expected a state dict of a CLIP-LIT network")
+    if content.get("format") == FORMAT:
+        return dict(content)
+    for key in ("state_dict", "params", "model"):
+        if isinstance(content.get(key), Mapping):
+            content = content[key]
+            break
+    return {"weights": dict(content)}
+
+
+def load_network(path: Path) -> LightNetwork:
+    """The network a checkpoint holds, in evaluation mode; which one is told by its keys.
+
+    Published checkpoints load with or without the `module.` prefix of DataParallel.
+    """
+    return network_from(read(path), path)
+
+
+def network_from(content: Mapping[str, Any], path: Path) -> LightNetwork:
+    """The network in a checkpoint's content; `path` is for messages."""
+    weights = {key.removeprefix("module."): value for key, value in content["weights"].items()}
+    networks = all_networks()
+    for name, build in networks.items():
+        network = build()
+        if set(network.state_dict()) == set(weights):
+            try:
+                network.load_state_dict(weights)
+            except (RuntimeError, TypeError) as error:
+                message = f"{path}: the {name} network has other sizes ({str(error).splitlines()[-1].strip()})"
+                raise ModelError(message) from error
+            return network.eval()
+    raise ModelError(
+        f"{path}: its {len(weights)} tensors are not those of a CLIP-LIT network ({' or '.join(networks)}); "
+        f"first key: {next(iter(weights), 'none')}"
+    )
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def training_summary(content: Mapping[str, Any]) -> str:
+    """One line on how the checkpoint was made."""
+    config, scores = content.get("config"), content.get("scores")
+    if not isinstance(config, dict):
+        return "published checkpoint, training not recorded in the file"
+    text = "method {method}, {steps} steps of {batch}, seed {seed}".format(**config)
+    if isinstance(scores, dict) and "psnr" in scores:
+        text += f", validation {scores['psnr']} dB / {scores['ssim']} SSIM at step {scores['step']}"
+    return text

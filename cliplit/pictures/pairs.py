@@ -1,0 +1,234 @@
+"""Batches of (input, target) pictures for paired training, rendered on the fly and fully determined by a seed.
+
+Batch `step` of a run depends on the seed and on `step` alone, so that a resumed run sees what an uninterrupted
+one would have seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ..arrays import Array
+from ..constants import PICTURE_SUFFIXES
+from ..errors import InputError
+from .backlight import exposure_map, shadow_of_objects, shadow_of_people
+from .panorama import Scene, backlit_share, read_panorama, render_scene
+from .sensor import random_noise, store_8bit
+from .tone import film_curve, s_curve, srgb_decode, srgb_encode
+
+Pair = tuple[Array, Array]  # input and target, (H, W, 3) float32 in [0, 1]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where pictures come from; a kind whose source is empty is left out."""
+
+    scenes: Sequence[Scene] = ()
+    photos: Sequence[Array] = ()
+    pairs: Sequence[tuple[Array, Array]] = ()  # true ones, (H, W, 3) uint8
+
+
+def render_scenes(
+    folder: Path, count: int, seed: int, exclude: Sequence[str] = (), size: tuple[int, int] = (288, 216)
+) -> Iterator[Scene]:
+    """`count` backlit views from all panoramas in `folder`, in turn; `exclude` names panoramas by prefix."""
+    paths = [p for p in sorted(folder.glob("*.hdr")) if not p.name.startswith(tuple(exclude) or ("\0",))]
+    if not paths:
+        raise InputError(f"{folder}: no .hdr panoramas found there (after leaving out {', '.join(exclude) or 'none'})")
+    for number, path in enumerate(paths):
+        panorama = read_panorama(path)
+        rng = np.random.default_rng((seed, number))
+        wanted = (count + number) // len(paths)
+        found = 0
+        for _ in range(wanted * 8):  # a panorama without backlight gives up in the end
+            scene = render_scene(panorama, rng, *size) if found < wanted else None
+            if scene is not None:
+                found += 1
+                yield scene
+
+
+def read_photos(folders: Sequence[Path], short_side: int = 320) -> tuple[list[Array], list[Path]]:
+    """The well-lit pictures below the folders, (H, W, 3) uint8 RGB, short side at most the given one; and the files
+    that could not be read."""
+    photos, failed = [], []
+    paths = sorted(p for f in folders for p in f.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES)
+    for path in paths:
+        data = np.fromfile(path, np.uint8)
+        picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+        if picture is None:
+            failed.append(path)
+            continue
+        scale = short_side / min(picture.shape[:2])
+        if scale < 1:
+            picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        photos.append(np.ascontiguousarray(picture[..., ::-1]))
+    return [picture for picture in photos if is_well_lit(picture)], failed
+
+
+def is_well_lit(picture: Array) -> bool:
+    """Whether a photo can serve as a target: not dark as a whole, no large black part against a bright one."""
+    dark, bright, mean = backlit_share(picture.astype(np.float32) / 255)
+    return 0.28 < mean < 0.85 and not (dark > 0.12 and bright > 0.03) and dark < 0.4
+
+
+def random_crop(height: int, width: int, aspect: float, rng: np.random.Generator) -> tuple[slice, slice]:
+    """A window of the given width / height ratio that covers 60 to 100 % of what fits."""
+    scale = rng.uniform(0.6, 1.0)
+    w = min(width, height * aspect) * scale
+    h = w / aspect
+    top, left = rng.uniform(0, height - h), rng.uniform(0, width - w)
+    return slice(int(top), int(top) + max(int(h), 8)), slice(int(left), int(left) + max(int(w), 8))
+
+
+def backlit_scene(sources: Sources, size: tuple[int, int], rng: np.random.Generator) -> Pair:
+    """A rendered panorama view through a random camera curve, sometimes underexposed as well."""
+    scene = sources.scenes[int(rng.integers(len(sources.scenes)))]
+    height, width = size
+    window = random_crop(scene.target.shape[0], scene.target.shape[1], width / height, rng)
+    radiance = cv2.resize(scene.radiance[window].astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+    target = cv2.resize(scene.target[window], (width, height), interpolation=cv2.INTER_AREA)
+    if rng.random() < 0.25:
+        radiance = radiance * 2.0 ** -rng.uniform(0.0, 3.0)
+    radiance = random_noise(radiance, rng)
+    if rng.random() < 0.7:
+        coded = film_curve(radiance)
+    else:
+        coded = s_curve(film_curve(radiance, rng.uniform(0.9, 1.8)), rng.uniform(-0.15, 0.5))
+    return store_8bit(coded, rng), target.astype(np.float32) / 255
+
+
+def photo(sources: Sources, size: tuple[int, int], rng: np.random.Generator) -> Array:
+    """A random crop of a well-lit photo, (H, W, 3) in [0, 1]."""
+    picture = sources.photos[int(rng.integers(len(sources.photos)))]
+    height, width = size
+    window = random_crop(picture.shape[0], picture.shape[1], width / height, rng)
+    return cv2.resize(picture[window], (width, height), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+
+
+def expose(target: Array, stops: Array | float, rng: np.random.Generator) -> Array:
+    """The photo taken again with another exposure, noise and curve included."""
+    linear = random_noise(srgb_decode(target) * np.exp2(np.float32(stops)), rng)
+    coded = srgb_encode(linear)
+    if rng.random() < 0.3:
+        coded = s_curve(coded, rng.uniform(0.0, 0.4))
+    return store_8bit(coded, rng)
+
+
+def backlit_photo(sources: Sources, size: tuple[int, int], rng: np.random.Generator) -> Pair:
+    """A well-lit photo whose foreground fell into shadow, half of the time before a background that is glaring."""
+    target = photo(sources, size, rng)
+    shadow, stops = exposure_map(cv2.cvtColor(target, cv2.COLOR_RGB2GRAY), rng)
+    if rng.random() < 0.5:
+        glare = np.exp2(rng.uniform(0.0, 2.0) * (1.0 - shadow[..., None]))
+        target = srgb_encode(1.0 - (1.0 - srgb_decode(target)) ** glare)
+    return expose(target, stops[..., None], rng), target
+
+
+def figures_before_light(sources: Sources, size: tuple[int, int], rng: np.random.Generator) -> Pair:
+    """People or things cut out of one photo, in shadow, before another one that is bright: whatever they are made of,
+    the light map must find them by their outline against the light."""
+    figures, background = photo(sources, size, rng), photo(sources, size, rng)
+    outlines = shadow_of_people if rng.random() < 0.7 else shadow_of_objects
+    shadow = outlines(figures[..., 0], rng)
+    glare = np.float32(2.0 ** rng.uniform(0.5, 3.0))
+    light = srgb_encode(1.0 - (1.0 - srgb_decode(background)) ** glare)
+    target = light + shadow[..., None] * (figures - light)
+    stops = -rng.uniform(1.5, 5.0) * shadow - rng.uniform(0.0, 0.3)
+    return expose(target, stops[..., None], rng), target
+
+
+def dark_photo(sources: Sources, size: tuple[int, int], rng: np.random.Generator) -> Pair:
+    """Underexposed as a whole, down to a mean luminance of a few percent."""
+    target = photo(sources, size, rng)
+    return expose(target, -rng.uniform(1.0, 7.0), rng), target
+
+
+def well_lit_photo(sources: Sources, size: tuple[int, int], rng: np.random.Generator) -> Pair:
+    """Nothing to do: the target is the input."""
+    stored = store_8bit(photo(sources, size, rng), rng)
+    return stored, stored
+
+
+def known_pair(sources: Sources, size: tuple[int, int], rng: np.random.Generator) -> Pair:
+    """A true pair, cropped alike."""
+    both = sources.pairs[int(rng.integers(len(sources.pairs)))]
+    height, width = size
+    window = random_crop(both[0].shape[0], both[0].shape[1], width / height, rng)
+    source, target = (cv2.resize(p[window], (width, height), interpolation=cv2.INTER_AREA) for p in both)
+    return source.astype(np.float32) / 255, target.astype(np.float32) / 255
+
+
+Kind = Callable[[Sources, tuple[int, int], np.random.Generator], Pair]
+
+# How often each kind is drawn, by task; a kind without sources is left out.
+MIXTURES: dict[str, dict[Kind, float]] = {
+    "backlit": {
+        backlit_scene: 0.40,
+        backlit_photo: 0.24,
+        figures_before_light: 0.10,
+        dark_photo: 0.13,
+        well_lit_photo: 0.13,
+        known_pair: 1.0,
+    },
+    "low-light": {backlit_scene: 0.1, backlit_photo: 0.1, dark_photo: 0.67, well_lit_photo: 0.13, known_pair: 1.0},
+}
+
+
+def white_balance(pair: Pair, rng: np.random.Generator) -> Pair:
+    """The same slight colour cast on input and target: the light map must not depend on it."""
+    cast = np.float32(1.0) - rng.uniform(0.0, 0.12, 3).astype(np.float32) * (rng.random() < 0.4)
+    return pair[0] * cast, pair[1] * cast
+
+
+def flip(pair: Pair, rng: np.random.Generator) -> Pair:
+    if rng.random() < 0.5:
+        pair = pair[0][:, ::-1], pair[1][:, ::-1]
+    return pair
+
+
+class PairBatches(Dataset[tuple[Tensor, Tensor]]):
+    """Batch number `step`: (input, target), each (batch, 3, H, W) float32 in [0, 1]; one size of `sizes` a batch."""
+
+    def __init__(
+        self,
+        sources: Sources,
+        batch: int,
+        sizes: Sequence[tuple[int, int]],
+        seed: int,
+        task: str = "backlit",
+        part: tuple[int, int] = (0, 1),
+    ) -> None:
+        """`part` = (rank, processes): this process's share of every batch."""
+        source_of: dict[Kind, Sequence[Any]] = {backlit_scene: sources.scenes, known_pair: sources.pairs}
+        usable = {kind: share for kind, share in MIXTURES[task].items() if source_of.get(kind, sources.photos)}
+        if not usable:
+            raise InputError("paired training found no panorama views, no well-lit photos and no pairs")
+        self.kinds = list(usable)
+        self.share = np.array(list(usable.values())) / sum(usable.values())
+        self.sources, self.batch, self.sizes, self.seed = sources, batch, list(sizes), seed
+        self.part = part
+
+    def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
+        rng = np.random.default_rng((self.seed, step))
+        size = self.sizes[rng.integers(len(self.sizes))]
+        pairs = [self.pair(size, rng) for _ in range(self.batch)]
+        rank, processes = self.part
+        mine = pairs[self.batch * rank // processes : self.batch * (rank + 1) // processes]
+        return _stack([p[0] for p in mine]), _stack([p[1] for p in mine])
+
+    def pair(self, size: tuple[int, int], rng: np.random.Generator) -> Pair:
+        kind = self.kinds[rng.choice(len(self.kinds), p=self.share)]
+        return flip(white_balance(kind(self.sources, size, rng), rng), rng)
+
+
+def _stack(pictures: Sequence[Array]) -> Tensor:
+    return torch.from_numpy(np.stack(pictures).transpose(0, 3, 1, 2).astype(np.float32))

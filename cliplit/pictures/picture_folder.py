@@ -1,0 +1,160 @@
+"""Folders of pictures, of any format and depth: read once, at the size training needs, broken files named.
+
+Scene-linear pictures (Radiance HDR, OpenEXR, float TIFF) keep their range: they are exposed like a camera would, anew
+each time they are drawn, for the highlights when they play the backlit part.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps
+
+from ..arrays import Array
+from ..constants import PICTURE_SUFFIXES
+from ..errors import InputError
+from .panorama import meter_highlights, well_lit
+from .tone import film_curve
+
+LINEAR_SUFFIXES = {".hdr", ".exr", ".pfm", ".tif", ".tiff"}  # where the samples are floats
+OTHER_SUFFIXES = {".gif", ".avif", ".heic", ".jp2", ".ppm", ".pgm", ".pnm"}
+METERING = (93.0, 96.0, 98.0, 99.5)  # percentiles of luminance a camera may expose for
+
+
+@dataclass
+class Pictures:
+    """`pictures`: (H, W, 3) RGB, uint8 gamma-coded or float16 scene-linear; `paths` beside them; `failed` files."""
+
+    pictures: list[Array] = field(default_factory=list)
+    paths: list[Path] = field(default_factory=list)
+    failed: list[Path] = field(default_factory=list)
+
+
+def list_pictures(folders: Sequence[Path]) -> list[Path]:
+    """Everything below the folders that looks like a picture, sorted."""
+    suffixes = PICTURE_SUFFIXES | LINEAR_SUFFIXES | OTHER_SUFFIXES
+    return sorted(p for folder in folders for p in folder.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
+
+
+def read_folder(
+    folders: Sequence[Path], size: tuple[int, int], least: int, tick: Callable[[], object] = lambda: None
+) -> Pictures:
+    """All pictures below the folders, resized to (height, width) without a crop, as the paper does.
+
+    Raises InputError where fewer than `least` can be read.
+    """
+    found = Pictures()
+    for path in list_pictures(folders):
+        picture = read_picture(path, size)
+        if picture is None:
+            found.failed.append(path)
+        else:
+            found.pictures.append(picture)
+            found.paths.append(path)
+        tick()
+    check_enough(found, folders, least)
+    return found
+
+
+def check_enough(found: Pictures, folders: Sequence[Path], least: int) -> None:
+    if len(found.pictures) >= least:
+        return
+    where = ", ".join(str(folder) for folder in folders)
+    unreadable = f" ({len(found.failed)} files there cannot be read)" if found.failed else ""
+    raise InputError(f"{where}: {len(found.pictures)} pictures{unreadable}; training needs at least {least}, one batch")
+
+
+def read_pairs(folder: Path, size: tuple[int, int], least: int) -> tuple[Pictures, Pictures]:
+    """`input/` and `gt/` of a folder, matched by file name whatever the suffix."""
+    targets = {p.stem: p for p in list_pictures([folder / "gt"])}
+    inputs = [p for p in list_pictures([folder / "input"]) if p.stem in targets]
+    if not inputs:
+        raise InputError(f"{folder}: no picture of input/ has a namesake in gt/")
+    backlit, references = Pictures(), Pictures()
+    for path in inputs:
+        both = read_picture(path, size), read_picture(targets[path.stem], size)
+        if both[0] is None or both[1] is None:
+            backlit.failed.append(path if both[0] is None else targets[path.stem])
+            continue
+        for part, picture, source in ((backlit, both[0], path), (references, both[1], targets[path.stem])):
+            part.pictures.append(picture)
+            part.paths.append(source)
+    check_enough(backlit, [folder], least)
+    return backlit, references
+
+
+def read_picture(path: Path, size: tuple[int, int]) -> Array | None:
+    """(height, width, 3) RGB uint8, or float16 scene-linear; None for a file that cannot be read."""
+    rgb = decoded(path)
+    if rgb is None:
+        return None
+    height, width = size
+    shrinking = height <= rgb.shape[0] and width <= rgb.shape[1]
+    rgb = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)
+    if rgb.dtype == np.uint8:
+        return rgb
+    rgb = np.maximum(np.nan_to_num(rgb, posinf=0.0, neginf=0.0), 0.0)
+    return (rgb / max(float(rgb.mean()), 1e-6)).clip(0.0, 6e4).astype(np.float16)
+
+
+def decoded(path: Path) -> Array | None:
+    """RGB (H, W, 3), uint8 gamma-coded or float32 scene-linear, upright; None for what no decoder here reads."""
+    data = np.fromfile(path, np.uint8)
+    if not data.size:
+        return None
+    if path.suffix.lower() == ".exr":
+        return _open_exr(path)
+    if path.suffix.lower() in LINEAR_SUFFIXES:
+        linear = _opencv(data, cv2.IMREAD_UNCHANGED)
+        if linear is not None and linear.dtype == np.float32 and linear.ndim == 3:
+            return np.ascontiguousarray(linear[..., 2::-1])
+    picture = _opencv(data, cv2.IMREAD_COLOR)  # applies the EXIF orientation, reduces other depths to 8 bits
+    if picture is not None and picture.dtype == np.uint8:
+        return np.ascontiguousarray(picture[..., ::-1])
+    try:
+        with Image.open(io.BytesIO(data.tobytes())) as image:
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # PIL raises all of these
+        return None
+
+
+def _open_exr(path: Path) -> Array | None:
+    """By OpenEXR's own library: OpenCV's wheels have none since version 5, and refused by default before."""
+    try:
+        import OpenEXR
+    except ImportError as error:
+        raise InputError(
+            f'{path}: OpenEXR pictures need a library; install it with: pip install "openexr>=3.3"'
+        ) from error
+    try:
+        with OpenEXR.File(str(path), separate_channels=True) as file:
+            planes = {name: channel.pixels for name, channel in file.channels().items()}
+    except (RuntimeError, ValueError, TypeError):  # what the binding raises for a damaged file
+        return None
+    names = "RGB" if "R" in planes else "YYY"
+    if any(name not in planes for name in names):
+        return None
+    return np.stack([planes[name] for name in names], axis=-1).astype(np.float32)
+
+
+def _opencv(data: Array, flags: int) -> Array | None:
+    try:
+        return cv2.imdecode(data, flags)
+    except cv2.error:
+        return None
+
+
+def developed(picture: Array, backlit: bool, rng: np.random.Generator) -> Array:
+    """A picture as a file would have it: (H, W, 3) float32 in [0, 1], gamma-coded."""
+    if picture.dtype == np.uint8:
+        return picture.astype(np.float32) / 255
+    linear = picture.astype(np.float32)
+    exposure = meter_highlights(linear, METERING[rng.integers(len(METERING))]) or 1.0
+    if backlit:
+        return film_curve(linear * exposure).astype(np.float32)
+    return well_lit(linear, exposure).astype(np.float32) / 255

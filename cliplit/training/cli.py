@@ -1,0 +1,131 @@
+"""`cliplit-train`: from folders of pictures to a checkpoint, and from a run to a page of curves."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .. import __version__
+from ..command import INTERRUPTED, fail, reports_errors
+from ..config import PRESETS, TYPES, TrainConfig, cli_name, read_json, read_yaml
+from ..errors import InputError
+
+FOLDERS = ("hdri", "photos", "pairs", "backlit", "welllit", "validation", "validation_photos")
+# What torch raises as a bare RuntimeError although the user can do something about it.
+ADVICE = {
+    "out of memory": "out of GPU memory; a smaller --batch or smaller --sizes need less",
+    "DataLoader worker": "a process that makes batches was killed, perhaps for its memory; --workers 0 needs none",
+}
+HELP = {"help_option_names": ["-h", "--help"]}
+
+
+class TrainOrReport(click.Command):
+    """`cliplit-train report RUN` is another command; everything else trains."""
+
+    def main(  # type: ignore[override]  # click's overloads only tell whether it returns
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, **options: Any
+    ) -> Any:
+        arguments = list(sys.argv[1:] if args is None else args)
+        if arguments[:1] == ["report"]:
+            return report.main(arguments[1:], prog_name="cliplit-train report", **options)
+        return super().main(arguments, prog_name, **options)
+
+
+def config_options(command: Callable[..., None]) -> Callable[..., None]:
+    """An option for every field of TrainConfig; the first field is listed first."""
+    for f in reversed(fields(TrainConfig)):
+        varies = any(f.name in values for _, values in PRESETS)
+        default = "by method and network" if varies else _shown(f.default)
+        text = f.metadata["help"] + (f"  [default: {default}]" if default else "")
+        kind = _kind(f.name, f.metadata["choices"])
+        command = click.option(f"--{cli_name(f.name)}", f.name, help=text, **kind)(command)
+    return command
+
+
+def _kind(name: str, choices: tuple[str, ...]) -> dict[str, Any]:
+    """How click reads a field. Nothing given means the recipe's value, or the default."""
+    kind: Any = TYPES[name]
+    if choices:
+        return {"type": click.Choice(choices), "default": None}
+    if name == "sizes":
+        return {"type": str, "multiple": True, "metavar": "HxW"}
+    if kind == tuple[str, ...]:
+        return {"type": str, "multiple": True}
+    if kind == tuple[float, ...]:
+        return {"type": float, "multiple": True}
+    if kind == tuple[float, float]:
+        return {"type": float, "nargs": 2, "default": None}
+    if kind is bool:
+        return {"is_flag": True, "default": None}
+    return {"type": kind, "default": None}
+
+
+def _shown(value: Any) -> str:
+    return " ".join(str(v) for v in value) if isinstance(value, tuple) else str(value)
+
+
+@click.command(cls=TrainOrReport, context_settings=HELP)
+@click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--config", "recipe", metavar="FILE|RECIPE", help="YAML file, or a recipe by name; options override it.")
+@config_options
+@click.option("--resume", is_flag=True, help="Go on with the run in RUN; its own configuration is used.")
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+@click.version_option(__version__)
+@reports_errors
+def main(run: Path, recipe: str | None, resume: bool, quiet: bool, **options: Any) -> None:
+    """Train a network into the folder RUN: best.pt, last.pt, log.jsonl, config.json, samples/.
+
+    \b
+    RUN continues exactly where it stopped:        cliplit-train RUN --resume
+    Its curves as one HTML page, RUN/report.html:  cliplit-train report RUN
+    Many GPUs:  torchrun --nproc-per-node 8 --no-python cliplit-train RUN ...
+    """
+    given = {name: value for name, value in options.items() if value not in (None, ())}
+    if resume:
+        if not (run / "config.json").is_file() or not (run / "last.pt").is_file():
+            raise InputError(f"{run}: holds no run to resume (no config.json, or no last.pt yet)")
+        if given or recipe:
+            raise InputError("--resume uses the run's own configuration; it takes no other options")
+        config = TrainConfig.from_dict(read_json(run / "config.json"))
+    else:
+        config = TrainConfig.from_dict({**(read_yaml(recipe) if recipe else {}), **given})
+    check_folders(config)
+    from .loop import train  # torch: only when there is something to do
+
+    try:
+        best = train(config, run, resume, quiet)
+    except KeyboardInterrupt:
+        fail(f"interrupted and saved; go on with: cliplit-train {run} --resume", INTERRUPTED)
+    except RuntimeError as error:
+        for symptom, advice in ADVICE.items():
+            if symptom in str(error):
+                fail(f"{advice}; saved up to the last checkpoint in {run}", 1)
+        raise
+    click.echo(f"{best}: export it with: cliplit-export {best}")
+
+
+@click.command(context_settings=HELP)
+@click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="HTML file to write.  [default: RUN/report.html]")
+@reports_errors
+def report(run: Path, output: Path | None) -> None:
+    """Draw the curves and sample sheets of a run into one HTML page."""
+    from .report import write_report
+
+    target = output or run / "report.html"
+    write_report(run, target)
+    click.echo(target)
+
+
+def check_folders(config: TrainConfig) -> None:
+    """Before torch is loaded: a misspelt folder is the most common mistake."""
+    for name in FOLDERS:
+        value = getattr(config, name)
+        for folder in (value,) if isinstance(value, str) else value:
+            if folder and not Path(folder).is_dir():
+                raise InputError(f"--{cli_name(name)} {folder}: no such folder")

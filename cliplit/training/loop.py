@@ -1,0 +1,203 @@
+"""Training, from pictures to a checkpoint: read it top to bottom like the papers' algorithm box.
+
+A run is a folder: `config.json`, `log.jsonl`, `last.pt` (everything needed to go on), `best.pt` (the result) and a
+sample sheet per round. Batch `step` depends on the seed and on `step` alone, the learning rate on `step` alone, and
+`last.pt` holds all the rest, so a resumed run equals an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..config import TrainConfig
+from ..errors import InputError
+from ..guidance.guided_losses import negative_probability, prompt_loss, ranking_loss
+from ..interrupt import Stop, interruption_after_step
+from ..networks import checkpoint
+from ..phases import Stage, extended, next_phase, restarted
+from .distributed import join_world, leave_world
+from .journal import Journal
+from .losses import paired_loss, psnr
+from .objective import embed, enhance, guidance_of, identity_of, live_pair, update_enhancer, update_pair
+from .relight import APPLY
+from .run import Run, batches_from, keep_best, keep_prompts, prepare, save, sheet_of
+from .state import WINDOW, State
+
+__all__ = ["TrainConfig", "train"]
+
+Losses = dict[str, Tensor]
+RANKING_WEIGHT = 200.0  # of the ranking loss, so that `prompt_threshold` means what it does in the published code
+
+
+def train(config: TrainConfig, folder: Path, resume: bool = False, quiet: bool = False) -> Path:
+    """Train and return the path of the best checkpoint. Raises InputError for data that cannot be used."""
+    last = folder / "last.pt"
+    if last.exists() and not resume:
+        raise InputError(f"{folder} already holds a run; continue it with --resume, or name another folder")
+    world = join_world(config)
+    run, state = prepare(config, folder, world, quiet or not world.is_first)
+    if resume:
+        state.load_state_dict(checkpoint.read(last))
+    journal = Journal(folder, config, state.step, quiet=quiet, active=world.is_first)
+    try:
+        if config.init and state.step == 0 and not config.best_by_loss:
+            journal.scores(0, keep_best(run, state, math.inf))  # what training must beat
+        with interruption_after_step() as stop:
+            while state.phase is not None:
+                train_phase(run, state, journal, stop)
+                finish_phase(run, state, journal)
+    except KeyboardInterrupt:
+        save(run, state)
+        raise
+    finally:
+        journal.close()
+        leave_world(world)
+    return folder / "best.pt"
+
+
+def train_phase(run: Run, state: State, journal: Journal, stop: Stop) -> None:
+    """Steps of one stage until its phase is over, which it is not while its loss is above the threshold."""
+    config, phase = run.config, state.phase
+    assert phase is not None
+    journal.begin(phase, state.step)
+    for batch in batches_from(run, phase.stage, state.step):
+        set_learning_rate(state.optimizer, learning_rate(state.step, config))
+        losses = STEPS[phase.stage](run, state, batch)
+        state.step += 1
+        means = run.world.mean(torch.stack([value.detach() for value in losses.values()])).tolist()
+        values = dict(zip(losses, means, strict=True))
+        loss = state.note_loss(values["loss"])
+
+        if phase.stage is Stage.RECONSTRUCT and must_restart(state, values["reconstruction_psnr"], config):
+            state.restart(config)
+            state.phase = phase = restarted(config, phase)
+        if state.step >= phase.end:
+            state.phase = phase = extended(config, phase, loss)
+        over = state.step >= phase.end
+        if state.step % config.log_every == 0 or over:
+            state.keep_best_of_phase(loss)
+        journal.step(phase, state.step, values, state.optimizer.param_groups[0]["lr"])
+        if over:
+            return
+        if state.step % config.save_every == 0:
+            if not phase.stage.trains_prompts:
+                journal.scores(state.step, keep_best(run, state, loss))
+            save(run, state)
+        if stop.asked:
+            raise KeyboardInterrupt
+
+
+def finish_phase(run: Run, state: State, journal: Journal) -> None:
+    """The best of the phase goes into the next one; a round ends with the enhancer remembered for the ranking."""
+    phase, loss = state.phase, state.best.loss
+    assert phase is not None
+    if phase.stage is not Stage.TARGETS:  # whose result is the average over its steps, scored on the way
+        state.restore_best_of_phase()
+    if phase.stage.trains_prompts:
+        keep_prompts(run, state)
+    else:
+        journal.scores(state.step, keep_best(run, state, loss))
+        journal.sheet(phase, state.step, sheet_of(run, state))
+    if phase.stage is Stage.REFINE:
+        state.remember_enhancer()
+    state.begin(next_phase(run.config, phase))
+    if run.config.best_by_loss:
+        state.score = -math.inf  # losses of different phases do not compare
+    save(run, state)
+
+
+def learning_rate(step: int, config: TrainConfig) -> float:
+    """Linear warm-up, then a cosine down to the final learning rate."""
+    if step < config.warmup:
+        return config.learning_rate * (step + 1) / config.warmup
+    done = (step - config.warmup) / max(1, config.steps - config.warmup)
+    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+    return config.final_learning_rate + (config.learning_rate - config.final_learning_rate) * cosine
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def must_restart(state: State, reconstruction: float, config: TrainConfig) -> bool:
+    """Whether self-reconstruction went astray: under 8 dB on average, 100 steps after the last initialisation."""
+    state.psnrs = [*state.psnrs, reconstruction][-WINDOW:]
+    return state.step - state.started > 100 and sum(state.psnrs) / len(state.psnrs) < config.restart_psnr
+
+
+# One step of each stage: the losses of a batch, and the update.
+
+
+def target_step(run: Run, state: State, batch: tuple[Tensor, ...]) -> Losses:
+    """Known targets, through the light map, the runtime's refinement and the protected gain."""
+    picture, target = batch
+    loss = paired_loss(enhance(run, picture), target)
+    update_enhancer(run, state, loss)
+    return {"loss": loss}
+
+
+def reconstruct_step(run: Run, state: State, batch: tuple[Tensor, ...]) -> Losses:
+    """Self-reconstruction: the identity loss alone, every layer alike, so that guidance starts near the identity."""
+    picture, clean, _ = batch
+    enhanced = enhance(run, picture)
+    identity = identity_of(run, enhanced, clean, (1.0,) * len(run.config.identity_layers))
+    loss = run.config.reconstruction_weight * identity
+    update_enhancer(run, state, loss)
+    return {"loss": loss, "reconstruction_psnr": psnr(enhanced.detach(), clean, floor=1e-10).mean()}
+
+
+def enhance_step(run: Run, state: State, batch: tuple[Tensor, ...]) -> Losses:
+    """L_enhance = w_g L_guidance + w_i L_identity; prompts and encoders stay as they are."""
+    config = run.config
+    picture, clean, reference = batch
+    enhanced = enhance(run, picture)
+    guidance = guidance_of(run, state, enhanced)
+    identity = identity_of(run, enhanced, clean, config.identity_layers)
+    loss = config.guidance_weight * guidance + config.identity_weight * identity
+    losses = {"guidance": guidance, "identity": identity}
+    if config.paired_weight:
+        losses["paired"] = paired_loss(enhanced, reference)
+        loss = loss + config.paired_weight * losses["paired"]
+    update_enhancer(run, state, loss)
+    return {"loss": loss, **losses}
+
+
+def prompt_step(run: Run, state: State, batch: tuple[Tensor, ...]) -> Losses:
+    """Prompt initialisation: tell backlit (0) from well-lit (1) pictures."""
+    backlit, well_lit = batch
+    labels = torch.tensor([0, 1], device=run.world.device).repeat_interleave(len(backlit))
+    loss = prompt_loss(embed(run, torch.cat([backlit, well_lit])), labels, live_pair(run))
+    update_pair(state, loss)
+    return {"loss": loss}
+
+
+def refine_step(run: Run, state: State, batch: tuple[Tensor, ...]) -> Losses:
+    """Prompt refinement: rank backlit < earlier result < result < well-lit, as many of them as there are yet."""
+    backlit, well_lit = batch
+    with torch.no_grad():
+        enhancers = [e for e in (state.previous, state.average) if e is not None]
+        enhancers = enhancers[max(0, len(enhancers) - (run.config.levels - 2)) :]
+        results = [APPLY[run.config.apply](backlit, network(backlit)) for network in enhancers]
+    ladder = [backlit, *results, well_lit]
+    pair = live_pair(run)
+    rungs = negative_probability(embed(run, torch.cat(ladder)), pair).view(len(ladder), -1)
+    loss = RANKING_WEIGHT * ranking_loss(rungs.unbind(), run.config.margins)
+    update_pair(state, loss)
+    return {"loss": loss}
+
+
+Step = Callable[[Run, State, tuple[Tensor, ...]], Losses]
+
+STEPS: dict[Stage, Step] = {
+    Stage.TARGETS: target_step,
+    Stage.PROMPTS: prompt_step,
+    Stage.RECONSTRUCT: reconstruct_step,
+    Stage.ENHANCE: enhance_step,
+    Stage.REFINE: refine_step,
+}

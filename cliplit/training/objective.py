@@ -1,0 +1,85 @@
+"""What the losses of a step are made of: the enhanced picture, what the encoders say of it, and the updates."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import InputError
+from ..guidance.contract import DTYPES
+from ..guidance.guided_losses import clip_loss, identity_loss, residual_loss
+from .relight import APPLY
+from .run import Run
+from .state import State, average_weights
+
+
+def enhance(run: Run, picture: Tensor) -> Tensor:
+    """I_t, from the network that is being trained. The light map is applied in float32 whatever the precision."""
+    with amp(run, run.config.precision):
+        light = run.network(picture)
+    return APPLY[run.config.apply](picture, light.float())
+
+
+def guidance_of(run: Run, state: State, enhanced: Tensor) -> Tensor:
+    """L_res for rave, else L_clip with the current prompts."""
+    assert run.guidance is not None
+    with amp(run, run.config.encoder_arithmetic):
+        embeddings = run.guidance.score.embed(enhanced)
+    if run.residual is not None:
+        return residual_loss(embeddings.float(), run.residual.vector, run.residual.threshold)
+    assert state.pair is not None
+    with torch.no_grad():
+        pair = state.pair().float()
+    return clip_loss(embeddings.float(), pair)
+
+
+def identity_of(run: Run, enhanced: Tensor, original: Tensor, weights: tuple[float, ...]) -> Tensor:
+    """L_identity, a sum over the global batch: gradients are averaged over processes, hence the factor."""
+    assert run.guidance is not None
+    with amp(run, run.config.encoder_arithmetic):
+        with torch.no_grad():
+            wanted = run.guidance.identity.features(original)
+        found = run.guidance.identity.features(enhanced)
+    if len(found) != len(weights):
+        raise InputError(f"--identity-layers has {len(weights)} weights; this identity encoder has {len(found)} stages")
+    pairs = [f.float() for f in found], [w.float() for w in wanted]
+    return run.world.size * identity_loss(*pairs, weights)
+
+
+@torch.no_grad()
+def embed(run: Run, pictures: Tensor) -> Tensor:
+    """f(I) for prompts to be compared with: the encoder is frozen and no gradient leaves towards pictures."""
+    assert run.guidance is not None
+    with amp(run, run.config.encoder_arithmetic):
+        return run.guidance.score.embed(pictures).float()
+
+
+def live_pair(run: Run) -> Tensor:
+    """g(T) of the prompts that are being trained."""
+    assert run.pair is not None
+    pair: Tensor = run.pair()
+    return pair
+
+
+def amp(run: Run, precision: str) -> torch.autocast:
+    return torch.autocast(run.world.device.type, DTYPES[precision], enabled=precision != "fp32")
+
+
+def update_enhancer(run: Run, state: State, loss: Tensor) -> None:
+    config = run.config
+    state.optimizer.zero_grad(set_to_none=True)
+    state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+    state.scaler.unscale_(state.optimizer)
+    if config.gradient_clip:
+        nn.utils.clip_grad_norm_(state.network.parameters(), config.gradient_clip)
+    state.scaler.step(state.optimizer)
+    state.scaler.update()
+    count = state.step + 1
+    average_weights(state.average, state.network, min(config.ema, count / (count + 10)))  # slower as training goes on
+
+
+def update_pair(state: State, loss: Tensor) -> None:
+    assert state.pair_optimizer is not None
+    state.pair_optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    state.pair_optimizer.step()

@@ -1,0 +1,154 @@
+"""A run around its steps: setting it up, feeding it batches, keeping its results."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from ..arrays import Array
+from ..config import ALTERNATING, TrainConfig
+from ..errors import InputError
+from ..guidance.build import build_guidance
+from ..guidance.contract import Guidance
+from ..guidance.guided_losses import negative_probability
+from ..guidance.plain_encoder import PlainEncoder
+from ..guidance.prompts import build_pair, save_pair
+from ..guidance.residual import Residual, residual_of_sources
+from ..interrupt import ignore_interrupts
+from ..networks import checkpoint
+from ..networks.registry import build_network
+from ..phases import Stage
+from .distributed import World
+from .relight import APPLY
+from .samples import sample_sheet
+from .sources import TrainingSources, batches_of, read_sources
+from .state import State, fresh_state
+from .validation import best_score, score_all
+
+
+@dataclass
+class Run:
+    """What a run never changes: its constants, encoders, pictures, and the modules as the loss sees them."""
+
+    config: TrainConfig
+    folder: Path
+    world: World
+    sources: TrainingSources
+    guidance: Guidance | None  # of the guided methods
+    residual: Residual | None  # of rave
+    network: nn.Module  # state.network, distributed and compiled
+    pair: nn.Module | None  # state.pair, distributed
+
+
+def prepare(config: TrainConfig, folder: Path, world: World, quiet: bool) -> tuple[Run, State]:
+    """Everything a run needs, in the order in which the user is most likely to have made a mistake."""
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    torch.manual_seed(config.seed)
+    network = initial_network(config).to(world.device)
+    check_sizes(config)
+    sources = read_sources(config, quiet)
+    guidance = pair = residual = None
+    if config.method != "paired":
+        guidance = build_guidance(config, world.device)
+        if isinstance(guidance.identity, PlainEncoder):
+            guidance.identity.calibrate(sources.samples(config).to(world.device))
+        if config.method in ALTERNATING:
+            pair = build_pair(config, guidance, world.device)
+        elif sources.guided is not None:
+            residual = residual_of_sources(config, guidance, sources.guided, world.device)
+    state = fresh_state(config, network, pair, world.device)
+    trained: Any = torch.compile(network) if config.compile else network
+    if world.is_first:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.json").write_text(json.dumps(asdict(config), indent=1) + "\n")
+    wrapped = world.wrap(pair) if pair is not None else None
+    return Run(config, folder, world, sources, guidance, residual, world.wrap(trained), wrapped), state
+
+
+def initial_network(config: TrainConfig) -> nn.Module:
+    network = build_network(config.network)
+    if config.init:
+        loaded = checkpoint.load_network(Path(config.init))
+        if type(loaded) is not type(network):
+            kind = type(loaded).__name__
+            raise InputError(f"--init {config.init}: holds a {kind}, and --network is {config.network}")
+        network.load_state_dict(loaded.state_dict())
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # twice as fast on CPUs
+
+
+def check_sizes(config: TrainConfig) -> None:
+    """Raises InputError for pictures of a size that the network cannot take."""
+    multiple = build_network(config.network).multiple
+    for name, sides in (("sizes", {s for size in config.sizes for s in size}), ("prompt-size", {config.prompt_size})):
+        if wrong := sorted(side for side in sides if side % multiple):
+            raise InputError(f"--{name} {wrong[0]}: the {config.network} network takes multiples of {multiple}")
+
+
+def batches_from(run: Run, stage: Stage, start: int) -> Iterator[tuple[Tensor, ...]]:
+    """Batches of a stage from number `start` on, without end, made ahead of time by worker processes."""
+    dataset = batches_of(run.sources, run.config, stage, (run.world.rank, run.world.size))
+    loader = DataLoader(
+        dataset,
+        batch_size=None,
+        sampler=itertools.count(start),  # endless
+        num_workers=run.config.workers,
+        worker_init_fn=ignore_interrupts,
+        generator=torch.Generator(),  # or it would draw from the global one, and a resumed run once more
+        pin_memory=run.world.device.type == "cuda",
+    )
+    for batch in loader:
+        yield tuple(on_device(t, run.world.device) for t in batch)
+
+
+def on_device(pictures: Tensor, device: torch.device) -> Tensor:
+    layout = torch.channels_last if pictures.ndim == 4 else torch.contiguous_format
+    return pictures.to(device, non_blocking=True, memory_format=layout)
+
+
+def keep_best(run: Run, state: State, loss: float) -> dict[str, float]:
+    """Score the averaged weights, and write them to best.pt where none were better."""
+    if not run.world.is_first:
+        return {}
+    scores = score_all(state.average, run.config)
+    score = best_score(scores, loss, run.config)
+    if score > state.score:
+        state.score = score
+        result = {"weights": state.average.state_dict(), "scores": {"step": state.step, "loss": loss, **scores}}
+        checkpoint.save(run.folder / "best.pt", {**describe(run), **result})
+    return scores
+
+
+def keep_prompts(run: Run, state: State) -> None:
+    """prompts.pt, with the mean probability that each prompt gives to the pictures it stands for."""
+    if not run.world.is_first or state.pair is None or run.guidance is None:
+        return
+    backlit, well_lit = (t.to(run.world.device) for t in batches_of(run.sources, run.config, Stage.REFINE)[0])
+    with torch.no_grad():
+        pair = state.pair()
+        encoder = run.guidance.score
+        negative, positive = (negative_probability(encoder.embed(p), pair).mean() for p in (backlit, well_lit))
+    scores = {"negative": float(negative), "positive": 1.0 - float(positive)}
+    save_pair(state.pair, run.folder / "prompts.pt", run.config, scores)
+
+
+def sheet_of(run: Run, state: State) -> Array:
+    pictures = run.sources.samples(run.config).to(run.world.device)
+    return sample_sheet(state.average, pictures, APPLY[run.config.apply])
+
+
+def save(run: Run, state: State) -> None:
+    if run.world.is_first:
+        checkpoint.save(run.folder / "last.pt", {**describe(run), **state.state_dict()})
+
+
+def describe(run: Run) -> dict[str, Any]:
+    return {"network": run.config.network, "config": asdict(run.config)}

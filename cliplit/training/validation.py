@@ -1,0 +1,141 @@
+"""Scores of a network during training: on a folder of pairs (`input/`, `gt/`), and on pictures without references.
+
+PSNR and SSIM are ours; LPIPS, MUSIQ and NIQE come from `pyiqa` where it is installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..config import TrainConfig
+from ..errors import InputError
+from ..pictures.picture_folder import decoded, list_pictures
+from .losses import psnr, ssim
+from .relight import luma, relight
+
+CLIPPED = 254.5 / 255  # a sample that a file will hold as white
+
+Enhance = Callable[[Tensor], Tensor]
+Scores = dict[str, float]
+
+
+def score_all(network: nn.Module, config: TrainConfig) -> Scores:
+    """Means over both validation folders of a run, as far as it has them."""
+    scores: Scores = {}
+    enhance = proxy_enhancer(network)
+    if config.validation:
+        scores |= score_pairs(network, Path(config.validation))
+    if config.validation_photos:
+        scores |= mean_scores(photo_scores(enhance(p)) for _, p in read_pictures(Path(config.validation_photos)))
+    return scores
+
+
+def best_score(scores: Scores, loss: float, config: TrainConfig) -> float:
+    """What best.pt has the most of. Raises InputError for a score that nothing here gives."""
+    if config.best_by_loss:
+        return -loss
+    if config.best_by == "auto":
+        return scores["psnr"] + 20.0 * scores["ssim"]
+    if config.best_by not in scores:
+        raise InputError(
+            f"--best-by {config.best_by}: not among the scores ({', '.join(scores) or 'none'}); psnr and ssim need "
+            "--validation, the others pyiqa as well"
+        )
+    return -scores[config.best_by] if config.best_by in ("lpips", "niqe") else scores[config.best_by]
+
+
+def score_pairs(network: nn.Module, folder: Path) -> Scores:
+    """{"psnr": dB, "ssim": 0..1, ...}, means over the folder, at the pictures' own size through the training path."""
+    enhance = proxy_enhancer(network)
+    return mean_scores(pair_scores(enhance(picture), target) for _, picture, target in read_pairs(folder))
+
+
+@torch.no_grad()
+def pair_scores(enhanced: Tensor, target: Tensor) -> Scores:
+    """Of one picture, (1, 3, H, W) in [0, 1]."""
+    height, width = enhanced.shape[-2:]
+    target = target[..., :height, :width]
+    scores = {"psnr": float(psnr(enhanced, target, floor=1e-10)), "ssim": float(ssim(enhanced, target))}
+    if lpips := quality_metric("lpips"):
+        scores["lpips"] = float(lpips(enhanced, target))
+    return scores
+
+
+@torch.no_grad()
+def photo_scores(enhanced: Tensor) -> Scores:
+    """Of one picture without a reference: how bright, how much of it is white, how natural where pyiqa can tell."""
+    scores = {
+        "mean_luminance": float(luma(enhanced).mean()),
+        "clipped": float((enhanced.amax(dim=1) > CLIPPED).float().mean()),
+    }
+    for name in ("musiq", "niqe"):
+        if metric := quality_metric(name):
+            scores[name] = float(metric(enhanced))
+    return scores
+
+
+def mean_scores(scores: Iterable[Scores]) -> Scores:
+    rows = list(scores)
+    return {name: round(float(np.mean([row[name] for row in rows])), 4) for name in rows[0]}
+
+
+@cache
+def quality_metric(name: str) -> Any:
+    """A metric of pyiqa on the CPU, or None where it is not installed or its weights cannot be had."""
+    try:
+        import pyiqa
+
+        return pyiqa.create_metric(name, device=torch.device("cpu"))
+    except Exception:  # pyiqa downloads weights; a score too few must not stop a training
+        return None
+
+
+def proxy_enhancer(network: nn.Module, multiple: int = 16) -> Enhance:
+    """The training path: the network at the picture's size, cropped to a multiple of `multiple`."""
+    device = next(network.parameters()).device
+
+    @torch.no_grad()
+    def enhance(picture: Tensor) -> Tensor:
+        height, width = (side // multiple * multiple for side in picture.shape[-2:])
+        picture = picture[..., :height, :width].to(device)
+        return relight(picture, network(picture)).clamp(0, 1).cpu()
+
+    return enhance
+
+
+def read_pairs(folder: Path) -> Iterable[tuple[str, Tensor, Tensor]]:
+    """(name, input, target), each (1, 3, H, W) in [0, 1], pictures of one name in both folders."""
+    inputs, targets = list_pictures([folder / "input"]), {p.stem: p for p in list_pictures([folder / "gt"])}
+    inputs = [path for path in inputs if path.stem in targets]
+    if not inputs:
+        raise InputError(f"{folder}: no picture of input/ has a namesake in gt/ (validation wants both)")
+    for path in inputs:
+        picture, target = read_tensor(path), read_tensor(targets[path.stem])
+        if picture.shape != target.shape:
+            sizes = " and ".join(f"{t.shape[3]}x{t.shape[2]}" for t in (picture, target))
+            raise InputError(f"{path}: input and gt have different sizes, {sizes}")
+        yield path.name, picture, target
+
+
+def read_pictures(folder: Path) -> Iterable[tuple[str, Tensor]]:
+    """(name, picture), for all pictures below a folder."""
+    paths = list_pictures([folder])
+    if not paths:
+        raise InputError(f"{folder}: no pictures")
+    for path in paths:
+        yield path.name, read_tensor(path)
+
+
+def read_tensor(path: Path) -> Tensor:
+    """(1, 3, H, W) in [0, 1]."""
+    rgb = decoded(path)
+    if rgb is None or rgb.dtype != np.uint8:
+        raise InputError(f"{path}: not a gamma-coded picture that can be read")
+    return torch.from_numpy(rgb.transpose(2, 0, 1).astype(np.float32))[None] / 255

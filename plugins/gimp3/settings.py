@@ -1,0 +1,20 @@
+"""The user's choices in the dialog or a script, as the worker wants them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..protocol import Request
+
+INSTALLED_MODEL = "default"
+
+
+def settings_of(config: Any) -> Request:
+    """Return the user's choices as a request without a picture."""
+    model = config.get_property("model")
+    return Request(
+        strength=config.get_property("strength"),
+        max_gain=config.get_property("max-gain"),
+        exact=config.get_property("exact"),
+        model="" if model == INSTALLED_MODEL else model,
+    )

@@ -1,0 +1,143 @@
+"""What `proxy.planes_proxy`, `light_map` and `gain` compute, in tensors: for frames that stay on a card.
+
+Planes are (N, 1, H, W) luma and (N, 1, h, w) chroma codes, or R, G and B of one size, as float32 on any device; maps of
+light are (N, 1, H, W) float32 log2.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from cliplit.constants import LUMA_WEIGHTS
+
+from ..light.colour import Coding
+from ..light.light_map import KNEE
+
+Codes = tuple[Tensor, Tensor, Tensor]
+
+
+def seen(codes: Codes, coding: Coding) -> tuple[Tensor, Tensor]:
+    """(N, 3, H, W) gamma-coded RGB in [0, 1] for the network, and its luma, (N, 1, H, W); not for HDR."""
+    if coding.rgb:
+        rgb = torch.cat(codes, dim=1) / coding.numbers[-1]
+        return rgb, luma_of(rgb)
+    y_offset, y_scale, c_offset, c_scale, r_cr, g_cb, g_cr, b_cb, _ = coding.numbers
+    luma = ((codes[0] - y_offset) * y_scale).clamp(0.0, 1.0)
+    size = luma.shape[-2:]
+    blue, red = ((plane - c_offset) * c_scale for plane in codes[1:])
+    if blue.shape != luma.shape:
+        blue, red = (F.interpolate(plane, size, mode="bilinear", align_corners=False) for plane in (blue, red))
+    rgb = torch.cat([luma + r_cr * red, luma + g_cb * blue + g_cr * red, luma + b_cb * blue], dim=1)
+    return rgb.clamp(0.0, 1.0), luma
+
+
+def luma_of(rgb: Tensor) -> Tensor:
+    """(N, 3, H, W) -> (N, 1, H, W)."""
+    weights = torch.tensor(LUMA_WEIGHTS, dtype=torch.float32, device=rgb.device)
+    return (rgb * weights[:, None, None]).sum(dim=1, keepdim=True)
+
+
+def bounded(light: Tensor, max_gain: float) -> Tensor:
+    """`light_map.log_light`."""
+    return torch.log2(light.to(torch.float32).nan_to_num(nan=1.0).clamp(1.0 / max_gain, 1.0))
+
+
+def softly_bounded(log_light: Tensor, gain: float) -> Tensor:
+    """`light_map.softly_bounded`."""
+    stops = -log_light
+    return -stops / (1.0 + (stops / max(math.log2(gain), 1e-3)) ** KNEE) ** (1.0 / KNEE)
+
+
+def gain(log_light: Tensor, peak: Tensor, max_gain: float) -> Tensor:
+    """`gain.gain`, of the brightest channel of each pixel."""
+    square = torch.exp2(2.0 * log_light.clamp(-math.log2(max_gain), 0.0))
+    return torch.rsqrt(square + (1.0 - square) * peak * peak)
+
+
+def relighted(codes: Codes, log_light: Tensor, coding: Coding, max_gain: float, interlaced: bool = False) -> Codes:
+    """`gain.apply_planes` or `gain.apply_channels`: whole codes, as float32.
+
+    `interlaced`: the planes hold two fields, whose 4:2:0 chroma lines belong to one field each (`gain.fields`). Both
+    get the light of the whole frame.
+    """
+    if coding.rgb:
+        return _channels(codes, log_light, coding, max_gain)
+    if not interlaced:
+        return _planes(codes, log_light, coding, max_gain)
+    y, cb, cr = (torch.cat([plane[:, :, 0::2], plane[:, :, 1::2]]) for plane in codes)
+    light = F.avg_pool2d(log_light, (2, 1))
+    fields = _planes((y, cb, cr), torch.cat([light, light]), coding, max_gain)
+    first, second, third = (torch.stack(plane.chunk(2), dim=3).flatten(2, 3) for plane in fields)
+    return first, second, third
+
+
+def _planes(codes: Codes, log_light: Tensor, coding: Coding, max_gain: float) -> Codes:
+    """`gain.planes_reference`."""
+    y_offset, y_scale, c_offset, c_scale, r_cr, g_cb, g_cr, b_cb, top = coding.numbers
+    y, *chroma = codes
+    height, width = y.shape[-2:]
+    above_black = y - y_offset
+    blue, red = ((plane - c_offset) * c_scale for plane in chroma)
+    lift = torch.maximum(torch.maximum(r_cr * red, b_cb * blue), g_cb * blue + g_cr * red)
+    fy, fx = (2 if lift.shape[axis] < y.shape[axis] else 1 for axis in (2, 3))
+    lift = lift.repeat_interleave(fx, dim=3) if fx == 2 else lift
+    lift = lift.repeat_interleave(fy, dim=2) if fy == 2 else lift
+    peak = (above_black * y_scale + lift[..., :height, :width]).clamp(0.0, 1.0)
+    own = gain(log_light, peak, max_gain)
+    mean = own
+    if fy * fx > 1:  # the gain of a chroma sample is the mean over the luma samples it covers
+        mean = F.avg_pool2d(F.pad(own, (0, -width % fx, 0, -height % fy), mode="replicate"), (fy, fx))
+    y = y_offset + torch.where(above_black > 0, above_black * own, above_black)
+    cb, cr = (c_offset + (plane - c_offset) * mean for plane in chroma)
+    return _whole(y, top), _whole(cb, top), _whole(cr, top)
+
+
+def _channels(codes: Codes, log_light: Tensor, coding: Coding, max_gain: float) -> Codes:
+    top = coding.numbers[-1]
+    peak = torch.maximum(torch.maximum(codes[0], codes[1]), codes[2]) / top
+    own = gain(log_light, peak, max_gain)
+    limit = torch.where(peak < 1.0, top - 1.0, top)  # below the maximum stays below the maximum
+    red, green, blue = (torch.minimum(torch.floor(plane * own + 0.5), limit) for plane in codes)
+    return red, green, blue
+
+
+def _whole(plane: Tensor, top: float) -> Tensor:
+    return torch.floor(plane + 0.5).clamp(0, top)
+
+
+# ---------------------------------------------------------------- between full size and proxy size
+
+
+class Shrink:
+    """Area average to another size, as OpenCV's INTER_AREA, by a matrix for each axis: a card multiplies them at once,
+    where its adaptive pooling takes a thread for each of the few results.
+
+    Args:
+        full, small: (H, W) and (h, w).
+    """
+
+    def __init__(self, full: tuple[int, int], small: tuple[int, int], device: torch.device) -> None:
+        self._down, across = (area_weights(n, of).to(device) for of, n in zip(full, small, strict=True))
+        self._across = across.T.contiguous()
+
+    def __call__(self, maps: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, h, w)."""
+        return self._down @ (maps @ self._across)
+
+
+def area_weights(small: int, full: int) -> Tensor:
+    """(small, full): what each of `full` samples counts in each of `small` that cover the same length."""
+    edges = np.arange(small + 1) * full / small
+    samples = np.arange(full)
+    covered = np.minimum(edges[1:, None], samples + 1) - np.maximum(edges[:-1, None], samples)
+    return torch.from_numpy((np.clip(covered, 0.0, 1.0) * small / full).astype(np.float32))
+
+
+def enlarged(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """(N, C, h, w) -> (N, C, H, W), bilinearly, as coefficients are."""
+    return F.interpolate(maps, size, mode="bilinear", align_corners=False)

@@ -1,0 +1,1 @@
+"""Still pictures: reading, relighting and writing them with their metadata."""

@@ -1,0 +1,93 @@
+"""`cliplit-image IN... OUT`: relight pictures and folders of pictures."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cliplit import __version__
+from cliplit.command import check_output, reports_errors
+from cliplit.errors import CliplitError, InputError
+
+from ..options import enhancer_options
+
+if TYPE_CHECKING:
+    from ..enhancer import Enhancer
+    from ..folders import Job
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("paths", metavar="IN... OUT", type=click.Path(path_type=Path), nargs=-1, required=True)
+@enhancer_options
+@click.option("--jpeg-quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Of JPEG and WebP.")
+@click.option("--jobs", type=click.IntRange(0, 256), default=0, help="Pictures at a time.  [default: one a core]")
+@click.option("--overwrite", is_flag=True, help="Replace files that exist.")
+@click.option("--quiet", is_flag=True, help="Print errors only.")
+@click.version_option(__version__)
+@reports_errors
+def main(
+    paths: tuple[Path, ...],
+    jpeg_quality: int,
+    jobs: int,
+    overwrite: bool,
+    quiet: bool,
+    **settings: Any,
+) -> None:
+    """Relight pictures: PNG, JPEG, TIFF, WebP; 8 and 16 bit; alpha, orientation, ICC profile and EXIF are kept.
+
+    One file IN writes the file OUT. Several files, or a folder, write into the folder OUT under their own names.
+    A file that cannot be used is reported and the rest goes on (exit code 1).
+    """
+    if len(paths) < 2:
+        raise click.UsageError("give at least one IN and one OUT")
+    from ..backends.devices import cores
+    from ..folders import Kind, plan
+    from .image_io import SUFFIXES
+
+    tasks = plan([str(path) for path in paths[:-1]], paths[-1], Kind("pictures", tuple(SUFFIXES)))
+    at_once = min(jobs or cores(), len(tasks))
+    if settings["quality"] == "exact":
+        at_once = 1  # each may take all memory there is
+
+    from tqdm import tqdm
+
+    from ..enhancer import Enhancer
+
+    # Decoding, network, pixel loop and encoding all let other threads run; a picture a core beats a core a layer.
+    enhancer = Enhancer(**settings, threads=1 if at_once > 1 else 0)
+
+    def attempt(task: Job) -> list[str] | CliplitError | OSError:
+        try:
+            task[1].parent.mkdir(parents=True, exist_ok=True)
+            return enhance_file(*task, enhancer, jpeg_quality, overwrite)
+        except (CliplitError, OSError) as error:
+            return error
+
+    failures = 0
+    bar = tqdm(total=len(tasks), unit=" pictures", disable=True if quiet or len(tasks) == 1 else None)
+    with bar, ThreadPoolExecutor(at_once) as pool:
+        for (_, target), result in zip(tasks, pool.map(attempt, tasks), strict=True):
+            bar.update()
+            if isinstance(result, Exception):
+                failures += 1
+                click.echo(f"cliplit-image: {result}", err=True)
+                continue
+            for note in () if quiet else result:
+                click.echo(f"note: {target}: {note}", err=True)
+    if not quiet:
+        click.echo(f"{len(tasks) - failures} of {len(tasks)} pictures written")
+    if failures:
+        raise InputError(f"{failures} of {len(tasks)} pictures failed, see above")
+
+
+def enhance_file(source: Path, target: Path, enhancer: Enhancer, jpeg_quality: int, overwrite: bool) -> list[str]:
+    """Relight one file; returns what could not be kept. The network sees the picture upright."""
+    from .image_io import read_picture, stored, upright, write_picture
+
+    check_output(source, target, overwrite)
+    picture = read_picture(source)
+    enhanced = enhancer(upright(picture.pixels, picture.orientation))
+    return write_picture(target, picture, stored(enhanced, picture.orientation), jpeg_quality)

@@ -1,0 +1,516 @@
+/* Applies the light map to full-size pictures in one pass over memory.
+ *
+ * For each pixel: log2 light = slope * luma + offset, the two coefficient maps being interpolated bilinearly from
+ * proxy size; clamped to [floor, 0]; gain = ((1 - peak^2) * light^2 + peak^2)^(-1/2), peak the brightest channel.
+ * So the gain is 1 / light in the dark, and 1 where the brightest channel is at its maximum.
+ *
+ * runtime/light/gain.py holds the same in numpy: the definition, the fall-back and what the tests compare with.
+ */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__GNUC__)
+#define INLINE static inline __attribute__((always_inline))
+#else
+#define INLINE static inline
+#endif
+
+/* One binary for old and new x86 processors: the loader picks the clone by feature ("arch=..." would want one model). */
+#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__linux__)
+#define FAST __attribute__((target_clones("avx2", "default")))
+#else
+#define FAST
+#endif
+
+/* ------------------------------------------------------------------ the formula */
+
+/* 2^x for x in [-120, 0]; exactly 1 at 0, relative error of the polynomial (minimax fit on [-1, 0]) 9e-8. */
+INLINE float exp2_nonpositive(float x)
+{
+    int whole = (int)x;
+    float f = x - (float)whole; /* in (-1, 0] */
+    float p = 9.449668708e-04f;
+    union { uint32_t bits; float value; } scale;
+    p = p * f + 9.205939261e-03f;
+    p = p * f + 5.529746490e-02f;
+    p = p * f + 2.401801737e-01f;
+    p = p * f + 6.931437237e-01f;
+    p = p * f + 1.0f;
+    scale.bits = (uint32_t)(whole + 127) << 23;
+    return p * scale.value;
+}
+
+INLINE float unit(float x)
+{
+    return x > 0.0f ? (x < 1.0f ? x : 1.0f) : 0.0f; /* NaN becomes 0 */
+}
+
+INLINE float gain_of(float slope, float offset, float luma, float peak, float floor)
+{
+    float light = slope * luma + offset;
+    float square, p2 = peak * peak;
+    light = light < 0.0f ? light : 0.0f;
+    light = light > floor ? light : floor;
+    square = exp2_nonpositive(2.0f * light);
+    return 1.0f / sqrtf(square + (1.0f - square) * p2);
+}
+
+/* ------------------------------------------------------------------ coefficient maps */
+
+typedef struct {
+    const float *slope, *offset; /* (rows, columns), contiguous */
+    int rows, columns;           /* proxy size */
+    int height, width;           /* full size */
+    int *index;                  /* width: left neighbour of each column */
+    float *fraction;             /* width: weight of its right neighbour */
+    float *line[4];              /* slope and offset of two proxy rows, widened */
+    int held[2];                 /* which proxy rows these are */
+    float *row_slope, *row_offset; /* the interpolated row */
+} Maps;
+
+static void maps_free(Maps *m)
+{
+    free(m->index);
+    free(m->fraction);
+}
+
+static int maps_init(Maps *m)
+{
+    int x;
+    size_t w = (size_t)m->width;
+    m->index = malloc(w * sizeof(int));
+    m->fraction = malloc(w * 7 * sizeof(float));
+    if (!m->index || !m->fraction) {
+        maps_free(m);
+        return -1;
+    }
+    for (x = 0; x < 4; x++)
+        m->line[x] = m->fraction + (size_t)(x + 1) * w;
+    m->row_slope = m->fraction + 5 * w;
+    m->row_offset = m->fraction + 6 * w;
+    m->held[0] = m->held[1] = -1;
+    for (x = 0; x < m->width; x++) {
+        double at = (x + 0.5) * m->columns / m->width - 0.5, f;
+        int left = (int)floor(at);
+        left = left < m->columns - 2 ? left : m->columns - 2;
+        left = left > 0 ? left : 0;
+        f = at - left;
+        f = f > 0.0 ? (f < 1.0 ? f : 1.0) : 0.0;
+        m->index[x] = left;
+        m->fraction[x] = (float)f;
+    }
+    return 0;
+}
+
+FAST static void widen(const Maps *m, const float *restrict src, float *restrict dst)
+{
+    int x, step = m->columns > 1 ? 1 : 0;
+    for (x = 0; x < m->width; x++) {
+        const float *p = src + m->index[x];
+        dst[x] = p[0] + m->fraction[x] * (p[step] - p[0]);
+    }
+}
+
+static int hold(Maps *m, int row, int keep)
+{
+    int slot = m->held[0] == row ? 0 : m->held[1] == row ? 1 : -1;
+    if (slot >= 0)
+        return slot;
+    slot = m->held[0] == keep ? 1 : 0;
+    m->held[slot] = row;
+    widen(m, m->slope + (size_t)row * m->columns, m->line[2 * slot]);
+    widen(m, m->offset + (size_t)row * m->columns, m->line[2 * slot + 1]);
+    return slot;
+}
+
+FAST static void blend(const Maps *m, int a, int b, float f)
+{
+    const float *s0 = m->line[2 * a], *s1 = m->line[2 * b], *o0 = m->line[2 * a + 1], *o1 = m->line[2 * b + 1];
+    float *restrict s = m->row_slope, *restrict o = m->row_offset;
+    int x, width = m->width;
+    for (x = 0; x < width; x++) {
+        s[x] = s0[x] + f * (s1[x] - s0[x]);
+        o[x] = o0[x] + f * (o1[x] - o0[x]);
+    }
+}
+
+/* Fills row_slope and row_offset for one full-size row. */
+static void maps_row(Maps *m, int y)
+{
+    double at = (y + 0.5) * m->rows / m->height - 0.5;
+    int top = (int)floor(at), bottom, a, b;
+    float f = (float)(at - top);
+    bottom = top + 1;
+    if (top < 0) { top = 0; }
+    if (bottom > m->rows - 1) bottom = m->rows - 1;
+    a = hold(m, top, bottom);
+    b = hold(m, bottom, top);
+    blend(m, a, b, f);
+}
+
+/* ------------------------------------------------------------------ rows */
+
+/* The pixel loops keep to one idea each and write through restrict pointers, so that compilers vectorise them. */
+
+FAST static void gain_row(const float *restrict luma, const float *restrict peak, const Maps *m, float *restrict gains,
+                          int width, float floor)
+{
+    const float *restrict slope = m->row_slope, *restrict offset = m->row_offset;
+    int x;
+    for (x = 0; x < width; x++)
+        gains[x] = gain_of(slope[x], offset[x], luma[x], peak[x], floor);
+}
+
+/* `step` is a literal 3 or 4 in each, as strides must be for compilers to vectorise. */
+#define RGB_ROW(NAME, T, TOP, STORE, step)                                                                        \
+    FAST static void measure_##NAME(const T *restrict src, float *restrict luma, float *restrict peak, int width) \
+    {                                                                                                             \
+        const float scale = 1.0f / (float)(TOP);                                                                  \
+        int x;                                                                                                    \
+        for (x = 0; x < width; x++) {                                                                             \
+            float r = unit((float)src[step * x] * scale), g = unit((float)src[step * x + 1] * scale);             \
+            float b = unit((float)src[step * x + 2] * scale), top = r > g ? r : g;                                \
+            luma[x] = 0.2126f * r + 0.7152f * g + 0.0722f * b;                                                    \
+            peak[x] = top > b ? top : b;                                                                          \
+        }                                                                                                         \
+    }                                                                                                             \
+    FAST static void multiply_##NAME(const T *restrict src, T *restrict dst, const float *restrict gains,         \
+                                     const float *restrict peak, int width)                                       \
+    {                                                                                                             \
+        int x;                                                                                                    \
+        for (x = 0; x < width; x++) {                                                                             \
+            float gain = gains[x], top = peak[x] < 1.0f ? (float)(TOP) - 1.0f : (float)(TOP);                     \
+            dst[step * x] = (T)STORE((float)src[step * x] * gain);                                                \
+            dst[step * x + 1] = (T)STORE((float)src[step * x + 1] * gain);                                        \
+            dst[step * x + 2] = (T)STORE((float)src[step * x + 2] * gain);                                        \
+            if (step == 4)                                                                                        \
+                dst[step * x + 3] = src[step * x + 3];                                                            \
+            (void)top;                                                                                            \
+        }                                                                                                         \
+    }                                                                                                             \
+    static void NAME(const void *source, void *target, const Maps *m, float *buffer, int width, float floor)      \
+    {                                                                                                             \
+        const T *src = source;                                                                                    \
+        T *dst = target;                                                                                          \
+        float *luma = buffer, *peak = buffer + width, *gains = buffer + 2 * (size_t)width;                        \
+        measure_##NAME(src, luma, peak, width);                                                                   \
+        gain_row(luma, peak, m, gains, width, floor);                                                             \
+        multiply_##NAME(src, dst, gains, peak, width);                                                            \
+    }
+
+/* Integers: what was below the maximum stays below it after rounding. */
+#define STORE_CODE(v) ((v) + 0.5f < top ? (v) + 0.5f : top)
+#define STORE_FLOAT(v) (v)
+
+RGB_ROW(rgb_u8, uint8_t, 255, STORE_CODE, 3)
+RGB_ROW(rgba_u8, uint8_t, 255, STORE_CODE, 4)
+RGB_ROW(rgb_u16, uint16_t, 65535, STORE_CODE, 3)
+RGB_ROW(rgba_u16, uint16_t, 65535, STORE_CODE, 4)
+RGB_ROW(rgb_f32, float, 1, STORE_FLOAT, 3)
+RGB_ROW(rgba_f32, float, 1, STORE_FLOAT, 4)
+
+typedef void (*Row)(const void *, void *, const Maps *, float *, int, float);
+
+static Row row_of(char kind, int channels)
+{
+    if (kind == 'B')
+        return channels == 3 ? rgb_u8 : rgba_u8;
+    if (kind == 'H')
+        return channels == 3 ? rgb_u16 : rgba_u16;
+    return channels == 3 ? rgb_f32 : rgba_f32;
+}
+
+typedef struct {
+    float y_offset, y_scale; /* code of black, 1 / codes from black to white */
+    float c_offset, c_scale; /* code of no colour, 1 / codes of full chroma (Cb, Cr in [-0.5, 0.5]) */
+    float r_cr, g_cb, g_cr, b_cb; /* R' = Y' + r_cr Cr, G' = Y' + g_cb Cb + g_cr Cr, B' = Y' + b_cb Cb */
+    float top;               /* largest code */
+} Coding;
+
+#define PLANES(T)                                                                                                 \
+    /* How far the brightest channel lies above luma, per chroma sample. */                                       \
+    FAST static void lift_##T(const T *restrict u, const T *restrict v, float *restrict lift, int width,          \
+                              const Coding *coding)                                                               \
+    {                                                                                                             \
+        const Coding c = *coding;                                                                                 \
+        int x;                                                                                                    \
+        for (x = 0; x < width; x++) {                                                                             \
+            float cb = ((float)u[x] - c.c_offset) * c.c_scale, cr = ((float)v[x] - c.c_offset) * c.c_scale;       \
+            float r = c.r_cr * cr, g = c.g_cb * cb + c.g_cr * cr, b = c.b_cb * cb;                                \
+            r = r > g ? r : g;                                                                                    \
+            lift[x] = r > b ? r : b;                                                                              \
+        }                                                                                                         \
+    }                                                                                                             \
+    FAST static void luma_##T(const T *restrict src, T *restrict dst, const float *restrict lift, const Maps *m,  \
+                              float *restrict gains, int width, const Coding *coding, float floor)                \
+    {                                                                                                             \
+        const Coding c = *coding;                                                                                 \
+        const float *restrict slope = m->row_slope, *restrict offset = m->row_offset;                             \
+        int x;                                                                                                    \
+        for (x = 0; x < width; x++) {                                                                             \
+            float d = (float)src[x] - c.y_offset, y = d * c.y_scale;                                              \
+            float g = gain_of(slope[x], offset[x], unit(y), unit(y + lift[x]), floor);                            \
+            float out = c.y_offset + d * (d > 0.0f ? g : 1.0f) + 0.5f;                                            \
+            gains[x] = g;                                                                                         \
+            dst[x] = (T)(out < c.top ? out : c.top);                                                              \
+        }                                                                                                         \
+    }                                                                                                             \
+    FAST static void chroma_##T(const T *restrict src, T *restrict dst, const float *restrict gains, int width,   \
+                                const Coding *coding)                                                             \
+    {                                                                                                             \
+        const Coding c = *coding;                                                                                 \
+        int x;                                                                                                    \
+        for (x = 0; x < width; x++) {                                                                             \
+            float out = c.c_offset + ((float)src[x] - c.c_offset) * gains[x] + 0.5f;                              \
+            out = out > 0.0f ? out : 0.0f;                                                                        \
+            dst[x] = (T)(out < c.top ? out : c.top);                                                              \
+        }                                                                                                         \
+    }
+
+PLANES(uint8_t)
+PLANES(uint16_t)
+
+FAST static void spread(const float *restrict lift, float *restrict wide, int width, int shift)
+{
+    int x;
+    if (!shift) {
+        memcpy(wide, lift, (size_t)width * sizeof(float));
+        return;
+    }
+    for (x = 0; x < width / 2; x++)
+        wide[2 * x] = wide[2 * x + 1] = lift[x];
+    if (width & 1)
+        wide[width - 1] = lift[width / 2];
+}
+
+/* Adds one luma row's gains into the running mean of its chroma row. */
+FAST static void gather(const float *restrict gains, float *restrict mean, int width, int shift, float weight, int first)
+{
+    int x, half = width / 2;
+    if (first)
+        memset(mean, 0, (size_t)(shift ? (width + 1) / 2 : width) * sizeof(float));
+    if (!shift) {
+        for (x = 0; x < width; x++)
+            mean[x] += weight * gains[x];
+        return;
+    }
+    for (x = 0; x < half; x++)
+        mean[x] += 0.5f * weight * (gains[2 * x] + gains[2 * x + 1]);
+    if (width & 1)
+        mean[half] += weight * gains[width - 1];
+}
+
+/* ------------------------------------------------------------------ Python */
+
+static int get_plane(PyObject *object, Py_buffer *view, int dimensions, const char *name, int writable)
+{
+    if (PyObject_GetBuffer(object, view, PyBUF_STRIDES | PyBUF_FORMAT | (writable ? PyBUF_WRITABLE : 0)) < 0)
+        return -1;
+    if (view->ndim != dimensions || view->strides[dimensions - 1] != view->itemsize) {
+        PyErr_Format(PyExc_ValueError, "%s must have %d dimensions, the last one contiguous", name, dimensions);
+        PyBuffer_Release(view);
+        return -1;
+    }
+    return 0;
+}
+
+static int get_maps(PyObject *slope, PyObject *offset, Py_buffer views[2], Maps *maps, int height, int width)
+{
+    PyObject *objects[2];
+    int i;
+    objects[0] = slope;
+    objects[1] = offset;
+    for (i = 0; i < 2; i++) {
+        if (PyObject_GetBuffer(objects[i], &views[i], PyBUF_C_CONTIGUOUS | PyBUF_FORMAT) < 0) {
+            if (i) PyBuffer_Release(&views[0]);
+            return -1;
+        }
+    }
+    if (views[0].ndim != 2 || views[1].ndim != 2 || views[0].shape[0] != views[1].shape[0] ||
+        views[0].shape[1] != views[1].shape[1] || strcmp(views[0].format, "f") || strcmp(views[1].format, "f") ||
+        views[0].shape[0] < 1 || views[0].shape[1] < 1) {
+        PyErr_SetString(PyExc_ValueError, "slope and offset must be float32 maps of one size");
+        goto fail;
+    }
+    maps->slope = views[0].buf;
+    maps->offset = views[1].buf;
+    maps->rows = (int)views[0].shape[0];
+    maps->columns = (int)views[0].shape[1];
+    maps->height = height;
+    maps->width = width;
+    if (maps_init(maps) < 0) {
+        PyErr_NoMemory();
+        goto fail;
+    }
+    return 0;
+fail:
+    PyBuffer_Release(&views[0]);
+    PyBuffer_Release(&views[1]);
+    return -1;
+}
+
+PyDoc_STRVAR(rgb_doc,
+             "rgb(source, target, slope, offset, floor, start, stop)\n\n"
+             "Relight rows [start, stop) of an interleaved (H, W, 3 or 4) uint8, uint16 or float32 picture into `target`;\n"
+             "alpha is copied.");
+
+static PyObject *relight_rgb(PyObject *self, PyObject *args)
+{
+    PyObject *source, *target, *slope, *offset, *result = NULL;
+    Py_buffer src, dst, views[2];
+    Maps maps;
+    float floor, *buffer;
+    int y, height, width, channels, start, stop;
+    char kind;
+    Row row;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "OOOOfii", &source, &target, &slope, &offset, &floor, &start, &stop))
+        return NULL;
+    if (get_plane(source, &src, 3, "source", 0) < 0)
+        return NULL;
+    if (get_plane(target, &dst, 3, "target", 1) < 0) {
+        PyBuffer_Release(&src);
+        return NULL;
+    }
+    kind = src.format[0];
+    height = (int)src.shape[0];
+    width = (int)src.shape[1];
+    channels = (int)src.shape[2];
+    start = start > 0 ? start : 0;
+    stop = stop < height ? stop : height;
+    if (memcmp(src.shape, dst.shape, 3 * sizeof(Py_ssize_t)) || strcmp(src.format, dst.format) ||
+        !strchr("BHf", kind) || (channels != 3 && channels != 4) ||
+        src.strides[1] != channels * src.itemsize || dst.strides[1] != channels * dst.itemsize) {
+        PyErr_SetString(PyExc_ValueError, "source and target must both be (H, W, 3 or 4) uint8, uint16 or float32");
+        goto done;
+    }
+    if (get_maps(slope, offset, views, &maps, height, width) < 0)
+        goto done;
+    buffer = malloc((size_t)width * 3 * sizeof(float));
+    if (!buffer) {
+        PyErr_NoMemory();
+        goto release;
+    }
+    row = row_of(kind, channels);
+    Py_BEGIN_ALLOW_THREADS
+    for (y = start; y < stop; y++) {
+        maps_row(&maps, y);
+        row((const char *)src.buf + y * src.strides[0], (char *)dst.buf + y * dst.strides[0], &maps, buffer, width,
+            floor);
+    }
+    Py_END_ALLOW_THREADS
+    free(buffer);
+    result = Py_NewRef(Py_None);
+release:
+    maps_free(&maps);
+    PyBuffer_Release(&views[0]);
+    PyBuffer_Release(&views[1]);
+done:
+    PyBuffer_Release(&src);
+    PyBuffer_Release(&dst);
+    return result;
+}
+
+#define RUN_PLANES(T)                                                                                              \
+    do {                                                                                                           \
+        for (row = 0; row < chroma_height; row++) {                                                                \
+            int first = row << shift_y, count = shift_y && first + 1 < height ? 2 : 1, k;                          \
+            lift_##T((const T *)ROW(1, row), (const T *)ROW(2, row), lift, chroma_width, &coding);                 \
+            spread(lift, wide, width, shift_x);                                                                    \
+            for (k = 0; k < count; k++) {                                                                          \
+                maps_row(&maps, first + k);                                                                        \
+                luma_##T((const T *)ROW(0, first + k), (T *)ROW(3, first + k), wide, &maps, gains,                  \
+                         width, &coding, floor);                                           \
+                gather(gains, mean, width, shift_x, 1.0f / (float)count, k == 0);                                  \
+            }                                                                                                      \
+            chroma_##T((const T *)ROW(1, row), (T *)ROW(4, row), mean, chroma_width, &coding);                     \
+            chroma_##T((const T *)ROW(2, row), (T *)ROW(5, row), mean, chroma_width, &coding);                     \
+        }                                                                                                          \
+    } while (0)
+
+PyDoc_STRVAR(planes_doc,
+             "planes(y, u, v, y_out, u_out, v_out, slope, offset, floor, coding)\n\n"
+             "Relight Y'CbCr planes, uint8 or uint16, 4:4:4, 4:2:2 or 4:2:0. `coding` is (y_offset, y_scale, c_offset,\n"
+             "c_scale, r_cr, g_cb, g_cr, b_cb, top).");
+
+static PyObject *relight_planes(PyObject *self, PyObject *args)
+{
+    PyObject *object[6], *slope, *offset, *result = NULL;
+    Py_buffer plane[6], views[2];
+    Maps maps;
+    Coding coding;
+    float floor, *memory, *lift, *wide, *gains, *mean;
+    int i, got, row, height, width, chroma_height, chroma_width, shift_x, shift_y;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "OOOOOOOOf(fffffffff)", &object[0], &object[1], &object[2], &object[3], &object[4],
+                          &object[5], &slope, &offset, &floor, &coding.y_offset, &coding.y_scale, &coding.c_offset,
+                          &coding.c_scale, &coding.r_cr, &coding.g_cb, &coding.g_cr, &coding.b_cb, &coding.top))
+        return NULL;
+    for (got = 0; got < 6; got++)
+        if (get_plane(object[got], &plane[got], 2, "a plane", got >= 3) < 0)
+            goto done;
+    height = (int)plane[0].shape[0];
+    width = (int)plane[0].shape[1];
+    chroma_height = (int)plane[1].shape[0];
+    chroma_width = (int)plane[1].shape[1];
+    shift_x = chroma_width < width;
+    shift_y = chroma_height < height;
+    for (i = 0; i < 6; i++) {
+        int chroma = i % 3 != 0;
+        if (plane[i].shape[0] != (chroma ? (height + shift_y) >> shift_y : height) ||
+            plane[i].shape[1] != (chroma ? (width + shift_x) >> shift_x : width) ||
+            strcmp(plane[i].format, plane[0].format) || !strchr("BH", plane[0].format[0])) {
+            PyErr_SetString(PyExc_ValueError, "planes must be uint8 or uint16, chroma full or half the size of luma");
+            goto done;
+        }
+    }
+    if (get_maps(slope, offset, views, &maps, height, width) < 0)
+        goto done;
+    memory = malloc((size_t)width * 4 * sizeof(float));
+    if (!memory) {
+        PyErr_NoMemory();
+        goto release;
+    }
+    lift = memory;
+    wide = memory + width;
+    gains = memory + 2 * (size_t)width;
+    mean = memory + 3 * (size_t)width;
+#define ROW(p, r) ((char *)plane[p].buf + (Py_ssize_t)(r) * plane[p].strides[0])
+    Py_BEGIN_ALLOW_THREADS
+    if (plane[0].itemsize == 1)
+        RUN_PLANES(uint8_t);
+    else
+        RUN_PLANES(uint16_t);
+    Py_END_ALLOW_THREADS
+    free(memory);
+    result = Py_NewRef(Py_None);
+release:
+    maps_free(&maps);
+    PyBuffer_Release(&views[0]);
+    PyBuffer_Release(&views[1]);
+done:
+    while (got > 0)
+        PyBuffer_Release(&plane[--got]);
+    return result;
+}
+
+static PyMethodDef methods[] = {
+    {"rgb", relight_rgb, METH_VARARGS, rgb_doc},
+    {"planes", relight_planes, METH_VARARGS, planes_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef module = {
+    PyModuleDef_HEAD_INIT, "_relight", "The light map applied to full-size pictures.", -1, methods, NULL, NULL, NULL,
+    NULL,
+};
+
+PyMODINIT_FUNC PyInit__relight(void)
+{
+    return PyModule_Create(&module);
+}

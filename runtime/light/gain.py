@@ -1,0 +1,147 @@
+"""Gain: the light map applied to full-size pixels, RGB or Y'CbCr, in one pass.
+
+The gain of a pixel is ``((1 - peak^2) L^2 + peak^2)^(-1/2)`` with L its light and peak its brightest channel in
+[0, 1]: 1 / L in the dark, 1 at the maximum, monotonic between. So a pixel that was not clipped does not clip, all
+channels share one factor (hue stays), and nothing gets darker.
+
+The loop is compiled (`_relight.c`); `rgb_reference` and `planes_reference` define what it computes and take over
+where the package was installed without a compiler.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+
+import cv2
+import numpy as np
+
+from cliplit.arrays import Array
+from cliplit.constants import LUMA_WEIGHTS
+
+from .colour import Coding, Planes
+from .light_map import Coefficients
+
+try:
+    from . import _relight  # type: ignore[attr-defined]
+except ImportError:  # built without a compiler
+    _relight = None
+
+
+COMPILED = _relight is not None
+BAND = 1 << 20  # samples worth a thread of their own
+WHITE = {"u1": 255.0, "u2": 65535.0, "f4": 1.0}
+
+
+def apply_rgb(picture: Array, coefficients: Coefficients, out: Array | None = None) -> Array:
+    """Enhance (H, W, 3 or 4) uint8, uint16 or float32 into `out` or a new array; alpha, if any, is copied."""
+    enhanced = np.empty(picture.shape, picture.dtype) if out is None else out
+    if _relight is None:
+        enhanced[...] = rgb_reference(picture, coefficients)
+        return enhanced
+    picture = np.ascontiguousarray(picture)
+    maps = coefficients.slope, coefficients.offset, coefficients.floor
+    height = picture.shape[0]
+    bands = min(os.cpu_count() or 1, 4, 1 + picture.size // BAND)
+    edges = [height * i // bands for i in range(bands + 1)]
+    if bands == 1:
+        _relight.rgb(picture, enhanced, *maps, 0, height)
+        return enhanced
+    with ThreadPoolExecutor(bands) as pool:  # the loop lets other threads run
+        for part in [pool.submit(_relight.rgb, picture, enhanced, *maps, *rows) for rows in pairwise(edges)]:
+            part.result()
+    return enhanced
+
+
+def fields(planes: Planes, interlaced: bool) -> list[Planes]:
+    """What `apply_planes` takes one after the other: the planes, or views of the two fields woven into them.
+
+    The 4:2:0 chroma lines of interlaced pictures lie between lines of one field. Both fields get the light map of the
+    whole frame, so that it cannot flicker between them.
+    """
+    y, cb, cr = planes
+    halved = cb.shape[0] < y.shape[0]
+    if not interlaced or not halved or y.shape[0] % 4:
+        return [planes]
+    return [(y[first::2], cb[first::2], cr[first::2]) for first in (0, 1)]
+
+
+def apply_planes(planes: Planes, out: Planes, coefficients: Coefficients, coding: Coding) -> None:
+    """Enhance Y', Cb, Cr planes (uint8 or uint16; 4:4:4, 4:2:2, 4:4:0 or 4:2:0) into `out`, which may be the same.
+
+    Y'CbCr is linear in R'G'B', so the gain that multiplies R', G' and B' multiplies Y' and the chroma offsets.
+    """
+    if _relight is None:
+        for target, plane in zip(out, planes_reference(planes, coefficients, coding), strict=True):
+            target[...] = plane
+        return
+    _relight.planes(*planes, *out, coefficients.slope, coefficients.offset, coefficients.floor, coding.numbers)
+
+
+def apply_channels(planes: Planes, out: Planes, coefficients: Coefficients, depth: int) -> None:
+    """Enhance R, G, B planes of 8 to 16 bits into `out`. A light map of 1 changes no code."""
+    picture = np.stack(planes, axis=-1)
+    if depth == 8:
+        relighted = apply_rgb(picture, coefficients)
+    else:
+        scale = np.float32(65535 / ((1 << depth) - 1))
+        full = np.rint(picture * scale).astype(np.uint16)
+        relighted = np.rint(apply_rgb(full, coefficients) / scale).astype(np.uint16)
+    for channel, plane in enumerate(out):
+        plane[...] = relighted[..., channel]
+
+
+def gain(light: Array, peak: Array) -> Array:
+    """The formula: light in (0, 1], peak in [0, 1] -> gain >= 1."""
+    square = light * light
+    return 1 / np.sqrt(square + (1 - square) * peak * peak)
+
+
+def full_size_log_light(luma: Array, coefficients: Coefficients) -> Array:
+    """log2 L at the size of `luma`, (H, W) in [floor, 0]."""
+    height, width = luma.shape
+    slope = cv2.resize(coefficients.slope, (width, height), interpolation=cv2.INTER_LINEAR)
+    offset = cv2.resize(coefficients.offset, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.clip(slope * luma + offset, coefficients.floor, 0.0)
+
+
+def full_size_gain(luma: Array, peak: Array, coefficients: Coefficients) -> Array:
+    return gain(np.exp2(full_size_log_light(luma, coefficients)), peak)
+
+
+def rgb_reference(picture: Array, coefficients: Coefficients) -> Array:
+    """`apply_rgb` in numpy."""
+    white = WHITE[picture.dtype.str[1:]]
+    colour = picture[..., :3].astype(np.float32)
+    bounded = np.clip(np.nan_to_num(colour / np.float32(white), nan=0.0), 0.0, 1.0)
+    peak = bounded.max(axis=2)
+    enhanced = colour * full_size_gain(bounded @ np.array(LUMA_WEIGHTS, np.float32), peak, coefficients)[..., None]
+    if picture.dtype != np.float32:
+        limit = np.where(peak < 1.0, white - 1.0, white)[..., None]  # below the maximum stays below the maximum
+        enhanced = np.minimum(np.floor(enhanced + 0.5), limit)
+    result = picture.copy()
+    result[..., :3] = enhanced
+    return result
+
+
+def planes_reference(planes: Planes, coefficients: Coefficients, coding: Coding) -> Planes:
+    """`apply_planes` in numpy."""
+    y_offset, y_scale, c_offset, c_scale, r_cr, g_cb, g_cr, b_cb, top = coding.numbers
+    luma, *chroma = (plane.astype(np.float32) for plane in planes)
+    height, width = luma.shape
+    cb, cr = ((plane - c_offset) * c_scale for plane in chroma)
+    lift = np.maximum(np.maximum(r_cr * cr, b_cb * cb), g_cb * cb + g_cr * cr)
+    fy, fx = (2 if lift.shape[axis] < luma.shape[axis] else 1 for axis in (0, 1))
+    lift = lift.repeat(fy, axis=0).repeat(fx, axis=1)[:height, :width]
+    above_black = luma - y_offset
+    y = above_black * y_scale
+    g = full_size_gain(np.clip(y, 0, 1), np.clip(y + lift, 0, 1), coefficients)
+    # The gain of a chroma sample is the mean over the luma samples it covers.
+    padded = np.pad(g, ((0, -height % fy), (0, -width % fx)), mode="edge")
+    mean = padded.reshape(padded.shape[0] // fy, fy, padded.shape[1] // fx, fx).mean(axis=(1, 3))
+    y_out = y_offset + np.where(above_black > 0, above_black * g, above_black)
+    c_out = [c_offset + (plane - c_offset) * mean for plane in chroma]
+    dtype = planes[0].dtype
+    y_plane, u_plane, v_plane = (np.clip(np.floor(p + 0.5), 0, top).astype(dtype) for p in (y_out, *c_out))
+    return y_plane, u_plane, v_plane

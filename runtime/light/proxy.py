@@ -1,0 +1,71 @@
+"""The proxy: the small picture the network sees, and its luma, which guides the light map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from cliplit.arrays import Array
+from cliplit.constants import LUMA_WEIGHTS
+
+from .colour import Coding, Planes
+from .gain import WHITE
+
+LONGEST_SIDE = 1024  # of a proxy; bounds the cost of extreme panoramas
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """`rgb` (h, w, 3) and `luma` (h, w), float32 in [0, 1], gamma-coded."""
+
+    rgb: Array
+    luma: Array
+
+
+def proxy_size(height: int, width: int, short_side: int, multiple: int) -> tuple[int, int]:
+    """(h, w) of the proxy: the given short side at the same aspect, no larger than the picture, sides rounded to
+    multiples of `multiple` (so at least that large)."""
+    scale = min(1.0, short_side / min(height, width), LONGEST_SIDE / max(height, width))
+    h, w = (max(1, round(side * scale / multiple)) * multiple for side in (height, width))
+    return h, w
+
+
+def rgb_proxy(picture: Array, size: tuple[int, int]) -> Proxy:
+    """From (H, W, 3 or 4) uint8, uint16 or float32; non-finite samples count as black, others are clipped to [0, 1]."""
+    colour = picture[..., :3]
+    if colour.dtype == np.float32:
+        colour = np.clip(np.nan_to_num(colour, nan=0.0, posinf=1.0, neginf=0.0), 0.0, 1.0)
+    rgb = shrink(colour, size).astype(np.float32) / np.float32(WHITE[picture.dtype.str[1:]])
+    return Proxy(rgb, rgb @ np.array(LUMA_WEIGHTS, np.float32))
+
+
+def planes_proxy(planes: Planes, coding: Coding, size: tuple[int, int]) -> Proxy:
+    """From Y'CbCr planes of any sampling: each plane is shrunk by itself, the matrix applied to few pixels.
+
+    With a `coding.white` below 1, `rgb` reaches up to 1 / white: lights above it are still to be tone-mapped.
+    """
+    if coding.rgb:
+        top = np.float32((1 << coding.depth) - 1)
+        channels = np.stack([shrink(plane, size) for plane in planes], axis=-1).astype(np.float32) / top
+        return Proxy(channels, channels @ np.array(LUMA_WEIGHTS, np.float32))
+    y_offset, y_scale, c_offset, c_scale, r_cr, g_cb, g_cr, b_cb, _ = coding.numbers
+    y, cb, cr = (shrink(plane, size).astype(np.float32) for plane in planes)
+    y = np.clip((y - y_offset) * y_scale, 0.0, 1 / coding.white, dtype=np.float32)
+    cb, cr = (cb - c_offset) * c_scale, (cr - c_offset) * c_scale
+    rgb = np.stack([y + r_cr * cr, y + g_cb * cb + g_cr * cr, y + b_cb * cb], axis=-1)
+    return Proxy(np.clip(rgb, 0.0, 1 / coding.white, dtype=np.float32), np.minimum(y, np.float32(1.0)))
+
+
+def shrink(picture: Array, size: tuple[int, int]) -> Array:
+    """Area average; the few pictures that are enlarged to fill a network's smallest size are interpolated.
+
+    Halving first is several times faster, and differs by the rounding of each step only.
+    """
+    height, width = size
+    while all(side % 2 == 0 and side >= 2 * goal for side, goal in zip(picture.shape, size, strict=False)):
+        half = picture.shape[1] // 2, picture.shape[0] // 2
+        picture = cv2.resize(picture, half, interpolation=cv2.INTER_AREA)
+    shrinking = height <= picture.shape[0] and width <= picture.shape[1]
+    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)

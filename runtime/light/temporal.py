@@ -1,0 +1,273 @@
+"""The light over time: still where the scene is still, quick where it changes, fresh after a cut.
+
+Each point of the log light map is a running mean over the time since the picture last changed there, at most over a
+time constant. Three things count as change: the luma is another than it was, beyond the sensor's noise; it drifts,
+which a mean over a few frames shows earlier; the network's answer drifts. So noise and the network's reactions to it
+average out, a step or a passing object is followed at once, and a dissolve or an exposure ramp within a few
+hundredths of a stop.
+
+What the gain brings up from the dark is noise, too, and its large blotches pulse. The running mean of luma is there
+already, so the gain also takes back what a proxy's pixel differs from it (`Steady.calmed`), where it is still. Finer
+grain is left: taking it out is a denoiser's work.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import cv2
+import numpy as np
+
+from cliplit.arrays import Array
+
+from .light_map import Coefficients
+
+TEMPORAL = 0.5  # of 0..1
+LONGEST = 4.0  # seconds, the time constant at 1
+GAP = 1.0  # seconds without a frame after which nothing is carried over
+BLUR = 3  # proxy pixels; what is compared between frames
+
+# Change of luma (in [0, 1], blurred) below which a point is still, from which it is new: in
+# multiples of the noise, within bounds.
+STILL_SIGMAS, NEW_SIGMAS = 3.5, 12.0
+STILL_BOUNDS = 0.003, 0.035
+DRIFT, DRIFT_NOISE = 0.3, 0.6  # rate of the mean that shows a drift; what its noise, 0.42 of a frame's, is counted as
+LIGHT_STILL, LIGHT_NEW = 0.04, 0.2  # the same for a drift of the light map, in stops
+MOVING_SHARE = 0.02  # of the picture that must have changed for motion to be looked for
+PATCH = 15  # proxy pixels over which is judged whether luma flickers or drifts:
+TO_AND_FRO, ONE_SIDED = 0.55, 0.75  # drift as a share of the deviation; noise has 0.42, what stays has 1
+STANDSTILL = 0.25  # proxy pixels a frame that count as none
+CAMERA = 0.4  # of the picture in motion that means the camera moves
+AROUND = 63  # proxy pixels, most of which in motion mean that their centre moves
+QUARTILE = 0.3186  # of the absolute value of normal noise
+NOISE_GROWTH = 1.02  # a frame: a pan must not be taken for noise
+
+SUDDEN = 0.04  # mean change of log2 luma between two frames that may be a cut ...
+SUDDEN_RATIO = 4.0  # ... if it is so much larger than those before it
+CELLS = 32, 18  # in which cuts are looked for, so that a moving camera is none
+BLACK = 0.03  # added to luma before its logarithm
+DARKEST = np.float32(0.004)  # added to luma where flicker is taken for a share of it
+LN2 = np.float32(math.log(2.0))
+LEAST_EFFECT = np.float32(0.05)  # of a stop of light; less is too little to steer by
+FLICKER_LIMIT = np.float32(0.25)  # stops that the gain may differ from the light map's
+FINE = 4.0  # times as strong as in blurred luma is the noise in luma itself
+
+
+def time_constant(temporal: float) -> float:
+    """Seconds, of `--temporal`: 0 at 0, a second at 0.5, four at 1."""
+    return LONGEST * temporal * temporal
+
+
+@dataclass(frozen=True)
+class Steady:
+    """A frame's light after the filter, all (h, w) float32 at proxy size.
+
+    Attributes:
+        log_light: log2 of the light map.
+        luma: what guides it: a running mean, too, so that noise does not shake the guided filter's coefficients.
+        own: the frame's luma, of which only what flickers differs from the mean: what comes and goes like noise.
+    """
+
+    log_light: Array
+    luma: Array
+    own: Array
+
+    def calmed(self, coefficients: Coefficients) -> Coefficients:
+        """The coefficients with the flicker taken out where they lighten: what they make of the frame is then what
+        they make of the mean.
+
+        Relighted luma is y * gain, gain = D^(-1/2), D = (1 - y^2) L^2 + y^2 (`gain.gain`). To first order, its
+        logarithm grows with y by 1 / y - y (1 - L^2) / D, and with log L by -(1 - y^2) L^2 / D.
+        """
+        if self.luma is self.own:
+            return coefficients
+        y = self.luma
+        light = np.exp2(2.0 * np.clip(coefficients.slope * y + coefficients.offset, coefficients.floor, 0.0))
+        effect = (1.0 - y * y) * light
+        divisor = effect + y * y
+        growth = 1.0 / (y + DARKEST) - y * (1.0 - light) / divisor
+        stops = (y - self.own) * (growth / (LN2 * np.maximum(effect / divisor, LEAST_EFFECT)) - coefficients.slope)
+        limit = np.clip(-self.log_light, 0.0, FLICKER_LIMIT)
+        return replace(coefficients, offset=coefficients.offset - np.clip(stops, -limit, limit))
+
+
+@dataclass
+class _State:
+    """Running means (h, w): of the light, of luma, of blurred luma; how long each has run; where they drift to, and how
+    far from its mean luma is on average."""
+
+    light: Array
+    luma: Array
+    blurred: Array
+    age: Array  # seconds
+    light_drift: Array
+    luma_drift: Array
+    unrest: Array
+
+    def follow(self, blurred: Array, still: float) -> Array | None:
+        """Carry everything to where the picture has moved; returns 1 where it has, None if it stands still."""
+        if np.count_nonzero(np.abs(blurred - self.blurred) > still) < MOVING_SHARE * blurred.size:
+            return None
+        flow = motion(self.blurred, blurred)
+        dx, dy = cv2.split(flow)
+        moved = _filled((np.maximum(np.abs(dx), np.abs(dy)) > STANDSTILL).astype(np.float32))
+        height, width = blurred.shape
+        x = dx * moved + np.arange(width, dtype=np.float32)
+        y = dy * moved + np.arange(height, dtype=np.float32)[:, None]
+        maps = cv2.merge([self.light, self.blurred, self.age, self.light_drift])
+        carried = cv2.remap(maps, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        self.light, self.blurred, self.age, self.light_drift = cv2.split(carried)
+        return moved
+
+    def flickering(self) -> Array:
+        """(h, w): 1 where luma goes to and fro about its mean, as noise does, 0 where it stays on one side of it: there
+        something moves slowly, and what differs from the mean is detail."""
+        drift, unrest = (cv2.blur(x, (PATCH, PATCH)) for x in (np.abs(self.luma_drift), self.unrest))
+        share = drift / (unrest + np.float32(1e-6))
+        return np.clip(_from_to(share, ONE_SIDED, TO_AND_FRO), 0.0, 1.0)
+
+
+class TemporalFilter:
+    """Smooths the light of a sequence of frames; one instance a clip.
+
+    Args:
+        time_constant: seconds over which a still scene is averaged; 0 for none.
+    """
+
+    def __init__(self, time_constant: float = time_constant(TEMPORAL)) -> None:
+        self.time_constant = time_constant
+        self._state: _State | None = None
+        self._cuts = CutDetector()
+        self._blurred: Array | None = None  # of the frame before
+        self._noise = 0.0  # standard deviation of blurred luma
+        self._time = 0.0
+
+    def __call__(self, log_light: Array, luma: Array, time: float) -> Steady:
+        """(h, w) log light map and luma of the frame shown at `time` seconds."""
+        if self.time_constant <= 0:
+            return Steady(log_light, luma, luma)
+        blurred = _blur(luma)
+        elapsed = time - self._time
+        cut = self._cuts(luma)
+        before, self._blurred, self._time = self._blurred, blurred, time
+        state = self._state
+        if cut or state is None or before is None or state.light.shape != log_light.shape or not -GAP < elapsed < GAP:
+            age = np.zeros_like(luma)
+            zero = np.zeros_like(luma)
+            self._state = _State(log_light.copy(), luma.copy(), blurred.copy(), age, zero, zero.copy(), zero.copy())
+            return Steady(log_light, luma, luma)
+        self._learn_noise(np.abs(blurred - before)[::3, ::3], log_light[::3, ::3])
+        self._step(state, log_light, luma, blurred, max(elapsed, 1e-3))
+        if state.luma is luma:  # all of it moves
+            return Steady(state.light, luma, luma)
+        return Steady(state.light, state.luma, state.luma + state.flickering() * (luma - state.luma))
+
+    def state(self) -> dict[str, Any]:
+        """What it remembers (`source.Stateful`), for a run that is resumed."""
+        numbers = {"noise": self._noise, "time": self._time, "usual": self._cuts.usual, "last": self._cuts.last}
+        if self._state is None or self._blurred is None or self._cuts.cells is None:
+            return numbers
+        return {**numbers, **asdict(self._state), "before": self._blurred, "cells": self._cuts.cells}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue where `state` was taken."""
+        self._noise, self._time = float(state["noise"]), float(state["time"])
+        self._cuts.usual, self._cuts.last = float(state["usual"]), float(state["last"])
+        if "before" in state:
+            self._state = _State(**{name: state[name].copy() for name in _State.__dataclass_fields__})
+            self._blurred, self._cuts.cells = state["before"], state["cells"]
+
+    def _learn_noise(self, change: Array, log_light: Array) -> None:
+        """The lower quartile, of what will be lightened: it stays with the noise where much of the picture moves."""
+        dark = change[log_light < -0.5]
+        quartile = float(np.percentile(dark if dark.size > change.size // 50 else change, 25))
+        found = quartile / QUARTILE / 2**0.5
+        self._noise = min(found, self._noise * NOISE_GROWTH) if self._noise else found
+
+    def _step(self, state: _State, log_light: Array, luma: Array, blurred: Array, elapsed: float) -> None:
+        still = min(max(STILL_SIGMAS * self._noise, STILL_BOUNDS[0]), STILL_BOUNDS[1])
+        new = still * NEW_SIGMAS / STILL_SIGMAS
+        moved = state.follow(blurred, still)
+        difference = blurred - state.blurred
+        cv2.accumulateWeighted(difference, state.luma_drift, DRIFT)
+        cv2.accumulateWeighted(np.abs(difference), state.unrest, DRIFT)
+        cv2.accumulateWeighted(_blur(log_light - state.light), state.light_drift, DRIFT)
+        change = np.maximum(np.abs(difference), np.abs(state.luma_drift) * np.float32(1 / DRIFT_NOISE))
+        changed = np.maximum(_from_to(change, still, new), _from_to(np.abs(state.light_drift), LIGHT_STILL, LIGHT_NEW))
+        np.clip(changed, 1e-6, 1.0, out=changed)
+        # The weight of this frame is its share of the time averaged over, and at least what has changed.
+        age = np.maximum(state.age, np.float32(elapsed)) + np.float32(elapsed)
+        rate = np.maximum(elapsed / np.minimum(age, self.time_constant), changed)
+        np.minimum(rate, 1.0, out=rate)
+        state.age = elapsed / rate
+        state.light = state.light + rate * (log_light - state.light)  # not in place: callers hold the last ones
+        # What moves keeps its light; its luma is taken as it is, so that no detail is smeared.
+        if moved is not None:
+            np.maximum(rate, moved, out=rate)
+            state.luma_drift *= 1.0 - moved
+            state.unrest *= 1.0 - moved
+            if moved.all():
+                state.blurred, state.luma = blurred, luma
+                return
+        state.blurred = state.blurred + rate * difference
+        fine = luma - state.luma
+        thin = np.clip(_from_to(np.abs(fine), FINE * still, FINE * new), 0.0, 1.0)  # lost in what is blurred
+        state.luma = state.luma + np.maximum(rate, thin) * fine
+
+
+class CutDetector:
+    """Tells where a shot ends: the picture changes as a whole, suddenly, after little change.
+
+    A flash or a step of exposure counts, too; starting anew there is what one wants.
+    """
+
+    def __init__(self) -> None:
+        self.cells: Array | None = None
+        self.usual = self.last = 0.0  # change from frame to frame
+
+    def __call__(self, luma: Array) -> bool:
+        """Whether the frame with this luma, (h, w) in [0, 1], begins a shot; call it for each frame in turn."""
+        cells = np.log2(cv2.resize(luma, CELLS, interpolation=cv2.INTER_AREA) + np.float32(BLACK))
+        before, self.cells = self.cells, cells
+        if before is None:
+            return False
+        change = float(np.abs(cells - before).mean())
+        cut = change > max(SUDDEN, SUDDEN_RATIO * self.usual)
+        # A cut by itself says nothing about the shot; a fast camera, which goes on, does.
+        self.usual += 0.5 * (min(change, self.last) - self.usual)
+        self.last = change
+        return cut
+
+
+def motion(before: Array, after: Array) -> Array:
+    """(h, w, 2): where in `before`, in pixels from its own place, each point of `after` was; both luma.
+
+    DIS optical flow (Kroeger et al., ECCV 2016) at half size: a light map is smooth.
+    """
+    height, width = after.shape
+    half = max(width // 2, 16), max(height // 2, 16)
+    small = [np.sqrt(cv2.resize(luma, half, interpolation=cv2.INTER_AREA)) for luma in (after, before)]
+    codes = [(luma * 255).astype(np.uint8) for luma in small]
+    search: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+    flow: Array = search.calc(*codes, None)
+    flow *= np.array([width / half[0], height / half[1]], np.float32)
+    return cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def _filled(moved: Array) -> Array:
+    """Where the picture moves, 0 or 1, without the islands in which optical flow found nothing to hold on to."""
+    if np.count_nonzero(moved) > CAMERA * moved.size:
+        return np.ones_like(moved)
+    around = cv2.blur(moved, (AROUND, AROUND), borderType=cv2.BORDER_REPLICATE)
+    return np.maximum(moved, (around > 0.5).astype(np.float32))
+
+
+def _from_to(x: Array, low: float, high: float) -> Array:
+    """0 at `low`, 1 at `high`, not bounded."""
+    return (x - np.float32(low)) * np.float32(1 / (high - low))
+
+
+def _blur(x: Array) -> Array:
+    return cv2.blur(x, (BLUR, BLUR), borderType=cv2.BORDER_REPLICATE).astype(np.float32, copy=False)

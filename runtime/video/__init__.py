@@ -1,0 +1,1 @@
+"""Clips: reading, writing and relighting them frame by frame, with every other stream they have."""

@@ -1,0 +1,176 @@
+"""`cliplit-video IN OUT`: relight a clip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from cliplit import __version__
+from cliplit.command import reports_errors
+
+from .options import step_options, steps_and_settings
+
+
+def frame_rate(context: click.Context, parameter: click.Parameter, value: str | None) -> Fraction | None:
+    """25, 29.97 or 30000/1001."""
+    try:
+        rate = None if value is None else Fraction(value)
+    except (ValueError, ZeroDivisionError) as error:
+        raise click.BadParameter(f"{value} is no frame rate; e.g. 25 or 30000/1001") from error
+    if rate is not None and not 0 < rate <= 1000:
+        raise click.BadParameter(f"{value} is no frame rate; e.g. 25 or 30000/1001")
+    return rate
+
+
+def pairs(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """Values of the form name=value."""
+    for value in values:
+        if "=" not in value or value.startswith("="):
+            raise click.BadParameter(f"{value}: expected NAME=VALUE")
+    return dict(value.split("=", 1) for value in values)
+
+
+def resume_options(params: dict[str, Any]) -> dict[str, object]:
+    """The options on which the result depends."""
+    return {name: value for name, value in params.items() if name not in ("overwrite", "quiet", "paths")}
+
+
+OUTPUT_OPTIONS = (
+    click.option("--codec", default="auto", show_default=True,
+                 help="auto keeps the source's; h264, hevc, av1, vp9, prores, ffv1, or an encoder such as hevc_nvenc."),
+    click.option("--crf", type=click.FloatRange(0, 63), default=None,
+                 help="Constant quality, lower is better and larger.  [default: as good as 18 of x264]"),
+    click.option("--preset", default=None, help="Speed of the encoder: ultrafast to veryslow, or its own word."),
+    click.option("--pix-fmt", default=None, help="Pixel format, e.g. yuv420p10le.  [default: the source's]"),
+    click.option("--enc-opt", multiple=True, callback=pairs, metavar="K=V", help="An option of the encoder's."),
+    click.option("--video-stream", default=0, show_default=True, help="Which of several video streams, from 0."),
+    click.option("--input-color", default=None, metavar="NAME[:RANGE]",
+                 help="bt601, bt709, bt2020, pq, hlg, :full, :limited; for tags that are wrong or missing."),
+    click.option("--hdr", type=click.Choice(["keep", "refuse"]), default="keep", show_default=True,
+                 help="PQ and HLG clips stay HDR, or are refused."),
+    click.option("--cfr", default=None, callback=frame_rate, metavar="FPS",
+                 help="Constant frame rate: repeats and drops frames.  [default: the source's time stamps]"),
+    click.option("--resume", is_flag=True,
+                 help="Work in segments beside OUT, and continue there if an earlier run with --resume was killed."),
+)  # fmt: skip
+
+
+def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """How a clip is read and written."""
+    for option in reversed(OUTPUT_OPTIONS):
+        command = option(command)
+    return command
+
+
+SOURCE_OPTIONS = (
+    click.option("--io", "back_end", type=click.Choice(["auto", "pyav", "opencv"]), default="auto", show_default=True,
+                 help="auto is pyav for files and pipes, opencv for live sources; opencv: 8 bit, no sound."),
+    click.option("--live", is_flag=True, help="Take only the newest frames of IN, as of cameras; drop late ones."),
+    click.option("--preview", is_flag=True, help="Show the frames in a window; OUT may be left out."),
+    click.option("--pipe-format", type=click.Choice(["matroska", "y4m"]), default="matroska", show_default=True,
+                 help="What goes to standard output when OUT is -: y4m is raw video without sound."),
+    click.option("--benchmark", is_flag=True, help="Write nothing; print what each stage costs."),
+)  # fmt: skip
+
+
+def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Where frames come from and go to."""
+    for option in reversed(SOURCE_OPTIONS):
+        command = option(command)
+    return command
+
+
+DEMO = Path(__file__).parents[1] / "demo" / "backlit.mp4"
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("paths", metavar="IN... OUT", nargs=-1)
+@click.option("--demo", metavar="OUT", type=click.Path(path_type=Path), help="Enhance the sample clip of the package.")
+@step_options
+@output_options
+@source_options
+@click.option("--overwrite", is_flag=True, help="Replace files that exist.")
+@click.option("--quiet", is_flag=True, help="Print errors only.")
+@click.version_option(__version__)
+@reports_errors
+def main(
+    paths: tuple[str, ...],
+    demo: Path | None,
+    overwrite: bool,
+    quiet: bool,
+    video_stream: int,
+    input_color: str | None,
+    hdr: Literal["keep", "refuse"],
+    cfr: Fraction | None,
+    codec: str,
+    crf: float | None,
+    preset: str | None,
+    pix_fmt: str | None,
+    enc_opt: dict[str, str],
+    resume: bool,
+    back_end: Literal["auto", "pyav", "opencv"],
+    live: bool,
+    preview: bool,
+    pipe_format: str,
+    benchmark: bool,
+    **settings: Any,
+) -> None:
+    """Relight backlit clips; the suffix of OUT names the container (.mp4, .mkv, .mov, .webm).
+
+    Time stamps, every sound and subtitle stream, tags and colours are kept; what OUT cannot hold is named. OUT appears
+    only when it is complete. Several clips, patterns or folders go into the folder OUT under their own names.
+
+    IN may be - (standard input), an address (http://, rtsp://) or a camera (0, /dev/video0); OUT may be -.
+    """
+    if demo is not None:
+        if paths:
+            raise click.UsageError("--demo OUT takes no IN")
+        paths = (str(DEMO), str(demo))
+    if resume and settings["denoise"]:
+        raise click.UsageError("--resume and --denoise do not go together")
+    if resume and back_end == "opencv":
+        raise click.UsageError("--resume and --io opencv do not go together")
+    without_out = benchmark or (preview and len(paths) == 1)
+    if len(paths) < 2 - without_out:
+        raise click.UsageError("give IN and OUT, or --demo OUT (see --help)")
+
+    if preview:
+        from .preview import open_window
+
+        open_window()
+
+    # Imported here so that --help answers at once.
+    from ..enhancer import Enhancer
+    from .codecs import Encoding
+    from .jobs import Job, benchmark_job, live_job, run_jobs, stream_job
+    from .live import is_live
+    from .pyav_reader import Reading
+
+    live = live or is_live(paths[0])
+    streamed = live or preview or "-" in paths or "://" in paths[0]
+    if resume and streamed:
+        raise click.UsageError("--resume works on files, not on streams")
+    if cfr is not None and (live or preview):
+        raise click.UsageError("--cfr works on files, not on live sources")
+    if (live or back_end == "opencv") and (video_stream or input_color or hdr != "keep"):
+        raise click.UsageError("--video-stream, --input-color and --hdr need PyAV, and OpenCV reads this source")
+    make_steps, rest = steps_and_settings(settings)
+    job = Job(
+        Encoding(codec, crf, preset, pix_fmt, enc_opt), Reading(video_stream, input_color, hdr), make_steps,
+        lambda: Enhancer(**rest), cfr, resume_options(click.get_current_context().params) if resume else None,
+        back_end, pipe_format, overwrite, quiet,
+    )  # fmt: skip
+    if benchmark:
+        benchmark_job(job, paths[0])
+    elif live or preview:
+        if len(paths) > 2:
+            raise click.UsageError("a live source and at most one OUT")
+        live_job(job, paths[0], paths[1] if len(paths) > 1 else None, preview, live)
+    elif len(paths) == 2 and streamed:
+        stream_job(job, *paths)
+    else:
+        run_jobs(job, paths[:-1], Path(paths[-1]))

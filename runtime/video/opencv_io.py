@@ -1,0 +1,255 @@
+"""Cameras, network streams, GStreamer pipelines and files through OpenCV: the second back end of the contract.
+
+OpenCV, because it opens what PyAV's wheels do not: cameras by number on every system, and GStreamer pipelines, which
+is how a Jetson's cameras and decoders are reached (needs an OpenCV built with GStreamer). It gives 8-bit pictures only,
+converted to BGR, and no sound; its writer knows one constant frame rate. So it is not what files go through unless
+asked for (`--io opencv`). Its pictures become BT.601 limited-range 4:2:0, which every encoder takes; an odd size
+becomes full-range 4:4:4.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from cliplit.arrays import Array
+from cliplit.errors import BackendError, InputError
+
+from ..light.colour import MATRICES, Coding, Colour
+from .frames import Clip, Frame
+from .pyav_writer import picture_of
+
+BT601 = 6
+MICROSECOND = Fraction(1, 1_000_000)
+TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
+FOURCC = {".mp4": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG", ".webm": "VP90"}
+PLAIN_NAME = re.compile(r"[\w./\\: -]+", re.ASCII)
+TIMEOUT = 10_000  # milliseconds for a stream to open, and between its frames
+NO_SOUND = "OpenCV gives 8-bit pictures at BT.601 colours and no sound, subtitles or metadata"
+
+# FFmpeg inside OpenCV: RTSP over TCP, without buffers that only add delay; nothing printed.
+FFMPEG_OPTIONS = "rtsp_transport;tcp|fflags;nobuffer|flags;low_delay"
+
+
+class OpenCVReader:
+    """A camera ("0", "/dev/video0"), an address, a GStreamer pipeline ("... ! appsink") or a file as a `Source`.
+
+    Args:
+        source: what to open.
+        live: the moment a frame was got is its time; otherwise the source's own.
+
+    Raises:
+        InputError: it cannot be opened, or gives no picture.
+        BackendError: a GStreamer pipeline, and OpenCV was built without GStreamer.
+    """
+
+    def __init__(self, source: str | Path, live: bool = False) -> None:
+        self.source, self.live = source, live
+        self.decoded = self.damaged = 0
+        self.notes: list[str] = [NO_SOUND]
+        self.others: list[Any] = []
+        self._capture, self._file = opened(str(source))
+        self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)  # releases differ in the direction they turn (R2.7)
+        self._turn = TURNS.get(round(self._capture.get(cv2.CAP_PROP_ORIENTATION_META)) % 360)
+        if self._capture.get(cv2.CAP_PROP_ORIENTATION_AUTO):
+            self._turn = None  # it would not be told
+        self._start = time.monotonic()
+        self._last = -1
+        first = self._read()
+        if first is None:
+            self.close()
+            raise InputError(f"{source}: opened, but gives no picture")
+        self._first: tuple[Array, int] | None = first
+        self.clip = self._describe(first[0])
+
+    def _describe(self, picture: Array) -> Clip:
+        height, width = picture.shape[:2]
+        rate = self._capture.get(cv2.CAP_PROP_FPS)
+        count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        even = width % 2 == 0 and height % 2 == 0
+        return Clip(
+            width, height, "yuv420p" if even else "yuv444p", Coding(*MATRICES[BT601], full_range=not even),
+            Colour(BT601, color_range=1 if even else 2), MICROSECOND,
+            Fraction(rate).limit_denominator(1001) if 1 <= rate <= 1000 else None,
+            int(count) if 0 < count < 1e9 and not self.live else None,
+        )  # fmt: skip
+
+    def _read(self) -> tuple[Array, int] | None:
+        """The next picture, upright, and its time in microseconds."""
+        ok, picture = self._capture.read()
+        if not ok or picture is None:
+            return None
+        milliseconds = self._capture.get(cv2.CAP_PROP_POS_MSEC)
+        now = (time.monotonic() - self._start) * 1e6 if self.live else milliseconds * 1e3
+        self._last = max(self._last + 1, round(now))
+        if self._turn is not None:
+            picture = cv2.rotate(picture, self._turn)
+        if picture.ndim == 2:
+            picture = cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR)
+        return picture, self._last
+
+    def __iter__(self) -> Iterator[Frame]:
+        item, self._first = self._first, None
+        while item is not None:
+            picture, microseconds = item
+            if picture.shape[:2] != (self.clip.height, self.clip.width):
+                picture = cv2.resize(picture, (self.clip.width, self.clip.height), interpolation=cv2.INTER_AREA)
+            self.decoded += 1
+            yield frame_of(picture, self.clip, microseconds)
+            item = self._read()
+
+    @property
+    def problems(self) -> str:
+        absent = (self.clip.expected_frames or 0) - self.decoded
+        return f"{absent} of {self.clip.expected_frames} frames missing" if absent > max(2, self.decoded // 50) else ""
+
+    def close(self) -> None:
+        self._capture.release()
+        if self._file is not None:
+            self._file.close()
+
+    def __enter__(self) -> OpenCVReader:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def frame_of(bgr: Array, clip: Clip, microseconds: int) -> Frame:
+    """An (H, W, 3) BGR picture as a frame."""
+    height, width = bgr.shape[:2]
+    if clip.pixel_format == "yuv420p":
+        codes = cv2.cvtColor(bgr, cv2.COLOR_BGR2YUV_I420).reshape(-1)
+        size, quarter = height * width, height * width // 4
+        y = codes[:size].reshape(height, width)
+        cb, cr = codes[size : size + quarter], codes[size + quarter :]
+        planes = y, cb.reshape(height // 2, width // 2), cr.reshape(height // 2, width // 2)
+    else:
+        y, cr, cb = cv2.split(cv2.cvtColor(bgr, cv2.COLOR_BGR2YCrCb))
+        planes = y, cb, cr
+    return Frame(planes, clip.coding, clip.pixel_format, microseconds, MICROSECOND, key_frame=True)
+
+
+def bgr_of(frame: Frame, clip: Clip) -> Array:
+    """(H, W, 3) uint8 BGR of a frame of any source."""
+    height, width = frame.planes[0].shape
+    if frame.pixel_format == "yuv420p" and clip.colour.matrix == BT601 and not frame.coding.full_range and not (
+        height % 2 or width % 2
+    ):  # fmt: skip
+        codes = np.concatenate([plane.reshape(-1) for plane in frame.planes])
+        return cv2.cvtColor(codes.reshape(height * 3 // 2, width), cv2.COLOR_YUV2BGR_I420)
+    picture = picture_of(frame)
+    full = clip.colour.full_range or frame.coding.full_range
+    return picture.reformat(
+        format="bgr24", src_colorspace=clip.colour.matrix if not frame.coding.rgb else None,
+        src_color_range=2 if full else 1, dst_color_range=2,
+    ).to_ndarray()  # fmt: skip
+
+
+class OpenCVWriter:
+    """Writes frames with OpenCV's VideoWriter, as a `Sink`: 8 bits, a constant frame rate, no sound.
+
+    Args:
+        path: the file; its suffix chooses the codec.
+        clip: of the frames to come.
+
+    Raises:
+        InputError: a suffix that OpenCV cannot write.
+    """
+
+    def __init__(self, path: Path, clip: Clip) -> None:
+        self.path, self.clip, self.written = path, clip, 0
+        suffix = path.suffix.lower()
+        if suffix not in FOURCC:
+            raise InputError(f"{suffix or 'no suffix'}: OpenCV writes {', '.join(FOURCC)}")
+        rate = float(clip.rate or 25)
+        self.notes = [f"OpenCV writes {FOURCC[suffix]} at a constant {rate:g} frames/s, without sound"]
+        # cv2 mangles other names on Windows, so it gets one of ours.
+        self._plain = path if str(path).isascii() else Path(tempfile.mkdtemp(prefix="cliplit")) / f"clip{suffix}"
+        quiet()
+        self._writer = cv2.VideoWriter(
+            str(self._plain), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*FOURCC[suffix]), rate, (clip.width, clip.height)
+        )
+        if not self._writer.isOpened():
+            self._clean()
+            raise InputError(f"{path}: this OpenCV cannot write {FOURCC[suffix]} into {suffix}")
+
+    def write(self, item: Any) -> None:
+        if isinstance(item, Frame):
+            self._writer.write(bgr_of(item, self.clip))
+            self.written += 1
+
+    def __enter__(self) -> OpenCVWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        self._writer.release()
+        if kind is None and self._plain != self.path:
+            shutil.move(self._plain, self.path)
+        self._clean()
+        # It reports nothing: an empty file is how a full disk shows.
+        if kind is None and (not self.path.exists() or not self.path.stat().st_size):
+            raise InputError(f"{self.path}: OpenCV could not write it")
+
+    def _clean(self) -> None:
+        if self._plain != self.path:
+            shutil.rmtree(self._plain.parent, ignore_errors=True)
+
+
+def opened(source: str) -> tuple[Any, Any]:
+    """A `cv2.VideoCapture`, and the file it reads from if it is not to see its name."""
+    quiet()
+    if " ! " in source and not Path(source).exists():
+        if not has("GStreamer"):
+            raise BackendError(
+                "a GStreamer pipeline, and this OpenCV was built without GStreamer (pip's wheels are); on a Jetson use "
+                "the OpenCV of JetPack, elsewhere the system's package (Debian: apt-get install python3-opencv)"
+            )
+        return _checked(cv2.VideoCapture(source, cv2.CAP_GSTREAMER), source), None
+    device = source.removeprefix("/dev/video")
+    if device.isdecimal():
+        return _checked(cv2.VideoCapture(int(device)), source, "no camera there, or another program has it"), None
+    remote = "://" in source
+    if not remote and not Path(source).is_file():
+        raise InputError(f"{source}: no such file")
+    timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, TIMEOUT, cv2.CAP_PROP_READ_TIMEOUT_MSEC, TIMEOUT]
+    if remote:
+        os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", FFMPEG_OPTIONS)
+        return _checked(cv2.VideoCapture(source, cv2.CAP_FFMPEG, timeouts), source, "no answer, or no video"), None
+    if PLAIN_NAME.fullmatch(source):
+        return _checked(cv2.VideoCapture(source, cv2.CAP_FFMPEG), source), None
+    try:  # cv2 mangles names on Windows (R3.5) and reads "%" as a pattern: it gets the open file, where it takes one
+        file = Path(source).open("rb")  # noqa: SIM115 - the capture reads it, the reader closes it
+        return _checked(cv2.VideoCapture(file, cv2.CAP_FFMPEG, []), source), file  # type: ignore[call-overload]
+    except (TypeError, cv2.error):
+        return _checked(cv2.VideoCapture(source, cv2.CAP_FFMPEG), source), None
+
+
+def _checked(capture: Any, source: str, why: str = "not a video that OpenCV can read") -> Any:
+    if not capture.isOpened():
+        raise InputError(f"{source}: {why}")
+    return capture
+
+
+def quiet() -> None:
+    """Errors are told by us, in one line."""
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    with suppress(AttributeError):
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+
+def has(feature: str) -> bool:
+    """Whether this OpenCV was built with it, by its own word."""
+    lines = cv2.getBuildInformation().splitlines()
+    return any(line.strip().startswith(f"{feature}:") and " YES" in line for line in lines)

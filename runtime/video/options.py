@@ -1,0 +1,77 @@
+"""The options that say what is done to a clip's frames, and the `Steps` they make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cliplit.errors import CliplitError
+
+from ..options import Command, other_enhancer_options
+
+if TYPE_CHECKING:
+    from .relighting import Steps
+
+TEMPORAL = 0.5  # `temporal.TEMPORAL`, which --help must not import numpy for
+
+
+STRENGTH = click.option(
+    "--strength", default="1", show_default=True, metavar="S | T:S,...",
+    help="0 changes nothing, 1 is the model's choice, up to 2; 0:0,2:1,5:0.5 goes from second to second.",
+)  # fmt: skip
+STEP_OPTIONS = (
+    click.option("--temporal", type=click.FloatRange(0, 1), default=TEMPORAL, show_default=True,
+                 help="Steadiness over time; 0 is frame by frame, 1 averages still scenes over four seconds."),
+    click.option("--denoise", type=click.FloatRange(0, 1), default=0.0, show_default=True,
+                 help="Take out noise, over time and in space, before it is brought up; slow."),
+    click.option("--range", "span", nargs=2, metavar="START END", default=None,
+                 help="Enhance only from START to END (seconds, mm:ss or hh:mm:ss; END may be end); keep the rest."),
+    click.option("--roi", "region", metavar="X,Y,W,H", default=None,
+                 help="Enhance only this area, in pixels of the stored picture; its edge is soft."),
+    click.option("--compare", type=click.Choice(["side", "split", "wipe"]), default=None,
+                 help="Write original and enhanced in one picture: side by side, split by a line, by a moving line."),
+)  # fmt: skip
+
+
+def step_options(command: Command) -> Command:
+    """Adds them, and those of the enhancer, to a click command; see `steps_and_settings`."""
+    for option in reversed(STEP_OPTIONS):
+        command = option(command)
+    return STRENGTH(other_enhancer_options(command))
+
+
+def steps_and_settings(settings: dict[str, Any]) -> tuple[Callable[[], Steps], dict[str, Any]]:
+    """What makes the steps that these options ask for, anew for each clip, and what is left of them for `Enhancer`.
+
+    Raises click.UsageError for values that are not what they should be.
+    """
+    from ..light.region import Region
+    from ..light.temporal import TemporalFilter, time_constant
+    from .relighting import Steps
+    from .schedule import Moments, Schedule, seconds
+
+    rest = dict(settings)
+    temporal, denoise, compare, area, span = (
+        rest.pop(name) for name in ("temporal", "denoise", "compare", "region", "span")
+    )
+    try:
+        moments = Moments.parse(rest.pop("strength"))
+        region = Region.parse(area) if area else None
+        ends = (seconds(span[0]), seconds(span[1])) if span else (0.0, float("inf"))
+        Schedule(moments, ends)
+    except CliplitError as error:
+        raise click.UsageError(str(error)) from error
+    animated = len(moments.pairs) > 1 or span is not None
+
+    def make() -> Steps:
+        return Steps(
+            TemporalFilter(time_constant(temporal)) if temporal else None,
+            strength=Schedule(moments, ends) if animated else None,
+            denoise=denoise,
+            region=region,
+            compare=compare,
+        )
+
+    return make, {**rest, "strength": 1.0 if animated else moments.highest}

@@ -1,0 +1,493 @@
+"""Video files, pipes and network addresses as a `Source`.
+
+PyAV, because it gives what a relighted clip must keep and OpenCV's VideoCapture hides: the decoder's own time
+stamps and time base, the Y'CbCr planes without a trip through RGB, colour tags, and the packets of the other
+streams, to be copied as they are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal
+
+import av
+import numpy as np
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from cliplit.errors import InputError
+
+from ..light.colour import (
+    FULL_RANGE,
+    MATRICES,
+    MATRIX_NAMES,
+    RGB_MATRIX,
+    UNSPECIFIED,
+    Coding,
+    Colour,
+    assumed_matrix,
+    stated,
+)
+from ..light.hdr import TRANSFERS
+from .ffmpeg_log import logged
+from .frames import Clip, Frame, Matrix
+from .mastering import mastering_of
+from .pixels import CONVERTED, alpha_of, layout_of, planes_of
+from .pyav import exact, open_to_read, side_data_of, texts
+from .streams import is_cover, tags_of
+
+ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders drop the second picture
+FIELD_ORDERS = {2: "tff", 3: "bff", 4: "tff", 5: "bff"}  # AVFieldOrder
+CHROMA_LOCATIONS: dict[str, list[str | None]] = {
+    "chroma_sample_loc_type_top_field": ["left", "center", "topleft", "top", "bottomleft", "bottom"],  # H.264, HEVC
+    "chroma_sample_position": [None, "left", "topleft", None],  # AV1
+}
+CLOCK_JUMP = 1  # seconds back within one stream after which its clock counts as started again
+RECENT_LIMIT = 64 << 20  # bytes of packets kept for the end of a damaged file
+NO_TIMES = "pictures without a time stamp are set at the frame rate"
+CLOCK_AGAIN = "the clock starts again"
+UNSEARCHABLE = (NO_TIMES, CLOCK_AGAIN)  # notes of clips whose times depend on all that came before
+DYNAMIC_HDR = {
+    "DOVI_METADATA": "Dolby Vision", "DOVI_RPU_BUFFER": "Dolby Vision", "DYNAMIC_HDR_PLUS": "HDR10+",
+    "DYNAMIC_HDR_VIVID": "HDR Vivid",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a clip is read.
+
+    Attributes:
+        video_stream: which of several, cover art not counted.
+        input_color: see `colour.stated`; overrides the tags of the file.
+        hdr: "refuse" stops at PQ and HLG.
+        timeout: seconds without an answer after which a network address is given up.
+    """
+
+    video_stream: int = 0
+    input_color: str | None = None
+    hdr: Literal["keep", "refuse"] = "keep"
+    timeout: float = 20.0
+
+
+@dataclass
+class PyAVFrame(Frame):
+    """A frame whose planes are views of FFmpeg's memory, without a copy."""
+
+    picture: VideoFrame = field(kw_only=True)
+
+    def writable(self) -> Frame:
+        # Copies what the decoder still needs, and keeps all that hangs on the frame: captions, field order, tags.
+        self.picture.make_writable()
+        return frame_of(self.picture, self.coding)
+
+
+def frame_of(picture: VideoFrame, coding: Coding) -> PyAVFrame:
+    """A decoded picture in a planar layout as a frame of the contract."""
+    base = exact(picture.time_base)
+    assert picture.pts is not None and base is not None
+    return PyAVFrame(
+        planes_of(picture), coding, layout_of(picture.format.name).name, picture.pts, base,
+        picture.key_frame, picture.interlaced_frame, alpha_of(picture), picture.is_corrupt, picture=picture,
+    )  # fmt: skip
+
+
+class PyAVReader:
+    """Decodes one video stream and passes the packets of the others along. Use as a context manager.
+
+    Args:
+        source: a file, or an address FFmpeg knows ("rtsp://...", "pipe:0").
+        reading: how.
+
+    Attributes:
+        others: the streams beside the pictures whose packets are given.
+        damaged: frames given of which parts could not be decoded.
+        undecodable: packets that gave no picture.
+
+    Raises:
+        InputError: not a video, no video stream, or a pixel format that cannot be relighted.
+    """
+
+    def __init__(self, source: Path | str, reading: Reading | None = None) -> None:
+        self.source, self.reading = source, reading or Reading()
+        self.decoded = self.damaged = self.undecodable = 0
+        self.broken_off = ""
+        self.notes: list[str] = []
+        self.container = opened(source, self.reading.timeout)
+        self._earlier: list[av.container.InputContainer] = []
+        try:
+            self._examine()
+        except BaseException:
+            self.container.close()
+            raise
+
+    def _examine(self) -> None:
+        pictures = [stream for stream in self.container.streams.video if not is_cover(stream)]
+        number = self.reading.video_stream
+        if not pictures:
+            raise InputError(f"{self.source}: holds no video stream")
+        if not 0 <= number < len(pictures):
+            raise InputError(f"{self.source}: has no video stream {number}; it holds {len(pictures)}, counted from 0")
+        self.video = pictures[number]
+        self.announced = self.video.frames  # by the file; 0 if it does not say
+        if self.video.codec_context is None:
+            raise InputError(f"{self.source}: its video codec is not known here")
+        self._time_base = exact(self.video.time_base) or Fraction(1, 90_000)
+        self.others = [s for s in self.container.streams if s is not self.video]
+        if len(pictures) > 1:
+            self.notes.append(f"video stream {number} of {len(pictures)} is enhanced (--video-stream), the rest copied")
+        self.video.thread_type = "AUTO"
+        self._decoder = self._alpha_decoder() or self.video.codec_context
+        self._last: int | None = None
+        self._start: int | None = None
+        self._read_until = Fraction(0)  # seconds
+        self.length = Fraction(self.container.duration or 0, av.time_base)  # as the file says; 0 if it does not
+        self._clocks: dict[int, Fraction] = {}  # last time of each stream, in seconds
+        self._parts: dict[int, int] = {}  # how often the clock of each stream has started again
+        self._shifts = [Fraction(0)]  # what is added to the times of each part
+        self._recent: list[av.Packet[Any]] = []
+        self._recent_size = 0
+        self._looked = False
+        self._location: str | None = None
+        self._demuxed = self._packets()
+        self._source = self._items()
+        self._held: list[Any] = []  # what comes before the first picture
+        first = self._first_picture()
+        self.clip = self._describe(first)
+        self._held.append(first)
+
+    def _alpha_decoder(self) -> Any:
+        name = ALPHA_DECODERS.get(self.video.codec_context.codec.canonical_name)
+        tags = {key.lower(): value for key, value in texts(self.video.metadata).items()}
+        if name is None or tags.get("alpha_mode") != "1":
+            return None
+        try:
+            return av.CodecContext.create(name, "r")
+        except (ValueError, av.FFmpegError):
+            self.notes.append(f"its transparency is lost: the decoder {name} is not installed here")
+            return None
+
+    def _first_picture(self) -> VideoFrame:
+        for item in self._source:
+            if isinstance(item, VideoFrame):
+                return item
+            self._held.append(item)
+        why = self.broken_off or f"{self.undecodable} damaged packets"
+        raise InputError(f"{self.source}: not one frame could be decoded ({why})")
+
+    def _describe(self, first: VideoFrame) -> Clip:
+        """What the stream, its decoder and the first picture tell, the latter first: it is what will be shown."""
+        context = self.video.codec_context
+        name = first.format.name
+        try:
+            layout = layout_of(name)
+        except InputError as error:
+            raise InputError(f"{self.source}: {error}") from error
+        if name in CONVERTED:
+            self.notes.append(f"pixel format {name} is converted to {layout.name}")
+        data = side_data_of(first)
+        colour = self._colour(first, context)
+        coding = self._coding(colour, layout.depth, layout.rgb, first.height)
+        self.dynamic_hdr = sorted({DYNAMIC_HDR[kind] for kind in data if kind in DYNAMIC_HDR})
+        for kind in self.dynamic_hdr:
+            self.notes.append(f"{kind} metadata is left out: it describes the pictures before they were relighted")
+        if self.dynamic_hdr and colour.matrix in (0, 2, 15) and not layout.rgb and not colour.hdr:
+            raise InputError(f"{self.source}: Dolby Vision without a base layer (profile 5) cannot be relighted")
+        order = FIELD_ORDERS.get(context.field_order, "tff" if first.interlaced_frame else "progressive")
+        return Clip(
+            first.width, first.height, layout.name, coding, colour,
+            self._time_base, self._rate(),
+            self._expected_frames(), exact(self.video.sample_aspect_ratio), order,
+            _matrix(data.get("DISPLAYMATRIX")), context.codec.canonical_name, tags_of(self.video.metadata),
+            mastering_of(data.get("MASTERING_DISPLAY_METADATA"), data.get("CONTENT_LIGHT_LEVEL")),
+        )  # fmt: skip
+
+    def _colour(self, first: VideoFrame, context: Any) -> Colour:
+        tags = [
+            int(of_picture) if of_picture != UNSPECIFIED else int(of_stream)
+            for of_picture, of_stream in (
+                (first.colorspace, context.colorspace),
+                (first.color_primaries, context.color_primaries),
+                (first.color_trc, context.color_trc),
+            )
+        ]
+        full = first.format.name.startswith("yuvj")
+        span = FULL_RANGE if full else int(first.color_range) or int(context.color_range)
+        colour = Colour(tags[0], tags[1], tags[2], span, self._location)
+        if self.reading.input_color is not None:
+            colour = stated(self.reading.input_color, colour)
+        if colour.hdr and self.reading.hdr == "refuse":
+            raise InputError(f"{self.source}: {colour.hdr} video, and --hdr refuse was given")
+        if colour.hdr:
+            self.notes.append(f"{colour.hdr} stays HDR: the network sees it tone-mapped, lights keep their level")
+        return colour
+
+    def _coding(self, colour: Colour, depth: int, rgb: bool, height: int) -> Coding:
+        if rgb:
+            return Coding(full_range=True, depth=depth, rgb=True)
+        matrix = colour.matrix
+        if matrix not in MATRICES:
+            matrix = 9 if colour.hdr else assumed_matrix(height)
+            what = "is not tagged" if colour.matrix in (2, RGB_MATRIX) else f"{colour.matrix} is not known"
+            self.notes.append(f"the colour matrix {what}; taken as {MATRIX_NAMES[matrix]} (--input-color overrides)")
+        white = TRANSFERS[colour.transfer].white if colour.hdr else 1.0
+        return Coding(*MATRICES[matrix], colour.full_range, depth, white=white)
+
+    def _rate(self) -> Fraction | None:
+        rates = map(exact, (self.video.average_rate, self.video.guessed_rate, self.video.base_rate))
+        return next((rate for rate in rates if rate and rate <= 1000), None)  # some files give their ticks as frames
+
+    def _expected_frames(self) -> int | None:
+        rate = self._rate()
+        if self.video.frames:
+            return self.video.frames
+        if self.video.duration and self.video.time_base and rate:
+            return round(self.video.duration * self._time_base * rate)
+        if self.container.duration and rate:
+            return round(Fraction(self.container.duration, av.time_base) * rate)
+        return None
+
+    def __iter__(self) -> Iterator[Frame | av.Packet[Any]]:
+        held, self._held = self._held, []
+        for items in (held, self._source):
+            for item in items:
+                if isinstance(item, VideoFrame):
+                    if self._start is not None and (item.pts or 0) < self._start:
+                        continue
+                    self.decoded += 1
+                    self.damaged += item.is_corrupt
+                    yield frame_of(self._uniform(item), self.clip.coding)
+                else:
+                    yield item
+
+    def _items(self) -> Iterator[Any]:
+        """Decoded pictures and the packets of other streams, in file order, whatever breaks."""
+        for packet in self._demuxed:
+            if packet.stream is not self.video:
+                if packet.dts is not None or packet.size:  # a packet with neither marks the end of a stream
+                    yield packet
+                continue
+            if not self._looked and packet.size:  # once, before the decoder's threads run
+                self._looked, self._location = True, chroma_location(self.video, packet)
+            yield from self._pictures(packet)
+        if self.broken_off or self._decoder is not self.video.codec_context:
+            yield from self._pictures(None)  # what the decoder still holds when a file breaks off
+
+    def _pictures(self, packet: av.Packet[Any] | None) -> Iterator[VideoFrame]:
+        last, failed = packet is None or not packet.size, False
+        try:
+            if last and packet is not None and self._decoder is not self.video.codec_context:
+                return
+            self._remember(packet)
+            pictures = self._decoder.decode(packet)
+        except av.FFmpegError:
+            self.undecodable += 1
+            pictures, failed = [], True
+        for picture in pictures:
+            self._set_time(picture)
+            yield picture
+        if last and (failed or any(recent.is_corrupt for recent in self._recent)):
+            for picture in self._again():
+                self._set_time(picture)
+                yield picture
+
+    def _remember(self, packet: av.Packet[Any] | None) -> None:
+        """The packets since the last key frame, for `_again`."""
+        if packet is None or not packet.size:
+            return
+        if packet.is_keyframe:
+            self._recent, self._recent_size = [], 0
+        self._recent.append(packet)
+        self._recent_size += packet.size
+        if self._recent_size > RECENT_LIMIT:
+            self._recent, self._recent_size = [], 0
+
+    def _again(self) -> list[VideoFrame]:
+        """The last pictures of a file that breaks off.
+
+        A decoder with several threads that meets damage while it is emptied keeps what it has decoded behind it. One
+        with a single thread fails at the damaged packet and goes on.
+        """
+        single: Any = av.CodecContext.create(self._decoder.codec.name, "r")
+        single.thread_count, single.extradata = 1, self.video.codec_context.extradata
+        pictures: list[VideoFrame] = []
+        for packet in [*self._recent, None]:
+            with contextlib.suppress(av.FFmpegError):
+                pictures += single.decode(packet)
+        return [p for p in pictures if self._last is None or p.pts is None or p.pts > self._last]
+
+    def _set_time(self, picture: VideoFrame) -> None:
+        """Pictures without a time (raw streams) follow each other at the frame rate; time never goes back."""
+        base = self._time_base
+        if not picture.time_base:
+            picture.time_base = base
+        if picture.pts is None:
+            step = max(1, round(1 / ((self._rate() or 25) * base)))
+            picture.pts = 0 if self._last is None else self._last + step
+            self._say(NO_TIMES)
+        elif self._last is not None and picture.pts <= self._last:
+            picture.pts = self._last + 1
+            self._say("time stamps that go back are moved behind the picture before")
+        self._last = picture.pts
+
+    def _say(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
+
+    def _uniform(self, picture: VideoFrame) -> VideoFrame:
+        """The picture itself, or rearranged into planes, or scaled where a stream changes its size on the way."""
+        clip, name = self.clip, picture.format.name
+        if (picture.width, picture.height) != (clip.width, clip.height):
+            self._say(f"pictures of {picture.width}x{picture.height} are scaled to {clip.width}x{clip.height}")
+            return picture.reformat(clip.width, clip.height, clip.pixel_format)
+        if name.replace("yuvj", "yuv") == clip.pixel_format:
+            return picture
+        if name == "pal8":
+            picture = picture.reformat(format="bgra")
+        return picture.reformat(format=clip.pixel_format)
+
+    def skip_to(self, pts: int) -> None:
+        """Give nothing before the frame of this pts.
+
+        Decoding begins at the last key frame but one before it, so that no frame depends on what was skipped; at the
+        beginning where a file cannot be searched or its pictures carry no times.
+        """
+        self._start = pts
+        for search in (True, False):
+            self._reopen()
+            if search:
+                try:
+                    self.container.seek(pts - 1, stream=self.video)
+                except (av.FFmpegError, OSError):
+                    continue
+            self._held = [self._first_picture()]
+            if self._held[0].pts <= pts and not any(note.startswith(UNSEARCHABLE) for note in self.notes):
+                return
+
+    def _reopen(self) -> None:
+        number = self.video.index
+        self._earlier.append(self.container)  # stays open: a writer may hold its streams
+        self.container = opened(self.source, self.reading.timeout)
+        video: Any = self.container.streams[number]
+        self.video = video
+        self.video.thread_type = "AUTO"
+        self._decoder = self._alpha_decoder() or self.video.codec_context
+        self.others, self._last, self._held = [], None, []
+        self._clocks, self._parts, self._shifts = {}, {}, [Fraction(0)]
+        self._recent, self._recent_size = [], 0
+        self._demuxed = self._packets()
+        self._source = self._items()
+
+    def other_packets(self) -> Iterator[av.Packet[Any]]:
+        """The packets beside the pictures, without decoding those."""
+        yield from (item for item in self._held if not isinstance(item, VideoFrame))
+        for packet in self._demuxed:
+            if packet.stream is not self.video and (packet.dts is not None or packet.size):
+                yield packet
+
+    @property
+    def problems(self) -> str:
+        return self.problems_of(self.decoded, self.damaged)
+
+    def problems_of(self, decoded: int, damaged: int) -> str:
+        """What could not be read of a clip of which so many frames were given, perhaps by earlier runs."""
+        found = []
+        if damaged:
+            found.append(f"{damaged} of {decoded} frames damaged")
+        if self.undecodable:
+            found.append(f"{self.undecodable} packets could not be decoded")
+        absent = self.announced - decoded
+        if absent > max(2, self.announced // 50):  # a few are trimmed by edit lists
+            found.append(f"{absent} of {self.announced} frames missing")
+        unread = self.length - self._read_until
+        if self.broken_off:
+            found.append(f"the file breaks off ({self.broken_off})")
+        elif not found and unread > max(Fraction(1, 2), self.length / 50):
+            found.append(f"the file breaks off at {float(self._read_until):.1f} of {float(self.length):.1f} s")
+        return ", ".join(found)
+
+    def _packets(self) -> Iterator[Any]:
+        streams = [self.video, *(s for s in self.others if s.type not in ("attachment", "unknown"))]
+        try:
+            for packet in self.container.demux(streams):
+                self._continue_clock(packet)
+                if packet.pts is not None:
+                    end = (packet.pts + (packet.duration or 0)) * (exact(packet.time_base) or 0)
+                    self._read_until = max(self._read_until, end)
+                yield packet
+        except (av.FFmpegError, OSError) as error:
+            self.broken_off = reason(error)
+
+    def _continue_clock(self, packet: av.Packet[Any]) -> None:
+        """Where a clock starts again, as in recordings that were put one behind the other, it goes on instead."""
+        stamp = packet.dts if packet.dts is not None else packet.pts
+        if stamp is None or packet.stream.type not in ("video", "audio") or is_cover(packet.stream):
+            return
+        index, base = packet.stream.index, exact(packet.time_base) or Fraction(1)
+        now, last = stamp * base, self._clocks.get(index)
+        part = self._parts.get(index, 0)
+        if last is not None and now < last - CLOCK_JUMP:
+            part += 1
+            if part == len(self._shifts):  # the first stream that starts again; the others follow it
+                end = max(time + self._shifts[self._parts[i]] for i, time in self._clocks.items())
+                self._shifts.append(end - now + (packet.duration or 1) * base)
+                self._say(f"{CLOCK_AGAIN} at {float(last):.2f} s: what follows is set behind it")
+        self._clocks[index], self._parts[index] = now, part
+        ticks = round(self._shifts[part] / base)
+        if ticks:
+            packet.dts = None if packet.dts is None else packet.dts + ticks
+            packet.pts = None if packet.pts is None else packet.pts + ticks
+
+    def __enter__(self) -> PyAVReader:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for container in (*self._earlier, self.container):
+            container.close()  # and with it the memory of its streams: nothing of them is asked afterwards
+
+
+def opened(source: Path | str, timeout: float) -> av.container.InputContainer:
+    """Raises InputError with one line for what is missing, empty, no video or does not answer."""
+    remote = isinstance(source, str) and ("://" in source or source.startswith("pipe:"))
+    if not remote and not Path(source).exists():
+        raise InputError(f"{source}: no such file")
+    if not remote and Path(source).is_dir():
+        raise InputError(f"{source}: is a folder")
+    try:
+        with av.logging.Capture():
+            return open_to_read(source, timeout if remote else None)
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise InputError(f"{source}: not a video that can be read ({reason(error)})") from error
+
+
+def chroma_location(stream: VideoStream, packet: av.Packet[Any]) -> str | None:
+    """Where chroma samples lie by the headers of the stream.
+
+    PyAV has no attribute for it, so FFmpeg's bitstream filter that prints headers is asked, before any decoder runs.
+    """
+    lines: list[tuple[int, str, str]] = []
+    try:
+        with logged(av.logging.TRACE) as lines:
+            printer = av.BitStreamFilterContext("trace_headers", in_stream=stream)
+            printer.filter(av.Packet(bytes(packet)))  # it takes what it is given
+    except (av.FFmpegError, ValueError):  # a codec it does not know
+        return None
+    for _, _, line in lines:
+        words = line.split()
+        if len(words) > 2 and words[1] in CHROMA_LOCATIONS:
+            names: list[str | None] = CHROMA_LOCATIONS[words[1]]
+            return names[int(words[-1])] if int(words[-1]) < len(names) else None
+    return None
+
+
+def _matrix(data: bytes | None) -> Matrix | None:
+    return None if data is None else tuple(np.frombuffer(data, np.int32).tolist())
+
+
+def reason(error: BaseException) -> str:
+    """The part of an FFmpeg error a user can act on."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

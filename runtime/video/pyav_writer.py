@@ -1,0 +1,346 @@
+"""Video files as a `Sink`: encodes the frames, carries the other streams along, tags what comes out."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+from av.codec.context import Flags
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from cliplit.errors import InputError
+
+from ..light.colour import RGB_MATRIX, Colour, assumed_matrix
+from .codecs import Choice, Encoding, choose, options_of
+from .frames import Clip, Frame
+from .mastering import encoder_parameters
+from .pixels import alpha_of, layout_of, planes_of
+from .pyav_reader import PyAVFrame, PyAVReader, reason
+from .streams import Carrier, carry, cover_attachments, describe, tags_of
+
+WITH_CHAPTERS = ("mp4", "mov", "ipod", "matroska", "webm", "ogg", "nut")
+QUICKTIME = ("mp4", "mov", "ipod")
+MOST_REFUSED = 100  # packets of other streams, after which an output is given up
+X264_LOOKAHEAD = {"fast": 30, "medium": 40, "slow": 50, "slower": 60, "veryslow": 60, "placebo": 60}  # frames
+LOOKAHEAD_PIXELS = 62_000_000  # more than that is not looked ahead, for it takes three bytes each ...
+LEAST_LOOKAHEAD = 16  # ... but so many frames always
+MOST_DELAY = 600  # seconds between decoding and showing that an encoder may ask for
+RGB_TO = {1: "ITU709", 6: "ITU601"}  # swscale numbers matrices its own way
+FIELD_ORDERS = {"progressive": 1, "tff": 2, "bff": 3}  # AVFieldOrder
+NO_ROOM = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EPIPE, errno.EIO, errno.EROFS}
+
+
+class PyAVWriter:
+    """Encodes frames and carries other streams along. Use as a context manager, which flushes the encoder.
+
+    Args:
+        path: the file to write, or an address FFmpeg knows ("pipe:1").
+        clip: the size, layout, colours and time base of the frames to come.
+        encoding: how.
+        reader: whose other streams are carried along; None for none.
+        container: FFmpeg's name of the format, by the suffix of `path` otherwise.
+
+    Raises:
+        InputError: a container or an encoder that does not exist, or that cannot hold these streams.
+    """
+
+    def __init__(
+        self, path: Path | str, clip: Clip, encoding: Encoding, reader: PyAVReader | None = None,
+        container: str | None = None,
+    ) -> None:  # fmt: skip
+        suffix = Path(path).suffix.lower()
+        self.clip = clip
+        self.notes: list[str] = []
+        self.written = self.encoded = 0
+        self._carriers: dict[int, Carrier] = {}
+        self._refused: Counter[str] = Counter()
+        self._doubt: Exception | None = None
+        self._last_dts: dict[int, int] = {}
+        self._joining = False
+        self._video_dts: int | None = None
+        try:
+            options = _container_options(reader, container)
+            self.container = av.open(str(path), "w", format=container, container_options=options)
+        except (av.FFmpegError, ValueError) as error:
+            raise InputError(f"{suffix or 'no suffix'} names no container format; try .mp4 or .mkv") from error
+        try:
+            self._add_streams(encoding, reader)
+        except (av.FFmpegError, ValueError) as error:
+            self._abandon()
+            raise InputError(f"{suffix} cannot hold these streams ({reason(error)}); .mkv holds nearly all") from error
+        except BaseException:
+            self._abandon()
+            raise
+
+    def _add_streams(self, encoding: Encoding, reader: PyAVReader | None) -> None:
+        form = self.container.format.name
+        self.choice = choose(self.clip, encoding, form)
+        self.notes.extend(self.choice.notes)
+        self.options = options_of(self.choice, encoding)
+        if reader is None:
+            self._add_video()
+            return
+        source = reader.container
+        self.container.metadata.update(tags_of(source.metadata))
+        for stream in source.streams:  # in the source's order
+            if stream is reader.video:
+                self._add_video()
+                self.video.disposition = stream.disposition
+                continue
+            carrier = carry(stream, self.container, form, self.notes)
+            if carrier is not None:
+                self._carriers[stream.index] = carrier
+        cover_attachments(source, self.container, form, self.notes)
+        chapters = source.chapters()
+        if chapters and form in WITH_CHAPTERS:
+            self.container.set_chapters(chapters)
+        elif chapters:
+            self.notes.append(f"{len(chapters)} chapters are left out: {form} cannot hold them")
+
+    def _add_video(self) -> None:
+        stream = self.container.add_stream(self.choice.encoder.name, rate=self.clip.rate or 25)
+        assert isinstance(stream, VideoStream)
+        self.video, self.video_index = stream, stream.index
+        self.notes.extend(configure(stream.codec_context, self.clip, self.choice, self.options))
+        stream.time_base = self.clip.time_base
+        if self.choice.encoder.family == "hevc" and self.container.format.name in QUICKTIME:
+            stream.codec_context.codec_tag = "hvc1"  # the one Apple's players open
+        stream.metadata.update(self.clip.metadata)
+        if self.clip.display_matrix:
+            stream.set_display_matrix(self.clip.display_matrix)
+
+    def write(self, item: Frame | av.Packet[Any]) -> None:
+        """Encode a frame, whose pts is in the clip's time base, or carry a packet of the reader's along."""
+        if isinstance(item, Frame):
+            self._add_encoded(self._encode(prepared(item, self.clip, self.choice)))
+            self.written += 1
+        else:
+            self._carry(item)
+
+    def join(self, packet: av.Packet[Any]) -> None:
+        """A packet of the video stream from another encoder, configured alike (`configure`)."""
+        self._joining = True
+        self._add_encoded([packet])
+        self.written += 1
+
+    @property
+    def global_header(self) -> bool:
+        """Whether the container wants the encoder's headers apart from its packets."""
+        return bool(self.video.codec_context.flags & Flags.global_header)
+
+    def _add_encoded(self, packets: Iterable[av.Packet[Any]]) -> None:
+        for packet in packets:
+            packet.stream = self.video
+            packet.dts = self._video_dts = sensible_dts(packet.pts or 0, packet.dts, self._video_dts, packet.time_base)
+            self.encoded += 1
+            self._mux(packet)
+
+    def _encode(self, picture: VideoFrame | None) -> list[av.Packet[Any]]:
+        return encoded(self.video.codec_context, picture)
+
+    def _carry(self, packet: av.Packet[Any]) -> None:
+        carrier = self._carriers.get(packet.stream.index)
+        if carrier is None:
+            return
+        source = packet.stream
+        try:
+            for out in carrier.packets(packet):
+                self._in_order(out)
+                self.container.mux(out)
+        except (av.FFmpegError, ValueError) as error:
+            if getattr(error, "errno", None) in NO_ROOM:
+                raise cannot_write(error) from error
+            self._refused[describe(source)] += 1  # a damaged packet is a hole in its stream
+
+    def _in_order(self, packet: av.Packet[Any]) -> None:
+        """Containers refuse time that goes back, which damaged and badly joined files have."""
+        if packet.dts is None and packet.stream.type != "video":
+            packet.dts = packet.pts
+        last = self._last_dts.get(packet.stream.index)
+        if packet.dts is not None:
+            if last is not None and packet.dts <= last:
+                packet.dts = last + 1
+                packet.pts = packet.dts if packet.pts is None else max(packet.pts, packet.dts)
+            self._last_dts[packet.stream.index] = packet.dts
+
+    def _mux(self, packet: av.Packet[Any]) -> None:
+        try:
+            self.container.mux(packet)
+        except (av.FFmpegError, ValueError) as error:
+            # FFmpeg keeps packets back to interleave them: the one that was refused may be another stream's.
+            self._refused["the other streams"] += 1
+            self._doubt = error
+            no_room = getattr(error, "errno", None) in NO_ROOM
+            if no_room or not self._carriers or self._refused["the other streams"] > MOST_REFUSED:
+                raise cannot_write(error) from error
+
+    def _check_pictures(self) -> None:
+        """After packets were refused: whether all pictures arrived in the file."""
+        if self._doubt is None:
+            return
+        with av.open(self.container.name) as file:
+            arrived = sum(1 for packet in file.demux(file.streams[self.video_index]) if packet.size)
+        if arrived != self.written:
+            raise cannot_write(self._doubt) from self._doubt
+
+    def __enter__(self) -> PyAVWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if kind is not None:
+            self._abandon()
+            return
+        try:
+            self.finish()
+        except BaseException:
+            self._abandon()
+            raise
+
+    def finish(self) -> None:
+        if self.video.codec_context.is_open and not self._joining:
+            self._add_encoded(self._encode(None))
+        if self.encoded != self.written:
+            raise InputError(f"{self.choice.encoder.name} returned {self.encoded} of {self.written} frames")
+        self.notes.extend(
+            f"{number} packets of {stream} could not be copied" for stream, number in self._refused.items()
+        )
+        for carrier in self._carriers.values():
+            for packet in carrier.packets(None):
+                self._mux(packet)
+        try:
+            self.container.close()
+            self._check_pictures()
+        except (av.FFmpegError, ValueError) as error:
+            raise cannot_write(error) from error
+
+    def _abandon(self) -> None:
+        with contextlib.suppress(Exception):  # closing writes a trailer, which may fail as the rest did
+            self.container.close()
+
+
+def configure(context: VideoCodecContext, clip: Clip, choice: Choice, options: dict[str, str]) -> list[str]:
+    """Sets up an encoder for a clip, the same way for every segment of it; returns what it cannot keep."""
+    notes = []
+    colour = output_colour(clip, choice)
+    context.width, context.height, context.pix_fmt = clip.width, clip.height, choice.pixel_format
+    context.time_base, context.framerate = clip.time_base, clip.rate or Fraction(25)
+    if clip.sample_aspect_ratio:
+        context.sample_aspect_ratio = clip.sample_aspect_ratio
+    context.colorspace, context.color_primaries = colour.matrix, colour.primaries
+    context.color_trc, context.color_range = colour.transfer, colour.color_range
+    context.flags |= Flags.frame_duration
+    # PyAV's default, slices, is slower and makes larger files. x264 decides itself: slices with -tune zerolatency only.
+    context.thread_type = "NONE" if choice.encoder.name == "libx264" else "AUTO"
+    options = dict(options)
+    if choice.encoder.name == "libx264":
+        most = max(LOOKAHEAD_PIXELS // (clip.width * clip.height), LEAST_LOOKAHEAD)
+        if X264_LOOKAHEAD.get(options.get("preset", "medium"), 0) > most:
+            options.setdefault("rc-lookahead", str(most))
+    if colour.chroma_location and any(layout_of(choice.pixel_format).halves):
+        options.setdefault("chroma_sample_location", colour.chroma_location)
+    if clip.field_order != "progressive":
+        context.flags |= Flags.interlaced_dct | Flags.interlaced_me
+        context.field_order = FIELD_ORDERS[clip.field_order]
+        if choice.encoder.name == "libx264":  # begins with the upper field unless told
+            options = with_parameter(options, "x264-params", f"{clip.field_order}=1")
+    if clip.mastering:
+        static = encoder_parameters(clip.mastering, choice.encoder.name)
+        if not static:
+            notes.append(f"the mastering display and light levels are left out: {choice.encoder.name} cannot hold them")
+        for name, value in static.items():
+            options = with_parameter(options, name, value)
+    context.options = options
+    return notes
+
+
+def with_parameter(options: dict[str, str], name: str, value: str) -> dict[str, str]:
+    """x264 and its kin take a list of parameters in one option; the user's come last and win."""
+    return {**options, name: f"{value}:{options[name]}" if name in options else value}
+
+
+def output_colour(clip: Clip, choice: Choice) -> Colour:
+    """The clip's own tags, except where RGB becomes Y'CbCr or the reverse."""
+    before, after = layout_of(clip.pixel_format).rgb, layout_of(choice.pixel_format).rgb
+    if after and not before:
+        return replace(clip.colour, matrix=RGB_MATRIX, color_range=2)
+    if before and not after:
+        return replace(clip.colour, matrix=assumed_matrix(clip.height), color_range=1)
+    return clip.colour
+
+
+def encoded(context: VideoCodecContext, picture: VideoFrame | None) -> list[av.Packet[Any]]:
+    """Packets that are ready after this picture; all that are left after None."""
+    try:
+        return context.encode(picture)
+    except (av.FFmpegError, ValueError) as error:
+        raise InputError(
+            f"the encoder {context.codec.name} refuses this video or its options ({reason(error)})"
+        ) from error
+
+
+def sensible_dts(pts: int, dts: int | None, last: int | None, time_base: Fraction) -> int:
+    """A decoding time behind the last one and not after the picture's own.
+
+    x265 gives clips shorter than its delay random ones. And each segment of a resumable run begins with dates that its
+    encoder set back by its delay, which with a variable frame rate may reach behind the segment before.
+    """
+    if dts is None or dts > pts or (pts - dts) * time_base > MOST_DELAY:
+        dts = pts - 16
+    return min(pts, dts if last is None else max(dts, last + 1))
+
+
+def prepared(frame: Frame, clip: Clip, choice: Choice) -> VideoFrame:
+    """The frame as the picture the encoder wants."""
+    picture = frame.picture if isinstance(frame, PyAVFrame) else picture_of(frame)
+    colour = output_colour(clip, choice)
+    if picture.format.name.replace("yuvj", "yuv") != choice.pixel_format.replace("yuvj", "yuv"):
+        before, after = layout_of(clip.pixel_format).rgb, layout_of(choice.pixel_format).rgb
+        span: dict[str, Any] = {
+            "src_color_range": clip.colour.color_range or 1,
+            "dst_color_range": colour.color_range or 1,
+        }
+        if before:
+            span = {} if after else {"dst_colorspace": RGB_TO[colour.matrix], "dst_color_range": 1}
+        picture = picture.reformat(format=choice.pixel_format, **span)
+    picture.pts, picture.time_base = frame.pts, frame.time_base
+    picture.colorspace, picture.color_range = colour.matrix, colour.color_range
+    picture.color_primaries, picture.color_trc = colour.primaries, colour.transfer
+    picture.pict_type = 0  # the encoder decides; a decoded frame still carries the type it had in the source
+    return picture
+
+
+def picture_of(frame: Frame) -> VideoFrame:
+    """A frame that no library owns as a picture of FFmpeg's."""
+    y = frame.planes[0]
+    picture = VideoFrame(y.shape[1], y.shape[0], frame.pixel_format)
+    picture.pts, picture.time_base = frame.pts, frame.time_base
+    gray = layout_of(frame.pixel_format).gray
+    for target, plane in zip(planes_of(picture)[: 1 if gray else 3], frame.planes, strict=False):
+        target[...] = plane
+    alpha = alpha_of(picture)
+    if alpha is not None:
+        alpha[...] = frame.alpha
+    return picture
+
+
+def _container_options(reader: PyAVReader | None, container: str | None) -> dict[str, str]:
+    """Tags like com.apple.quicktime.make are no standard atoms; MP4 and MOV then write all tags by their names. More
+    than 8 bits are FFmpeg's own addition to YUV4MPEG2."""
+    if container == "yuv4mpegpipe":
+        return {"strict": "-1"}
+    tags = reader.container.metadata if reader is not None else {}
+    return {"movflags": "use_metadata_tags"} if any("." in name for name in tags) else {}
+
+
+def cannot_write(error: Exception) -> InputError:
+    hint = "" if getattr(error, "errno", None) in NO_ROOM else "; a .mkv file holds nearly every stream"
+    return InputError(f"cannot write the output ({reason(error)}){hint}")

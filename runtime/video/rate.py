@@ -1,0 +1,50 @@
+"""A constant frame rate, on request (`--cfr`): each moment of the grid shows the picture the source showed then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+from .frames import Clip, Frame
+
+
+def at_rate(clip: Clip, rate: Fraction) -> Clip:
+    """The clip after `constant_rate`."""
+    expected = clip.expected_frames
+    if expected is not None and clip.rate:
+        expected = round(expected * rate / clip.rate)
+    return replace(clip, rate=rate, time_base=1 / rate, expected_frames=expected)
+
+
+def constant_rate(
+    items: Iterable[Any], rate: Fraction, until: Callable[[], Fraction | None] = lambda: None
+) -> Iterator[Any]:
+    """Frames repeated and dropped so that their times are multiples of 1 / rate; packets pass through.
+
+    A frame is shown from the multiple nearest to its own time until the next frame's, the last one once. Where the
+    clip goes on behind the items, `until` says behind them at which time.
+    """
+    shown: Frame | None = None
+    tick = 0
+    for item in items:
+        if not isinstance(item, Frame):
+            yield item
+            continue
+        start = round(item.time * rate)
+        if shown is None:
+            tick = start
+        else:
+            for number in range(tick, start):
+                yield _at(shown, number, rate)
+            tick = max(tick, start)
+        shown = item
+    if shown is not None:
+        end = until()
+        for number in range(tick, tick + 1 if end is None else round(end * rate)):
+            yield _at(shown, number, rate)
+
+
+def _at(frame: Frame, tick: int, rate: Fraction) -> Frame:
+    return replace(frame, pts=tick, time_base=1 / rate)

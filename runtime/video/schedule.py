@@ -1,0 +1,87 @@
+"""When a clip is enhanced: a span of time, and a strength that changes over it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from cliplit.errors import InputError
+
+CLOCK = re.compile(r"(?:(?:(\d+):)?([0-5]?\d):)?(\d+(?:\.\d+)?)")
+
+
+def seconds(text: str) -> float:
+    """From "12.5", "1:30" or "0:01:30.2"; "end" is infinite. Raises InputError for anything else."""
+    if text.strip() == "end":
+        return float("inf")
+    found = CLOCK.fullmatch(text.strip())
+    if not found:
+        raise InputError(f"time {text!r}; expected seconds, mm:ss, hh:mm:ss, or end")
+    hours, minutes, rest = found.groups()
+    return int(hours or 0) * 3600 + int(minutes or 0) * 60 + float(rest)
+
+
+@dataclass(frozen=True)
+class Moments:
+    """The strength over time: linear between (second, strength) pairs, constant before and after."""
+
+    pairs: tuple[tuple[float, float], ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Moments:
+        """From "0:0,2:1,5:0.5", or one number for all times. Raises InputError for anything else."""
+        try:
+            pairs = tuple(
+                (float(t), float(v))
+                for t, v in (pair.split(":") for pair in (text if ":" in text else f"0:{text}").split(","))
+            )
+        except ValueError:
+            raise InputError(f"strength {text!r}; expected a number or second:value pairs, as 0:0,2:1,5:0.5") from None
+        if len(pairs) > 1 and not all(0.0 <= value <= 2.0 for _, value in pairs):  # one value is the enhancer's
+            raise InputError(f"strength {text!r}: a value is outside 0..2")
+        if any(b[0] <= a[0] for a, b in pairwise(pairs)):
+            raise InputError(f"strength {text!r}: the seconds must increase")
+        return cls(pairs)
+
+    @property
+    def highest(self) -> float:
+        return max(value for _, value in self.pairs)
+
+    @property
+    def lowest(self) -> float:
+        return min(value for _, value in self.pairs)
+
+    def at(self, second: float) -> float:
+        times, values = zip(*self.pairs, strict=True)
+        return float(np.interp(second, times, values))
+
+
+class Schedule:
+    """The strength of each moment of a clip, 0 outside a span; seconds count from the first frame it is asked for."""
+
+    def __init__(self, moments: Moments, span: tuple[float, float] = (0.0, float("inf"))) -> None:
+        if not span[0] < span[1]:
+            raise InputError(f"range {span[0]:g} to {span[1]:g}: it must end after it starts")
+        self.moments, self.span = moments, span
+        self._start: Fraction | None = None
+
+    def __call__(self, time: Fraction) -> float:
+        if self._start is None:
+            self._start = time
+        second = float(time - self._start)
+        return self.moments.at(second) if self.span[0] <= second < self.span[1] else 0.0
+
+    def state(self) -> dict[str, Any]:
+        """What it remembers (`source.Stateful`)."""
+        start = self._start
+        return {} if start is None else {"numerator": start.numerator, "denominator": start.denominator}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue where `state` was taken."""
+        if state:
+            self._start = Fraction(int(state["numerator"]), int(state["denominator"]))

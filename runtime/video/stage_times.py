@@ -1,0 +1,95 @@
+"""What each stage of a clip costs, one after the other and without writing: `cliplit-video --benchmark`.
+
+In a real run decoding overlaps with the rest and the encoder works in threads of its own, so a clip takes less time
+than the sum; where the time goes is what the table tells.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from ..enhancer import Enhancer
+from .clip import enhanced
+from .codecs import Encoding
+from .compare import compared_clip
+from .frames import Frame
+from .pyav_reader import PyAVReader, Reading
+from .pyav_writer import PyAVWriter
+from .relighting import Steps
+
+Item = TypeVar("Item")
+
+
+class Stopwatch:
+    """Adds up the time between laps under the names of the stages."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        self._last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        """What has passed since the last lap was this stage."""
+        now = time.perf_counter()
+        self.seconds[stage] += now - self._last
+        self._last = now
+
+    def over(self, items: Iterable[Item], stage: str) -> Iterator[Item]:
+        """The items; making each of them is this stage."""
+        iterator = iter(items)
+        while True:
+            try:
+                item = next(iterator)
+            except StopIteration:
+                return
+            finally:
+                self.lap(stage)
+            yield item
+
+
+@dataclass(frozen=True)
+class StageTimes:
+    """Wall time of each stage in its order, processor time of the process, for `frames` of a size."""
+
+    seconds: dict[str, float]
+    processor: float
+    frames: int
+    width: int
+    height: int
+    codec: str
+
+
+def measure(source: Path, enhancer: Enhancer, steps: Steps, encoding: Encoding, reading: Reading) -> StageTimes:
+    """Run a whole clip; frames are encoded and thrown away."""
+    watch = Stopwatch()
+    with PyAVReader(source, reading) as reader:
+        clip = compared_clip(reader.clip, steps.compare)
+        with PyAVWriter(os.devnull, clip, encoding, None, "matroska") as writer:
+            frames = (item for item in reader if isinstance(item, Frame))
+            start = time.process_time()
+            watch.lap("set up")
+            for frame in enhanced(reader.clip, watch.over(frames, "decode"), enhancer, steps, watch.lap):
+                writer.write(frame)
+                watch.lap("encode")
+        watch.lap("encode")
+        codec = writer.choice.encoder.name
+    watch.seconds.pop("set up")
+    processor = time.process_time() - start
+    return StageTimes(dict(watch.seconds), processor, writer.written, clip.width, clip.height, codec)
+
+
+def stage_table(times: StageTimes) -> str:
+    """ms a frame, share, and the frames a second that a stage alone would allow."""
+    total = sum(times.seconds.values())
+    lines = [f"{times.frames} frames of {times.width}x{times.height}, encoder {times.codec}, one stage after the other"]
+    lines.append(f"{'stage':24} {'ms/frame':>9} {'share':>7} {'frames/s':>9}")
+    for name, seconds in [*times.seconds.items(), ("all", total)]:
+        each = seconds / times.frames
+        lines.append(f"{name:24} {1e3 * each:9.2f} {seconds / total:7.1%} {1 / max(each, 1e-9):9.1f}")
+    lines.append(f"{'processor time':24} {1e3 * times.processor / times.frames:9.2f}")
+    return "\n".join(lines)
