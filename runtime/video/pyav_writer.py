@@ -90,7 +90,7 @@ class PyAVWriter:
             self._add_video()
             return
         source = reader.container
-        self.container.metadata.update(tags_of(dict(source.metadata)))
+        self.container.metadata.update(tags_of(source.metadata))
         for stream in source.streams:  # in the source's order
             if stream is reader.video:
                 self._add_video()
