@@ -94,7 +94,7 @@ def cuda_rows(model: Path, size: tuple[int, int], repeats: int, batch: int, fram
     from cliplit.runtime.light.colour import Coding
 
     enhancer = Enhancer(model, device, quality="exact", backend="pytorch")
-    exact = enhancer.network.exact
+    exact = enhancer.network.card
     assert exact is not None  # PyTorch on a card
     torch.cuda.set_device(exact.device)  # the events' and the memory count's
     coding = Coding()
@@ -128,10 +128,9 @@ def clip_seconds(enhancer: Enhancer, size: tuple[int, int], count: int) -> float
     """Wall time of `count` 4:2:0 frames by the way of `cliplit-video`, without decoder and encoder, after a few that
     warm up."""
     from cliplit.runtime.light.colour import Coding, Colour
-    from cliplit.runtime.light.temporal import TemporalFilter
-    from cliplit.runtime.video.clip import enhanced
+    from cliplit.runtime.video.frame_loop import FrameLoop
     from cliplit.runtime.video.frames import Clip, Frame
-    from cliplit.runtime.video.relighting import Steps
+    from cliplit.runtime.video.request import Steps
 
     coding, tick = Coding(), Fraction(1, 25)
     clip = Clip(size[1], size[0], "yuv420p", coding, Colour(), tick)
@@ -141,12 +140,12 @@ def clip_seconds(enhancer: Enhancer, size: tuple[int, int], count: int) -> float
         for pts in range(first, first + count):
             yield Frame(made[pts % len(made)], coding, "yuv420p", pts, tick).copy()
 
-    warm, steps = 8, Steps(TemporalFilter())
-    for _ in enhanced(clip, frames(0, warm), enhancer, steps):
+    warm, loop = 8, FrameLoop(clip, enhancer, Steps())
+    for _ in loop(frames(0, warm)):
         pass
     source = list(frames(warm, count))
     start = time.perf_counter()
-    for _ in enhanced(clip, source, enhancer, steps):
+    for _ in loop(source):
         pass
     return time.perf_counter() - start
 

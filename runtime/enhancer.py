@@ -67,7 +67,7 @@ class Enhancer:
 
     def _set(self, strength: float, max_gain: MaxGain, quality: Quality) -> None:
         self.strength, self.quality = float(strength), quality
-        self.heeds_noise = max_gain == "auto"  # whether callers of `refine` should measure what gain is bearable
+        self.auto_max_gain = max_gain == "auto"  # whether callers of `refine` should measure what gain is bearable
         self.max_gain = MAX_GAIN if max_gain == "auto" else float(max_gain)
 
     def adjusted(self, strength: float, max_gain: MaxGain, quality: Quality = "fast") -> Enhancer:
@@ -90,8 +90,8 @@ class Enhancer:
         check_picture(picture)
         if self.strength == 0.0:
             return picture.copy()
-        if self.quality == "exact" and self.network.exact is not None and not self.heeds_noise:  # all on the card
-            return self.network.exact.rgb(picture, self.strength, self.max_gain)
+        if self.quality == "exact" and self.network.card is not None and not self.auto_max_gain:  # all on the card
+            return self.network.card.rgb(picture, self.strength, self.max_gain)
         return apply_rgb(picture, self.coefficients(picture).scaled(self.strength))
 
     def light_map(self, picture: Array) -> Array:
@@ -104,7 +104,7 @@ class Enhancer:
         """The light map of a picture, in the form that is applied at full size."""
         proxy = rgb_proxy(picture, self.proxy_size(*picture.shape[:2]))
         bearable = math.inf
-        if self.heeds_noise:
+        if self.auto_max_gain:
             bearable = bearable_gain(picture_noise(picture, WHITE[picture.dtype.str[1:]]))
         return self.refine(self.log_light(proxy), proxy.luma, bearable)
 

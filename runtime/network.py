@@ -17,7 +17,7 @@ from .backends import Backend, open_backend
 from .backends.model_file import ModelInfo, find_model, model_info
 
 if TYPE_CHECKING:
-    from .exact.exact_torch import ExactTorch
+    from .exact.card import Card
 
 log = logging.getLogger("cliplit")
 
@@ -66,13 +66,13 @@ class LightMapNetwork:
         return self.backend.device
 
     @cached_property
-    def exact(self) -> ExactTorch | None:
-        """What enhances at full size without leaving the card: with PyTorch on CUDA, else None."""
+    def card(self) -> Card | None:
+        """Relights at full size without leaving the card: with PyTorch on CUDA, else None."""
         if self.backend.device == "cpu" or not self.backend.detail.startswith("torch"):
             return None
-        from .exact.exact_torch import ExactTorch
+        from .exact.card import Card
 
-        return ExactTorch(self.backend)  # type: ignore[arg-type]
+        return Card(self.backend)  # type: ignore[arg-type]
 
     def __call__(self, rgb: Array) -> Array:
         """(h, w, 3) float32 RGB in [0, 1], sides multiples of `info.multiple` -> light map (h, w) float32."""

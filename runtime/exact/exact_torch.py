@@ -2,7 +2,7 @@
 
 Half precision with the head in fp32, channels-last, frames in batches; light map, gain and the Y'CbCr arithmetic
 (`torch_gain`) stay on the card. What it computes is what `Enhancer` computes with quality "exact": the tests compare
-them, in fp32 on the CPU. Clips come here by way of `on_card`. Never run on a card so far.
+them, in fp32 on the CPU. Clips use it through `card`. Never run on a card so far.
 """
 
 from __future__ import annotations
