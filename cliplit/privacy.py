@@ -1,6 +1,6 @@
 """Keeps what a user relights to himself: the libraries that count their users are told not to, before they load.
 
-`cliplit` itself calls `keep_private` when it is imported, so every way in has it: commands, the Python interface, workers,
+`cliplit` calls `keep_private` when it is imported, so every way in has it: commands, the Python interface, workers,
 plug-ins, export, benchmarks. Child processes inherit the variables. What a user has set himself stays as he set it; a
 program that imports onnxruntime or openvino before cliplit has decided for itself, and nothing here can take it back.
 """

@@ -57,9 +57,9 @@ def versions() -> dict[str, str]:
 def problems(installed: dict[str, str]) -> Iterator[str]:
     """What is wrong with the installation as a whole, with the command that puts it right."""
     if {"onnxruntime", "onnxruntime-gpu"} <= set(installed):
-        from .backends.onnx_runtime import BOTH
+        from .backends.onnx_runtime import one_of_both
 
-        yield BOTH.format(extra="cpu") + ' (or "cliplit[gpu]")'
+        yield one_of_both("cpu") + " (or the extra gpu)"
     if {"opencv-python", "opencv-python-headless"} <= set(installed):
         yield "opencv-python and opencv-python-headless overwrite each other, keep one: pip uninstall -y opencv-python"
     from .light.gain import COMPILED
