@@ -44,6 +44,8 @@ import pkgutil, sys, importlib, cliplit, cliplit.runtime
 for room in ("runtime", "export", "plugins", "benchmarks"):
     package = importlib.import_module(f"cliplit.{room}")
     for module in pkgutil.walk_packages(package.__path__, f"cliplit.{room}."):
+        if module.name.endswith(("__main__", ".entry")):
+            continue  # they run
         try:
             importlib.import_module(module.name)
         except Exception:
