@@ -35,8 +35,6 @@ from .segments import (
     work_for,
 )
 
-PIPE_IN, PIPE_OUT = "pipe:0", "pipe:1"  # standard input and output, as FFmpeg calls them
-
 Progress = Callable[[int, "int | None"], object]  # called with frames written so far and frames expected, if known
 
 

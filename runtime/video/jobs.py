@@ -19,12 +19,13 @@ from cliplit.interrupt import interruption_after_step
 
 from ..enhancer import Enhancer
 from ..folders import Outcome, plan, table
-from .clip import PIPE_IN, PIPE_OUT, Summary, open_source, run, whole
+from .clip import Summary, open_source, run, whole
 from .compare import compared_clip
 from .frame_loop import FrameLoop
 from .frames import Frame, Source
 from .live import EveryFrame, Meter, Newest
 from .opencv_io import OpenCVReader
+from .pyav import PIPE_IN, PIPE_OUT
 from .pyav_writer import PyAVWriter
 from .request import Request
 

@@ -20,16 +20,36 @@ MAJOR = int(av.__version__.split(".")[0])
 READING: dict[str, Any] = {"metadata_errors": "replace"} if MAJOR < 19 else {}  # 18 raises for a tag in Latin-1
 
 
-def open_to_read(source: Path | str, timeout: float | None = None) -> InputContainer:
+PIPE_IN, PIPE_OUT = "pipe:0", "pipe:1"  # standard input and output, as FFmpeg calls them
+PIPE_BUFFER = 1 << 20  # bytes read at once
+
+
+class CountedInput:
+    """Standard input for FFmpeg, which knows how many bytes came: some of its demuxers drop a last part silently."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._file = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115 - it stays open
+
+    def read(self, size: int) -> bytes:
+        """Read up to `size` bytes; none at the end."""
+        data = self._file.read(size) or b""
+        self.count += len(data)
+        return data
+
+
+def open_to_read(source: Path | str | CountedInput, timeout: float | None = None) -> InputContainer:
     """Open a file or an address; tags in another encoding than UTF-8 are no error.
 
     Args:
-        source: a path, or an address FFmpeg knows.
+        source: a path, an address FFmpeg knows, or standard input.
         timeout: seconds without an answer after which it is given up; None waits.
 
     Raises:
         av.FFmpegError, OSError, ValueError: as PyAV does.
     """
+    if isinstance(source, CountedInput):
+        return av.open(source, buffer_size=PIPE_BUFFER, **READING)
     return av.open(str(source), timeout=timeout, **READING)
 
 

@@ -37,7 +37,7 @@ from .ffmpeg_log import logged
 from .frames import Clip, Frame, Matrix
 from .mastering import mastering_of
 from .pixels import CONVERTED, alpha_of, layout_of, planes_of
-from .pyav import exact, open_to_read, side_data_of, texts
+from .pyav import PIPE_IN, CountedInput, exact, open_to_read, side_data_of, texts
 from .streams import is_cover, tags_of
 
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders drop the second picture
@@ -48,6 +48,7 @@ CHROMA_LOCATIONS: dict[str, list[str | None]] = {
 }
 CLOCK_JUMP = 1  # seconds back within one stream after which its clock counts as started again
 RECENT_LIMIT = 64 << 20  # bytes of packets kept for the end of a damaged file
+RAW_FRAMES = "yuv4mpegpipe"  # FFmpeg drops a last frame that is cut, without a word
 NO_TIMES = "pictures without a time stamp are set at the frame rate"
 CLOCK_AGAIN = "the clock starts again"
 UNSEARCHABLE = (NO_TIMES, CLOCK_AGAIN)  # notes of clips whose times depend on all that came before
@@ -100,7 +101,7 @@ class PyAVReader:
     """Decodes one video stream and passes the packets of the others along. Use as a context manager.
 
     Args:
-        source: a file, or an address FFmpeg knows ("rtsp://...", "pipe:0").
+        source: a file, an address FFmpeg knows ("rtsp://..."), or `PIPE_IN`.
         reading: how.
 
     Attributes:
@@ -117,7 +118,8 @@ class PyAVReader:
         self.decoded = self.damaged = self.undecodable = 0
         self.broken_off = ""
         self.notes: list[str] = []
-        self.container = opened(source, self.reading.timeout)
+        self._input = CountedInput() if source == PIPE_IN else None
+        self.container = opened(self._input or source, self.reading.timeout)
         self._earlier: list[av.container.InputContainer] = []
         try:
             self._examine()
@@ -145,6 +147,7 @@ class PyAVReader:
         self._last: int | None = None
         self._start: int | None = None
         self._read_until = Fraction(0)  # seconds
+        self._end_of_packets = 0  # bytes from the start
         self.length = Fraction(self.container.duration or 0, av.time_base)  # as the file says; 0 if it does not
         self._clocks: dict[int, Fraction] = {}  # last time of each stream, in seconds
         self._parts: dict[int, int] = {}  # how often the clock of each stream has started again
@@ -418,9 +421,19 @@ class PyAVReader:
                 if packet.pts is not None:
                     end = (packet.pts + (packet.duration or 0)) * (exact(packet.time_base) or 0)
                     self._read_until = max(self._read_until, end)
+                if packet.size and packet.pos is not None:
+                    self._end_of_packets = packet.pos + packet.size
                 yield packet
+            if self.container.format.name == RAW_FRAMES and self._bytes_given() > self._end_of_packets:
+                self.broken_off = "inside a frame"
         except (av.FFmpegError, OSError) as error:
             self.broken_off = reason(error)
+
+    def _bytes_given(self) -> int:
+        """The size of the file, or what came through standard input; 0 where it cannot be known."""
+        if self._input:
+            return self._input.count
+        return self.source.stat().st_size if isinstance(self.source, Path) else 0
 
     def _continue_clock(self, packet: av.Packet[Any]) -> None:
         """Where a clock starts again, as in recordings that were put one behind the other, it goes on instead."""
@@ -450,13 +463,14 @@ class PyAVReader:
             container.close()  # and with it the memory of its streams: nothing of them is asked afterwards
 
 
-def opened(source: Path | str, timeout: float) -> av.container.InputContainer:
+def opened(source: Path | str | CountedInput, timeout: float) -> av.container.InputContainer:
     """Raises InputError with one line for what is missing, empty, no video or does not answer."""
-    remote = isinstance(source, str) and ("://" in source or source.startswith("pipe:"))
-    if not remote and not Path(source).exists():
-        raise InputError(f"{source}: no such file")
-    if not remote and Path(source).is_dir():
-        raise InputError(f"{source}: is a folder")
+    remote = isinstance(source, str) and "://" in source
+    if not remote and not isinstance(source, CountedInput):
+        if not Path(source).exists():
+            raise InputError(f"{source}: no such file")
+        if Path(source).is_dir():
+            raise InputError(f"{source}: is a folder")
     try:
         with av.logging.Capture():
             return open_to_read(source, timeout if remote else None)
