@@ -248,3 +248,57 @@ def test_openvino_may_count_a_user_who_asked_for_it(tmp_path, monkeypatch):
         with privacy.without_openvino_telemetry():
             assert ("openvino_telemetry" in sys.modules) is not asked
         assert "openvino_telemetry" not in sys.modules
+
+
+# ---------------------------------------------------------------- what is said of it
+
+
+def test_the_tested_versions_begin_with_the_lower_bounds_of_pyproject():
+    import tomllib
+
+    from cliplit.runtime.tested import PYTHONS, TESTED, numbers
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [
+        *project["dependencies"],
+        *(line for extra in project["optional-dependencies"].values() for line in extra),
+    ]
+    lows = {}
+    for line in wanted:
+        if (found := re.match(r"([\w.-]+)>=([\d.]+)", line)) and "python_version" not in line:
+            lows[found[1]] = found[2]
+    for name, (low, high) in TESTED.items():
+        assert numbers(lows[name])[: len(numbers(low))] == numbers(low), name
+        assert numbers(low) <= numbers(high)
+    named = [line.rpartition(" ")[2] for line in project["classifiers"] if line.count(" :: ") == 2 and "3." in line]
+    assert (named[0], named[-1]) == PYTHONS
+
+
+@pytest.mark.parametrize(
+    "name, version, said",
+    [("av", "18.1.0", ""), ("av", "19.0.7", ""), ("av", "18.0.0", "older"), ("av", "20.0", "newer"),
+     ("torch", "2.9.1+cu130", ""), ("somebody", "1", ""), ("python", "3.10.4", "older")],
+)  # fmt: skip
+def test_what_is_outside_of_the_tested_versions(name, version, said):
+    from cliplit.runtime.tested import outside
+
+    assert outside(name, version).startswith(said) and bool(outside(name, version)) is bool(said)
+
+
+def test_the_doctor_reads_and_writes(tmp_path):
+    from cliplit.runtime.trials import trials
+
+    found = list(trials())
+    assert len(found) == 6 and all(trial.works for trial in found), found
+
+
+def test_the_page_of_an_index_has_absolute_links_or_none(monkeypatch):
+    text = (ROOT / "setup.py").read_text(encoding="utf-8")
+    scope = {"re": re}
+    exec(text[text.index("def index_page") : text.index("\nsetup(")], scope)
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    links = r"\]\(([^)\s]+)\)"
+    for url in ("", "https://example.org/cliplit"):
+        found = re.findall(links, scope["index_page"](page, url))
+        assert all("://" in target or target.startswith("#") for target in found)
+        assert bool(found) or not url
