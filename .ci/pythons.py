@@ -26,7 +26,9 @@ def found(version: str) -> str | None:
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     candidates = [shutil.which(f"python{version}"), *sorted(pyenv.glob(f"{version}.*/bin/python"), reverse=True)]
     question = "import sys; print('%d.%d' % sys.version_info[:2])"
-    for path in filter(None, map(str, filter(None, candidates))):  # pyenv's shims exist for versions that are not chosen
+    for path in filter(
+        None, map(str, filter(None, candidates))
+    ):  # pyenv's shims exist for versions that are not chosen
         said = subprocess.run([path, "-c", question], capture_output=True, text=True)
         if said.returncode == 0 and said.stdout.strip() == version:
             return path
