@@ -67,7 +67,7 @@ def speed_command(
     seconds: float,
     quick: bool,
 ) -> None:
-    """Frames and clips at 480p to 4K on 1 and 2 threads, against ffmpeg, PyTorch and classical methods.
+    """Time frames and clips at 480p to 4K on 1 and 2 threads, against ffmpeg, PyTorch and classical methods.
 
     Takes about 20 minutes on two cores; a CUDA device, when one works, adds its own tables.
     """
@@ -169,7 +169,7 @@ def quality_command(
 
 
 def prepare(output: Path, overwrite: bool) -> None:
-    """The folder, before anything is computed. Raises InputError where it holds results already."""
+    """Create the folder before anything is computed. Raises InputError if it holds results already."""
     if output.is_file():
         raise InputError(f"{output}: is a file; name a folder")
     if not overwrite and any((output / name).exists() for name in FILES):
@@ -199,7 +199,7 @@ def write(output: Path, data: dict[str, object], sections: Sequence[object], tit
 
 
 def progress(text: str) -> None:
-    """On a terminal one line that changes, otherwise nothing."""
+    """Show progress as one changing line on a terminal; print nothing elsewhere."""
     if sys.stderr.isatty():
         click.echo(f"\r\033[K{text}", err=True, nl=False)
 

@@ -1,4 +1,4 @@
-"""At which size the filter over time works with quality "exact": at proxy size, as it does, against full size.
+"""Where to put the temporal filter with quality "exact": at proxy size, as shipped, or at full size.
 
     python -m cliplit.benchmarks.exact_filter                   # both networks, 640x360; prints a table
     python -m cliplit.benchmarks.exact_filter --time 1920x1080  # only what the filter takes, of a made map
@@ -36,7 +36,7 @@ SETTLED = 12  # frames before anything counts
 
 
 def way(enhancer: Enhancer, size: tuple[int, int], where: str) -> OnProcessor:
-    """`where`: "none" for frame by frame, "proxy size", "full size"."""
+    """Relight the frames with the filter placed at `where`: "none" (frame by frame), "proxy size" or "full size"."""
     clip = Clip(size[1], size[0], "gbrp", RGB, Colour(), Fraction(1, RATE))
     made = OnProcessor(clip, enhancer, Steps(None if where == "none" else TemporalFilter()), lambda stage: None)
     if where == "full size":
@@ -45,7 +45,7 @@ def way(enhancer: Enhancer, size: tuple[int, int], where: str) -> OnProcessor:
 
 
 def pulses(enhancer: Enhancer, frames: list[Array], where: str) -> list[float]:
-    """For each size of BLOCKS."""
+    """Measure the pulse for each block size in BLOCKS."""
     relighting, lumas = way(enhancer, frames[0].shape[:2], where), []
     for pts, picture in enumerate(frames):
         red, green, blue = (np.ascontiguousarray(picture[..., channel]) for channel in range(3))
@@ -56,7 +56,7 @@ def pulses(enhancer: Enhancer, frames: list[Array], where: str) -> list[float]:
 
 
 def pulse(lumas: Array, block: int) -> float:
-    """Of (n, H, W)."""
+    """Measure how block means of (n, H, W) frames vary over time."""
     rows, columns = lumas.shape[1] // block, lumas.shape[2] // block
     whole = lumas[:, : rows * block, : columns * block]
     blocks = whole.reshape(len(lumas), rows, block, columns, block).mean(axis=(2, 4))
@@ -64,7 +64,7 @@ def pulse(lumas: Array, block: int) -> float:
 
 
 def milliseconds(enhancer: Enhancer, size: tuple[int, int], where: str, frames: int = 8) -> float:
-    """Median of the filter and what puts its answer into the light map, on noise that stands still."""
+    """Time the filter and applying its result to the light map on static noise; median in milliseconds."""
     relighting, rng = way(enhancer, size, where), np.random.default_rng(0)
     still, light = rng.random(size, dtype=np.float32), -rng.random(size, dtype=np.float32)
     times = []
@@ -91,7 +91,7 @@ def rows(frames: int) -> Iterator[str]:
 @click.option("--time", "size", metavar="WxH", help="Only time the filter at this size.")
 @reports_errors
 def main(frames: int, size: str | None) -> None:
-    """Compare the filter over time at proxy size and at full size."""
+    """Compare the temporal filter at proxy size and at full size."""
     if size is None:
         click.echo(f"pulse of the result, {WIDTH}x{HEIGHT}, {frames} frames")
         for line in rows(frames):

@@ -39,7 +39,7 @@ Clock = Literal["frame", "cpu"]  # of a Result
 
 @dataclass(frozen=True)
 class Frame:
-    """One configuration: a measurement, or why there is none."""
+    """One configuration: a measurement, or the reason why there is none."""
 
     task: Task
     result: Result | None
@@ -52,7 +52,7 @@ class Frame:
 
 @dataclass
 class Speed:
-    """Everything a run measured; `as_dict` is what the JSON file holds."""
+    """All measurements of a run; `as_dict` is the content of the JSON file."""
 
     machine: dict[str, str]
     frames: list[Frame] = field(default_factory=list)
@@ -66,7 +66,7 @@ class Speed:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured. `limit`: seconds one configuration may take; `clip_seconds` 0 leaves the clips out."""
+    """What to measure. `limit`: seconds one configuration may take; `clip_seconds` 0 skips the clips."""
 
     sizes: Sequence[str] = tuple(SIZES)
     threads: Sequence[int] = (1, 2)
@@ -81,7 +81,7 @@ class Plan:
 
 
 def measure_speed(plan: Plan, say: Say = lambda text: None) -> Speed:
-    """Raises BackendError where a program that clips are compared with is missing."""
+    """Measure everything in the plan. Raises BackendError if a program to compare clips with is missing."""
     lent = cores()
     threads = [n for n in plan.threads if n <= lent]
     speed = Speed(machine_facts(lent))
@@ -96,7 +96,7 @@ def measure_speed(plan: Plan, say: Say = lambda text: None) -> Speed:
 
 
 def frames(plan: Plan, threads: Sequence[int], notes: list[str], say: Say) -> Iterator[Frame]:
-    """Every method, device, thread count and size; a device that does not load is noted once and left out."""
+    """Time every method, device, thread count and size; a device that does not load is noted once and skipped."""
     for device in plan.devices:
         for backend in plan.backends:
             plain = (backend, device) == ("auto", "cpu")  # the one that always is there, and the one compared with
@@ -112,7 +112,7 @@ def frames(plan: Plan, threads: Sequence[int], notes: list[str], say: Say) -> It
 
 
 def sizes_of(like: Task, method: str, threads: int, plan: Plan, say: Say) -> Iterator[Frame]:
-    """One method over all sizes; what would run over the limit, judged by the size before, is not started."""
+    """Time one method at all sizes; skip those expected to exceed the time limit, judged by the size before."""
     known: Frame | None = None
     for name in plan.sizes:
         task = Task(method, *SIZES[name], threads, like.device, like.backend, plan.repeats)
@@ -141,7 +141,7 @@ def clips(plan: Plan, threads: Sequence[int], say: Say) -> Iterator[Clip]:
 
 
 def measure_startup(say: Say) -> dict[str, float]:
-    """Seconds of commands that do nothing much."""
+    """Measure the seconds of commands that do little but start."""
     say("start-up")
     bare = [sys.executable, "-c", "pass"]
     enhancer = [sys.executable, "-c", "from cliplit import Enhancer; Enhancer('lite')"]
@@ -150,7 +150,7 @@ def measure_startup(say: Say) -> dict[str, float]:
 
 
 def machine_facts(cores: int) -> dict[str, str]:
-    """What a reader must know to compare: processor, cores, versions. No host name, no path."""
+    """Collect what a reader needs to compare: processor, cores, versions. No host name, no path."""
     facts = {"processor": processor_name(), "cores": str(cores), "system": f"{platform.system()} {platform.machine()}"}
     facts["python"] = platform.python_version()
     for name in MEASURED_ON:
@@ -178,7 +178,7 @@ def processor_name() -> str:
 
 
 def speed_tables(speed: Speed) -> list[Table]:
-    """Frames, stages, memory, clips and start-up."""
+    """Build the tables for frames, stages, memory, clips and start-up."""
     keys = sorted({(f.task.device, f.task.threads) for f in speed.frames})
     tables = [frame_table(speed, *key) for key in keys]
     tables += [frame_table(speed, device, threads, "cpu") for device, threads in keys[-1:] if device == "cpu"]
@@ -190,7 +190,7 @@ def speed_tables(speed: Speed) -> list[Table]:
 
 
 def frame_table(speed: Speed, device: str, threads: int, clock: Clock = "frame") -> Table:
-    """Milliseconds a frame, picture in, picture out; the last column compares with lite at the largest size."""
+    """Tabulate milliseconds per frame, picture in, picture out; the last column is relative to lite at the top size."""
     chosen = [f for f in speed.frames if (f.task.device, f.task.threads) == (device, threads)]
     names = size_names(chosen)
     lite = {f.task.height: getattr(f.result, clock) for f in chosen if f.task.label == LITE and f.result}
@@ -216,7 +216,7 @@ def milliseconds(frame: Frame | None, clock: Clock) -> str:
 
 
 def stage_table(speed: Speed) -> Table:
-    """Where the time of a frame goes."""
+    """Tabulate where the time of a frame goes."""
     rows = []
     for f in speed.frames:
         if f.result and f.result.stages:
@@ -226,7 +226,7 @@ def stage_table(speed: Speed) -> Table:
 
 
 def memory_table(speed: Speed) -> Table:
-    """Peak resident memory of the whole process, Python and libraries included, on the most threads."""
+    """Tabulate peak resident memory of the whole process, Python and libraries included, with the most threads."""
     most = max((f.task.threads for f in speed.frames), default=1)
     chosen = [f for f in speed.frames if f.task.threads == most and f.task.device == "cpu"]
     names = size_names(chosen)
@@ -258,7 +258,7 @@ def clip_table(clips: Sequence[Clip]) -> Table:
 
 
 def speed_plots(speed: Speed) -> list[Plot]:
-    """Cost over pixels, and over threads at the largest size that every count has."""
+    """Plot cost over pixels, and over threads at the largest size measured with every thread count."""
     most = max((f.task.threads for f in speed.frames), default=1)
     over_pixels: dict[str, list[tuple[float, float]]] = {}
     over_threads: dict[str, list[tuple[float, float]]] = {}

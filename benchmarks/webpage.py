@@ -1,4 +1,4 @@
-"""One HTML file with everything in it: pictures, plots, tables, style and script. It fetches nothing.
+"""One self-contained HTML file: pictures, plots, tables, style and script. It fetches nothing.
 
 Templates are Jinja's, which escapes what comes from file names.
 """
@@ -27,7 +27,7 @@ PAGE = Path(__file__).parent / "page"
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands under it, in this order."""
+    """A heading and its content, in this order."""
 
     title: str
     texts: Sequence[str] = ()
@@ -56,7 +56,7 @@ class Viewer:
 
 
 def write_page(target: Path, title: str, about: str, sections: Sequence[Section]) -> None:
-    """Raises BackendError where Jinja is missing."""
+    """Write the page. Raises BackendError if Jinja is missing."""
     try:
         import jinja2
     except ImportError as error:

@@ -16,7 +16,7 @@ SIDE = 64
 
 
 def built_library() -> Path:
-    """The compiled filter of this installation. Raises BackendError where there is none."""
+    """Find the compiled filter of this installation. Raises BackendError if there is none."""
     for path in Path(__file__).parent.glob("_frei0r*.so"):
         return path
     raise BackendError(

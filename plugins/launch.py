@@ -1,4 +1,4 @@
-"""The command that starts the worker in this installation's Python, as plug-ins keep it in a file."""
+"""The command that starts the worker in this installation's Python; plug-ins keep it in a file."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ BOOT = "import sys; sys.path.pop(0); from cliplit.plugins.{module} import main; 
 
 
 def python_command(module: str) -> list[str]:
-    """The command that runs `main` of a module of this package, from any folder."""
+    """Build the command that runs `main` of a module of this package, from any folder."""
     return [sys.executable, "-E", "-c", BOOT.format(module=module)]
 
 
 def worker_command(model: str, device: str) -> list[str]:
-    """The worker's command. Raises InputError where a worker started with it does not get ready."""
+    """Build the worker's command. Raises InputError if a worker started with it does not become ready."""
     path = Path(model)
     if path.suffix and path.is_file():
         model = str(path.resolve())

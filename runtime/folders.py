@@ -1,4 +1,4 @@
-"""Which files to read and where to write them; the table at the end."""
+"""The files to read, and where their results go; the table printed at the end."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CLIPS = Kind(
 
 @dataclass(frozen=True)
 class Outcome:
-    """A row of the table: `problem` is empty for a clip that is whole."""
+    """A row of the table: `problem` is empty if the clip is complete."""
 
     source: Path
     target: Path
@@ -43,8 +43,9 @@ class Outcome:
 
 
 def plan(sources: Sequence[str], target: Path, kind: Kind = CLIPS) -> list[Job]:
-    """One file goes to the file `target`; several, patterns and folders (with those below) go into the folder
-    `target` under their own names.
+    """Pair inputs with outputs: one file goes to the file `target`, several go into the folder `target`.
+
+    Patterns and folders (with their subfolders) count as several; files keep their names.
 
     Raises:
         InputError: nothing found, or two files would get one name.
@@ -72,7 +73,7 @@ def plan(sources: Sequence[str], target: Path, kind: Kind = CLIPS) -> list[Job]:
 
 
 def files_of(source: str, target: Path, kind: Kind) -> Iterator[tuple[Path, Path]]:
-    """(file, its place below the target folder) of a file, a folder or a pattern; nothing that lies in the target."""
+    """Yield (file, its path below the target folder) of a file, folder or pattern; skip what lies in the target."""
     path = Path(source)
     if path.is_dir():
         inside = target.resolve()
@@ -89,7 +90,7 @@ def files_of(source: str, target: Path, kind: Kind) -> Iterator[tuple[Path, Path
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
-    """Rows of clip, frames, seconds, frames a second, and what went wrong."""
+    """Format rows of clip, frames, seconds, frames per second, and what went wrong."""
     rows = [("clip", "frames", "seconds", "frames/s", "")]
     for outcome in outcomes:
         rate = f"{outcome.frames / outcome.seconds:.1f}" if outcome.frames and outcome.seconds else "-"

@@ -25,7 +25,7 @@ ARGUMENTS = ("strength", "max-gain", "model", "exact")
 
 
 def settle(procedure: Any, config: Any, drawable: Any, service: Service) -> bool:
-    """Let the user choose the arguments; False where they cancel. `config` holds them afterwards."""
+    """Let the user choose the arguments, which `config` then holds; return False if they cancel."""
     GimpUi.init("cliplit")
     dialog = GimpUi.ProcedureDialog.new(procedure, config, None)
     dialog.get_scale_entry("strength", 1.0)

@@ -1,4 +1,4 @@
-"""The worker as the plug-in uses it: started when first needed, kept between pictures, waited for in a thread."""
+"""The worker as the plug-in uses it: started on first use, kept between pictures, awaited in a thread."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ POLL = 0.05  # seconds between two looks at a running job
 
 @dataclass(frozen=True)
 class Installation:
-    """What the installer left for the plug-in: the worker's command and the models it has."""
+    """The installer's file for the plug-in: the worker's command and the available models."""
 
     command: list[str]
     models: list[str]
 
     @classmethod
     def load(cls) -> Installation:
-        """Raises WorkerError where the file is missing or damaged."""
+        """Load the file. Raises WorkerError if it is missing or damaged."""
         try:
             content = json.loads(SETTINGS.read_text(encoding="utf-8"))
             return cls(list(content["command"]), list(content["models"]))
@@ -34,7 +34,7 @@ class Installation:
 
 
 class Job:
-    """One picture under way in a thread of its own."""
+    """One picture being relighted in its own thread."""
 
     def __init__(self, worker: Worker, request: Request, pixels: bytes) -> None:
         self.share = 0.0  # of its bytes that went over the pipes
@@ -48,7 +48,7 @@ class Job:
         return self._thread.is_alive()
 
     def wait(self, meanwhile: Callable[[float], object]) -> bytearray:
-        """The result; calls `meanwhile` with the share some times a second. Raises WorkerError."""
+        """Wait for the result; calls `meanwhile` with the share done now and then. Raises WorkerError."""
         while self.running:
             self._thread.join(POLL)
             meanwhile(self.share)

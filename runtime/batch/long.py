@@ -1,4 +1,4 @@
-"""A long clip over many workers: split at key frames, encoded in pieces, joined as they are with its other streams.
+"""A long clip on many workers: split at key frames, encoded in pieces, joined with its other streams.
 
 What a frame becomes depends on the frames before it (the light map is steadied over time), so pieces cannot start
 from nothing. Three rounds make the result of a split clip the same, frame for frame, as that of one process:
@@ -34,7 +34,7 @@ Engine = Callable[[Sequence[Job], Options], Iterator[Outcome]]
 
 
 def rounds(engine: Engine, jobs: Sequence[Job], options: Options, split_over: float) -> Iterator[Outcome]:
-    """Outcomes of all jobs; clips larger than `split_over` megabytes go through three rounds of the engine."""
+    """Yield outcomes of all jobs; clips larger than `split_over` megabytes go through three rounds of the engine."""
     long = {job.name: job for job in jobs if job.kind == "video" and job.size > split_over * MEGABYTE}
     seconds: dict[str, float] = dict.fromkeys(long, 0.0)
     whole = [job for job in jobs if job.name not in long]
@@ -63,7 +63,7 @@ def rounds(engine: Engine, jobs: Sequence[Job], options: Options, split_over: fl
 
 
 def part(job: Job, kind: Any, options: Options, number: int = 0) -> Job:
-    """A step of a clip, as a job with a name of its own."""
+    """Return a step of a clip as a job with a name of its own."""
     return replace(job, name=f"{job.name}#{kind}{number if kind == 'segment' else ''}", kind=kind, number=number)
 
 
@@ -72,14 +72,14 @@ def name_of(outcome: Outcome) -> str:
 
 
 def work_folder(job: Job, options: Options) -> str:
-    """Of the pieces of a clip; another one as soon as input, options or model change."""
+    """Return the folder for the pieces of a clip; it changes with input, options and model."""
     name = name_of(failure(job, options, ""))
     what = hashlib.sha256(json.dumps([name, job.identity, options.digest]).encode()).hexdigest()[:20]
     return f"{job.root}/.cliplit-batch/work/{what}"
 
 
 def read_plan(job: Job, options: Options) -> list[dict[str, Any]]:
-    """The pieces: `start` (pts of the first frame, None for the beginning), `frames`, `damaged`."""
+    """Read the pieces: `start` (pts of the first frame, None for the beginning), `frames`, `damaged`."""
     system, path = filesystem(f"{work_folder(job, options)}/{PLAN}")
     pieces: list[dict[str, Any]] = json.loads(system.cat_file(path))
     return pieces
@@ -151,7 +151,7 @@ def segment(job: Job, options: Options, enhancer: Any, folder: Path) -> int:
 
 
 def join(job: Job, options: Options, target: Path, folder: Path) -> tuple[int, tuple[str, ...]]:
-    """All pieces and the source's other streams into `target`. Returns frames and notes."""
+    """Join all pieces and the source's other streams into `target`. Returns frames and notes."""
     from cliplit.files import appearing
 
     from ..video.pyav_reader import PyAVReader
@@ -180,7 +180,7 @@ def clear(job: Job, options: Options) -> None:
 
 
 def work_of(folder: Path, job: Job, options: Options, done: int) -> Any:
-    """The work of `segments` in a temporary folder, as if `done` pieces were finished."""
+    """Create the `segments` work in a temporary folder, as if `done` pieces were finished."""
     from ..video.segments import Segment, Work
 
     pieces: Iterable[dict[str, Any]] = read_plan(job, options)[:done]
@@ -188,7 +188,7 @@ def work_of(folder: Path, job: Job, options: Options, done: int) -> Any:
 
 
 def new_steps() -> Any:
-    """As `enhance_video` has by default."""
+    """Create the steps that `enhance_video` uses by default."""
     from ..light.temporal import TemporalFilter
     from ..video.relighting import Steps
 

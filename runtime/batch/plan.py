@@ -1,4 +1,4 @@
-"""From SRC and DST to jobs, and which of them are done already."""
+"""From SRC and DST to jobs, without those already done."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ WRITABLE = {".mp4", ".mov", ".mkv", ".webm", ".m4v"}  # other clips become Matro
 
 
 def find_jobs(source: str, target: str) -> list[Job]:
-    """Every picture and clip below `source`, or itself. Raises InputError for none, or two with one target."""
+    """List every picture and clip below `source`. Raises InputError for none, or two with one target."""
     system, root = filesystem(source)
     found = system.find(root, detail=True)
     if not found and not system.exists(root):
@@ -64,21 +64,21 @@ def kind_of(name: str) -> Kind | None:
 
 
 def target_name(name: str) -> str:
-    """The same, but for clips in containers that are read and not written."""
+    """Return the name of the result: the same, except for containers that are read but not written."""
     path = PurePosixPath(name)
     return str(path) if path.suffix.lower() in PICTURES | WRITABLE else str(path.with_suffix(".mkv"))
 
 
 @dataclass(frozen=True)
 class Left:
-    """What is still to do: `jobs`, and `foreign` ones, whose results would replace files that no run has made."""
+    """The remaining work: `jobs`, and `foreign` ones, whose results would replace files that no run has made."""
 
     jobs: list[Job]
     foreign: list[Job]
 
 
 def remaining(jobs: Iterable[Job], target: str, past: Past, options: Options, overwrite: bool) -> Left:
-    """Jobs that are not done, largest first: a long clip that starts last would keep all others waiting.
+    """List the jobs not done yet, largest first: a long clip that starts last would delay the end.
 
     A job is done where the manifest has the same input with the same options and model, and the result is there with
     the size it had. A result without such a line is ours if a run had claimed its name: that run was killed.
@@ -97,7 +97,7 @@ def remaining(jobs: Iterable[Job], target: str, past: Past, options: Options, ov
 
 
 def travelling_model(model: str) -> Model:
-    """Raises InputError where there is no such model."""
+    """Load a model in a form that can be sent to workers. Raises InputError if there is no such model."""
     from ..backends.model_file import BUNDLED, find_model
 
     path = find_model(model, checkpoints=True)

@@ -1,4 +1,4 @@
-"""One job from its source to its target, in whichever process it lands. Every engine calls `do`."""
+"""One job from its source to its target, in any process. Every engine calls `do`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def do(job: Job, options: Options, threads: int = 1) -> Outcome:
 
 
 def relight(job: Job, options: Options, enhancer: Enhancer) -> tuple[int, tuple[str, ...]]:
-    """(frames, what was not kept). The target appears when it is complete."""
+    """Relight a file; return (frames, notes). The target is written atomically."""
     with tempfile.TemporaryDirectory(prefix="cliplit-batch-") as name:
         folder = Path(name)
         if job.kind == "states":
@@ -80,7 +80,7 @@ WHOLE = {"picture": picture, "video": video}
 
 
 def enhancer_for(options: Options, threads: int) -> Enhancer:
-    """One a process and model, loaded once."""
+    """Return the enhancer, loaded once per process and model."""
     return _enhancer(options.model, tuple(sorted(options.enhancer.items())), threads)
 
 
@@ -92,7 +92,7 @@ def _enhancer(model: Model, settings: tuple[tuple[str, Any], ...], threads: int)
 
 
 def model_here(model: Model) -> str:
-    """A bundled model's name, or the path of its file, written once a machine."""
+    """Return a bundled model's name, or the path of its file, written once per machine."""
     if model.data is None:
         return model.name
     folder = Path(tempfile.gettempdir()) / f"cliplit-models-{_user()}"

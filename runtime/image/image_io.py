@@ -1,4 +1,4 @@
-"""Picture files in and out, with all that must survive: bit depth, alpha, orientation, ICC profile, EXIF.
+"""Reading and writing of picture files, with bit depth, alpha, orientation, ICC profile and EXIF kept.
 
 Pillow for 8 bits, because it reads every mode and carries the metadata. It cannot hold 16 bits a channel, so those
 go through OpenCV (PNG) and tifffile (TIFF), with PNG's metadata chunks copied as they are. Paths are opened here,
@@ -88,7 +88,7 @@ class Picture:
 
 
 def read_picture(path: Path) -> Picture:
-    """Decode a file. Raises InputError for what is not a still picture of 8 or 16 bits a channel."""
+    """Decode a file. Raises InputError for anything but a still picture of 8 or 16 bits per channel."""
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     data = path.read_bytes()
@@ -139,7 +139,7 @@ _quiet_undo = contextlib.ExitStack()
 
 
 def is_deep(image: Image.Image, data: bytes) -> bool:
-    """More than 8 bits a channel: Pillow shows that for gray only, and reads colour as 8 without a word."""
+    """Return whether a file has more than 8 bits per channel; Pillow silently reads deep colour as 8 bits."""
     if image.format == "PNG":
         return data[24] == 16  # bit depth in the IHDR chunk
     if image.format == "TIFF":
@@ -177,7 +177,7 @@ def read_deep_png(path: Path, data: bytes) -> Picture:
 
 
 def as_rgb(pixels: Array | None, path: Path) -> tuple[Array, bool]:
-    """OpenCV's gray, BGR or BGRA as RGB(A), and whether it was gray."""
+    """Convert OpenCV's gray, BGR or BGRA to RGB(A), and return whether it was gray."""
     if pixels is None or pixels.dtype != np.uint16:
         raise InputError(f"{path}: a damaged picture, or not 16 bits a channel")
     if pixels.ndim == 2:
@@ -216,14 +216,14 @@ def read_deep_tiff(path: Path, data: bytes) -> Picture:
 
 
 def upright(pixels: Array, orientation: int) -> Array:
-    """The stored pixels as they are shown."""
+    """Rotate stored pixels to the way they are displayed."""
     turns, mirrored = TURNS[orientation]
     turned = np.rot90(pixels, turns)
     return turned[:, ::-1] if mirrored else turned
 
 
 def stored(pixels: Array, orientation: int) -> Array:
-    """The inverse of `upright`."""
+    """Invert `upright`."""
     turns, mirrored = TURNS[orientation]
     return np.rot90(pixels[:, ::-1] if mirrored else pixels, -turns)
 
@@ -297,7 +297,7 @@ def encode_deep_tiff(picture: Picture, pixels: Array) -> bytes:
 
 
 def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """(type, whole chunk) of each chunk of a PNG file."""
+    """Yield (type, whole chunk) of each chunk of a PNG file."""
     at = len(PNG_SIGNATURE)
     while at + 12 <= len(data):
         (length,) = struct.unpack(">I", data[at : at + 4])

@@ -1,4 +1,4 @@
-"""What the numbers in a picture mean as colours: the code points of ITU-T H.273 that FFmpeg and all containers use."""
+"""The meaning of a picture's numbers as colours: code points of ITU-T H.273, as in FFmpeg and all containers."""
 
 from __future__ import annotations
 
@@ -64,12 +64,12 @@ class Colour:
 
 
 def assumed_matrix(height: int) -> int:
-    """The usual rule for pictures without a tag (R2.2): broadcast practice ties the matrix to the size."""
+    """Guess the matrix of untagged pictures from their size, as broadcast practice does (R2.2)."""
     return 1 if height >= 720 else 6
 
 
 def stated(text: str, found: Colour) -> Colour:
-    """The tags as the user states them: a name of `NAMED`, a range ("full", "limited"), or both as NAME:RANGE.
+    """Parse the user's tags: a name of `NAMED`, a range ("full", "limited"), or both as NAME:RANGE.
 
     Raises:
         InputError: neither.

@@ -1,4 +1,4 @@
-"""Gain: the light map applied to full-size pixels, RGB or Y'CbCr, in one pass.
+"""Application of the light map to full-size pixels, RGB or Y'CbCr, in one pass.
 
 The gain of a pixel is ``((1 - peak^2) L^2 + peak^2)^(-1/2)`` with L its light and peak its brightest channel in
 [0, 1]: 1 / L in the dark, 1 at the maximum, monotonic between. So a pixel that was not clipped does not clip, all
@@ -55,7 +55,7 @@ def apply_rgb(picture: Array, coefficients: Coefficients, out: Array | None = No
 
 
 def fields(planes: Planes, interlaced: bool) -> list[Planes]:
-    """What `apply_planes` takes one after the other: the planes, or views of the two fields woven into them.
+    """Split planes into what `apply_planes` takes in turn: the planes, or views of their two interlaced fields.
 
     The 4:2:0 chroma lines of interlaced pictures lie between lines of one field. Both fields get the light map of the
     whole frame, so that it cannot flicker between them.
@@ -93,13 +93,13 @@ def apply_channels(planes: Planes, out: Planes, coefficients: Coefficients, dept
 
 
 def gain(light: Array, peak: Array) -> Array:
-    """The formula: light in (0, 1], peak in [0, 1] -> gain >= 1."""
+    """Compute the gain >= 1 from light in (0, 1] and peak in [0, 1]."""
     square = light * light
     return 1 / np.sqrt(square + (1 - square) * peak * peak)
 
 
 def full_size_log_light(luma: Array, coefficients: Coefficients) -> Array:
-    """log2 L at the size of `luma`, (H, W) in [floor, 0]."""
+    """Compute log2 L at the size of `luma`, (H, W) in [floor, 0]."""
     height, width = luma.shape
     slope = cv2.resize(coefficients.slope, (width, height), interpolation=cv2.INTER_LINEAR)
     offset = cv2.resize(coefficients.offset, (width, height), interpolation=cv2.INTER_LINEAR)
@@ -111,7 +111,7 @@ def full_size_gain(luma: Array, peak: Array, coefficients: Coefficients) -> Arra
 
 
 def rgb_reference(picture: Array, coefficients: Coefficients) -> Array:
-    """`apply_rgb` in numpy."""
+    """Compute `apply_rgb` in numpy."""
     white = WHITE[picture.dtype.str[1:]]
     colour = picture[..., :3].astype(np.float32)
     bounded = np.clip(np.nan_to_num(colour / np.float32(white), nan=0.0), 0.0, 1.0)
@@ -126,7 +126,7 @@ def rgb_reference(picture: Array, coefficients: Coefficients) -> Array:
 
 
 def planes_reference(planes: Planes, coefficients: Coefficients, coding: Coding) -> Planes:
-    """`apply_planes` in numpy."""
+    """Compute `apply_planes` in numpy."""
     y_offset, y_scale, c_offset, c_scale, r_cr, g_cb, g_cr, b_cb, top = coding.numbers
     luma, *chroma = (plane.astype(np.float32) for plane in planes)
     height, width = luma.shape

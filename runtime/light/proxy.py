@@ -25,15 +25,17 @@ class Proxy:
 
 
 def proxy_size(height: int, width: int, short_side: int, multiple: int) -> tuple[int, int]:
-    """(h, w) of the proxy: the given short side at the same aspect, no larger than the picture, sides rounded to
-    multiples of `multiple` (so at least that large)."""
+    """Compute (h, w) of the proxy: the given short side, same aspect, sides rounded to multiples of `multiple`.
+
+    No side is larger than the picture's, except to reach one `multiple`.
+    """
     scale = min(1.0, short_side / min(height, width), LONGEST_SIDE / max(height, width))
     h, w = (max(1, round(side * scale / multiple)) * multiple for side in (height, width))
     return h, w
 
 
 def rgb_proxy(picture: Array, size: tuple[int, int]) -> Proxy:
-    """From (H, W, 3 or 4) uint8, uint16 or float32; non-finite samples count as black, others are clipped to [0, 1]."""
+    """Shrink (H, W, 3 or 4) uint8, uint16 or float32; non-finite samples become black, others are clipped to [0, 1]."""
     colour = picture[..., :3]
     if colour.dtype == np.float32:
         colour = np.clip(np.nan_to_num(colour, nan=0.0, posinf=1.0, neginf=0.0), 0.0, 1.0)
@@ -42,7 +44,7 @@ def rgb_proxy(picture: Array, size: tuple[int, int]) -> Proxy:
 
 
 def planes_proxy(planes: Planes, coding: Coding, size: tuple[int, int]) -> Proxy:
-    """From Y'CbCr planes of any sampling: each plane is shrunk by itself, the matrix applied to few pixels.
+    """Shrink Y'CbCr planes of any sampling, each by itself; the matrix is applied to the few pixels left.
 
     With a `coding.white` below 1, `rgb` reaches up to 1 / white: lights above it are still to be tone-mapped.
     """
@@ -59,7 +61,7 @@ def planes_proxy(planes: Planes, coding: Coding, size: tuple[int, int]) -> Proxy
 
 
 def shrink(picture: Array, size: tuple[int, int]) -> Array:
-    """Area average; the few pictures that are enlarged to fill a network's smallest size are interpolated.
+    """Resize by area averaging; the few pictures smaller than the network's least size are interpolated.
 
     Halving first is several times faster, and differs by the rounding of each step only.
     """

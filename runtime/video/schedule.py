@@ -16,7 +16,7 @@ CLOCK = re.compile(r"(?:(?:(\d+):)?([0-5]?\d):)?(\d+(?:\.\d+)?)")
 
 
 def seconds(text: str) -> float:
-    """From "12.5", "1:30" or "0:01:30.2"; "end" is infinite. Raises InputError for anything else."""
+    """Parse "12.5", "1:30" or "0:01:30.2"; "end" is infinite. Raises InputError for anything else."""
     if text.strip() == "end":
         return float("inf")
     found = CLOCK.fullmatch(text.strip())
@@ -34,7 +34,7 @@ class Moments:
 
     @classmethod
     def parse(cls, text: str) -> Moments:
-        """From "0:0,2:1,5:0.5", or one number for all times. Raises InputError for anything else."""
+        """Parse "0:0,2:1,5:0.5", or one number for all times. Raises InputError for anything else."""
         try:
             pairs = tuple(
                 (float(t), float(v))
@@ -62,7 +62,7 @@ class Moments:
 
 
 class Schedule:
-    """The strength of each moment of a clip, 0 outside a span; seconds count from the first frame it is asked for."""
+    """The strength at each time of a clip, 0 outside a span; seconds count from the first frame asked for."""
 
     def __init__(self, moments: Moments, span: tuple[float, float] = (0.0, float("inf"))) -> None:
         if not span[0] < span[1]:
@@ -77,7 +77,7 @@ class Schedule:
         return self.moments.at(second) if self.span[0] <= second < self.span[1] else 0.0
 
     def state(self) -> dict[str, Any]:
-        """What it remembers (`source.Stateful`)."""
+        """Return the state to save (`frames.Stateful`)."""
         start = self._start
         return {} if start is None else {"numerator": start.numerator, "denominator": start.denominator}
 
