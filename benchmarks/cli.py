@@ -15,7 +15,7 @@ import click
 from cliplit import __version__
 from cliplit.command import reports_errors
 from cliplit.errors import InputError
-from cliplit.files import appearing
+from cliplit.files import atomic_write
 
 if TYPE_CHECKING:
     from .tables import Table
@@ -184,13 +184,13 @@ def write(output: Path, data: dict[str, object], sections: Sequence[object], tit
     command = shlex.join(["cliplit-bench", *(Path(a).name if Path(a).is_absolute() else a for a in sys.argv[1:])])
     about = f"cliplit {__version__}, {date.today().isoformat()}\n{command}"
     head = {"cliplit": __version__, "date": date.today().isoformat(), "command": command}
-    with appearing(output / "bench.json") as temporary:
+    with atomic_write(output / "bench.json") as temporary:
         temporary.write_text(json.dumps(head | data, indent=1), encoding="utf-8")
     chosen = [section for section in sections if isinstance(section, Section)]
     parts = [f"# {title}\n\n{about}\n"]
     for section in chosen:
         parts += [f"## {section.title}\n", *(f"{text}\n" for text in section.texts), *map(markdown, section.tables)]
-    with appearing(output / "bench.md") as temporary:
+    with atomic_write(output / "bench.md") as temporary:
         temporary.write_text("\n".join(parts), encoding="utf-8")
     write_page(output / "index.html", title, about, chosen)
     tables: list[Table] = [table for section in chosen for table in section.tables]

@@ -62,7 +62,7 @@ def relight(enhancer: Enhancer, frames: Iterable[Array], temporal: float) -> Rel
         proxy = rgb_proxy(frame, enhancer.proxy_size(*frame.shape[:2]))
         steady = smooth(enhancer.log_light(proxy), proxy.luma, number / RATE)
         light.append(enhancer.refine(steady.log_light, steady.luma))
-        applied.append(steady.calmed(light[-1]))
+        applied.append(steady.flicker_suppressed(light[-1]))
         maps.append(steady.log_light)
     return Relighted(applied, light, np.array(maps))
 

@@ -46,7 +46,6 @@ class Result:
     of one frame, for this project's methods.
     """
 
-    imports: float = 0.0
     load: float = 0.0
     first: float = 0.0
     frame: float = 0.0
@@ -59,10 +58,7 @@ def measure(task: Task) -> Result:
     """Run the measurement in the child process."""
     pin(task.threads)
     result = Result()
-    start = time.perf_counter()
-    prepare = PREPARE.get(task.method, prepare_ours)
-    load = prepare(task)
-    result.imports = time.perf_counter() - start
+    load = PREPARE.get(task.method, prepare_ours)(task)
     start = time.perf_counter()
     enhance, stages = load()
     result.load = time.perf_counter() - start

@@ -23,7 +23,7 @@ from .plots import Plot, curves
 from .probe import CLASSICAL_NAMES, ORIGINAL, Result, Task
 from .tables import Table
 from .timing import run_probe, run_program
-from .transcode import VIDEO, Clip, measure_clip
+from .transcode import VIDEO, ClipTimes, measure_clip
 
 SIZES = {"480p": (480, 854), "720p": (720, 1280), "1080p": (1080, 1920), "4K": (2160, 3840)}
 OURS = ("lite", "unet", "unet exact")
@@ -38,7 +38,7 @@ Clock = Literal["frame", "cpu"]  # of a Result
 
 
 @dataclass(frozen=True)
-class Frame:
+class FrameTimes:
     """One configuration: a measurement, or the reason why there is none."""
 
     task: Task
@@ -55,8 +55,8 @@ class Speed:
     """All measurements of a run; `as_dict` is the content of the JSON file."""
 
     machine: dict[str, str]
-    frames: list[Frame] = field(default_factory=list)
-    clips: list[Clip] = field(default_factory=list)
+    frames: list[FrameTimes] = field(default_factory=list)
+    clips: list[ClipTimes] = field(default_factory=list)
     startup: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -95,7 +95,7 @@ def measure_speed(plan: Plan, say: Say = lambda text: None) -> Speed:
     return speed
 
 
-def frames(plan: Plan, threads: Sequence[int], notes: list[str], say: Say) -> Iterator[Frame]:
+def frames(plan: Plan, threads: Sequence[int], notes: list[str], say: Say) -> Iterator[FrameTimes]:
     """Time every method, device, thread count and size; a device that does not load is noted once and skipped."""
     for device in plan.devices:
         for backend in plan.backends:
@@ -111,9 +111,9 @@ def frames(plan: Plan, threads: Sequence[int], notes: list[str], say: Say) -> It
                     yield from sizes_of(first, method, count, plan, say)
 
 
-def sizes_of(like: Task, method: str, threads: int, plan: Plan, say: Say) -> Iterator[Frame]:
+def sizes_of(like: Task, method: str, threads: int, plan: Plan, say: Say) -> Iterator[FrameTimes]:
     """Time one method at all sizes; skip those expected to exceed the time limit, judged by the size before."""
-    known: Frame | None = None
+    known: FrameTimes | None = None
     for name in plan.sizes:
         task = Task(method, *SIZES[name], threads, like.device, like.backend, plan.repeats)
         say(f"{task.label}, {name}, {threads} threads, {task.device}")
@@ -121,14 +121,16 @@ def sizes_of(like: Task, method: str, threads: int, plan: Plan, say: Say) -> Ite
             known.result.first * task.height * task.width / 1e6 / known.megapixels if known and known.result else 0
         )
         if expected > plan.limit:
-            yield Frame(task, None, f"not run: about {expected:.0f} s a frame, over the limit of {plan.limit:.0f} s")
+            yield FrameTimes(
+                task, None, f"not run: about {expected:.0f} s a frame, over the limit of {plan.limit:.0f} s"
+            )
             continue
         found = run_probe(task, 3 * plan.limit)
-        known = Frame(task, None, found) if isinstance(found, str) else Frame(task, found)
+        known = FrameTimes(task, None, found) if isinstance(found, str) else FrameTimes(task, found)
         yield known
 
 
-def clips(plan: Plan, threads: Sequence[int], say: Say) -> Iterator[Clip]:
+def clips(plan: Plan, threads: Sequence[int], say: Say) -> Iterator[ClipTimes]:
     from cliplit.runtime.video.cli import DEMO
 
     with tempfile.TemporaryDirectory() as folder:
@@ -208,7 +210,7 @@ def frame_table(speed: Speed, device: str, threads: int, clock: Clock = "frame")
     return Table(title, head, tuple(rows), note=". ".join(reasons))
 
 
-def milliseconds(frame: Frame | None, clock: Clock) -> str:
+def milliseconds(frame: FrameTimes | None, clock: Clock) -> str:
     if frame is None or frame.result is None:
         return "-"
     value = 1e3 * float(getattr(frame.result, clock))
@@ -238,7 +240,7 @@ def memory_table(speed: Speed) -> Table:
     return Table("Peak memory, MB", ("process for one frame", *names), tuple(rows))
 
 
-def clip_table(clips: Sequence[Clip]) -> Table:
+def clip_table(clips: Sequence[ClipTimes]) -> Table:
     head = ("clip, cores", "frames", "cliplit-video f/s", "ffmpeg transcode f/s", "CPU ms a frame: cliplit-video",
             "ffmpeg transcode", "ffmpeg, same pictures", "ratio to same pictures", "peak MB")  # fmt: skip
     rows = tuple(
@@ -277,10 +279,10 @@ def speed_plots(speed: Speed) -> list[Plot]:
     return plots
 
 
-def size_names(frames: Sequence[Frame]) -> list[str]:
+def size_names(frames: Sequence[FrameTimes]) -> list[str]:
     heights = {f.task.height for f in frames}
     return [name for name, (height, _) in SIZES.items() if height in heights]
 
 
-def name_of(frame: Frame) -> str:
+def name_of(frame: FrameTimes) -> str:
     return next(name for name, size in SIZES.items() if size == (frame.task.height, frame.task.width))

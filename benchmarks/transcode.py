@@ -23,7 +23,7 @@ VIDEO = [sys.executable, "-c", "from cliplit.runtime.video.cli import main; main
 
 
 @dataclass(frozen=True)
-class Clip:
+class ClipTimes:
     """One size and core count: each program's time for `frames` frames."""
 
     size: str
@@ -37,7 +37,7 @@ class Clip:
 
 def measure_clip(
     clip: Path, name: str, size: tuple[int, int], cores: int, seconds: float, model: str, folder: Path
-) -> Clip:
+) -> ClipTimes:
     """Time a clip of `size` (height, width). Raises BackendError without ffmpeg, InputError for an unreadable clip."""
     if shutil.which("ffmpeg") is None:
         raise BackendError("ffmpeg is not installed; the clip is compared with it (Debian: apt-get install ffmpeg)")
@@ -53,7 +53,7 @@ def measure_clip(
         ["ffmpeg", "-v", "error", "-y", "-i", source, "-i", pictures, "-map", "0:v", "-f", "null", "-",
          "-map", "1:v", *ENCODER, target], cores,
     )  # fmt: skip
-    return Clip(name, cores, frame_count(source), model, ours, transcode, same)
+    return ClipTimes(name, cores, frame_count(source), model, ours, transcode, same)
 
 
 def make_source(clip: Path, target: Path, size: tuple[int, int], seconds: float) -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from cliplit.arrays import Array
 from cliplit.errors import BackendError
-from cliplit.files import appearing
+from cliplit.files import atomic_write
 
 from .plots import Plot
 from .scoring import Sample
@@ -75,7 +75,7 @@ def write_page(target: Path, title: str, about: str, sections: Sequence[Section]
     style, script = ((PAGE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     template = environment.get_template("page.html")
     text = template.render(title=title, about=about, sections=shown, style=style, script=script)
-    with appearing(target) as temporary:
+    with atomic_write(target) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 

@@ -180,17 +180,17 @@ def read_pictures(folder: Path) -> list[Array]:
     """Read every picture below a folder, (H, W, 3) float32. Raises InputError if there is none."""
     import numpy as np
 
-    from cliplit.runtime.folders import Kind, files_of
-    from cliplit.runtime.image.image_io import SUFFIXES, read_picture, upright
+    from cliplit.runtime.folders import files_of
+    from cliplit.runtime.image.image_io import PICTURES, SUFFIXES, read_picture, upright
+    from cliplit.runtime.light.gain import WHITE
 
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder of calibration pictures")
     found = []
-    for path, _ in files_of(str(folder), folder, Kind("pictures", tuple(SUFFIXES))):
+    for path, _ in files_of(str(folder), folder, PICTURES):
         picture = read_picture(path)
         pixels = upright(picture.pixels, picture.orientation)[..., :3]
-        white = 1.0 if pixels.dtype == np.float32 else np.iinfo(pixels.dtype).max
-        found.append(pixels.astype(np.float32) / np.float32(white))
+        found.append(pixels.astype(np.float32) / np.float32(WHITE[pixels.dtype]))
     if not found:
         raise InputError(f"{folder}: no pictures ({', '.join(SUFFIXES)}) to calibrate with")
     return found

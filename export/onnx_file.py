@@ -18,7 +18,7 @@ import torch
 
 from cliplit.arrays import Array
 from cliplit.errors import InputError, ParityError
-from cliplit.files import appearing
+from cliplit.files import atomic_write
 from cliplit.networks.light_network import LightNetwork
 from cliplit.runtime.backends.devices import Device
 from cliplit.runtime.backends.model_file import PROPERTY, ModelInfo
@@ -61,7 +61,7 @@ def export_onnx(
         )
     model = light_graph(network, info, precision, shape, calibration)
     reference = TorchNetwork(network, replace(info, shape=shape), Device("cpu"))
-    with appearing(target) as temporary:
+    with atomic_write(target) as temporary:
         temporary.write_bytes(model.SerializeToString())
         return parity.check(temporary, reference, precision, source)
 

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from cliplit.arrays import Array
 from cliplit.constants import GUIDE_EPSILON, GUIDE_RADIUS, LUMA_WEIGHTS, MAX_GAIN
 from cliplit.errors import ParityError
-from cliplit.files import appearing
+from cliplit.files import atomic_write
 from cliplit.networks.light_network import LightNetwork
 from cliplit.runtime.backends.devices import Device
 from cliplit.runtime.backends.model_file import ModelInfo
@@ -178,7 +178,7 @@ def export_whole_image(
         LightMapNetwork(TorchNetwork(network, info, Device("cpu"))), strength=strength, max_gain=max_gain
     )
     model = whole_image_graph(network, info, half, image_type, strength, max_gain)
-    with appearing(target) as temporary:
+    with atomic_write(target) as temporary:
         temporary.write_bytes(model.SerializeToString())
         lines = compare(temporary, reference, image_type)
         if failed := [line for line in lines if not line.psnr >= LEAST_PSNR]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import tempfile
 from pathlib import Path
 
 from cliplit.errors import InputError
@@ -34,17 +32,3 @@ def worker_command(model: str, device: str) -> list[str]:
     except WorkerError as error:
         raise InputError(f"the worker does not start ({error})") from error
     return command
-
-
-def write_whole(path: Path, content: bytes, executable: bool = False) -> None:
-    """Write a file that other programs may have open or read at this moment: it is replaced as a whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(name).chmod(0o755 if executable else 0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

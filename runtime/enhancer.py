@@ -16,7 +16,7 @@ from cliplit.errors import InputError
 
 from .light.gain import WHITE, apply_rgb, full_size_log_light
 from .light.light_map import Coefficients, guided_coefficients, log_light, plain_coefficients, softly_bounded
-from .light.noise import bearable_gain, picture_noise
+from .light.noise import noise_gain_limit, picture_noise
 from .light.proxy import Proxy, proxy_size, rgb_proxy
 from .light.temporal import Steady
 from .network import LightMapNetwork
@@ -105,7 +105,7 @@ class Enhancer:
         proxy = rgb_proxy(picture, self.proxy_size(*picture.shape[:2]))
         bearable = math.inf
         if self.heeds_noise:
-            bearable = bearable_gain(picture_noise(picture, WHITE[picture.dtype.str[1:]]))
+            bearable = noise_gain_limit(picture_noise(picture))
         return self.refine(self.log_light(proxy), proxy.luma, bearable)
 
     def proxy_size(self, height: int, width: int) -> tuple[int, int]:
@@ -144,7 +144,7 @@ class Enhancer:
 
     def refine_steady(self, steady: Steady, bearable: float = math.inf) -> Coefficients:
         """`refine` of light that was filtered over time, with what still flickers taken out."""
-        return steady.calmed(self.refine(steady.log_light, steady.luma, bearable))
+        return steady.flicker_suppressed(self.refine(steady.log_light, steady.luma, bearable))
 
     def steady_change(self, steady: Steady, own: Array, bearable: float = math.inf) -> Array:
         """What the filter over time changes about a frame's `own` log light, both of `steady_size`: stops to be added,
@@ -180,7 +180,7 @@ def check_picture(picture: Array) -> None:
         raise InputError(f"a picture must be a numpy array, not {type(picture).__name__}")
     if picture.ndim != 3 or picture.shape[2] not in (3, 4):
         raise InputError(f"a picture of shape {picture.shape}; expected (H, W, 3) or (H, W, 4)")
-    if picture.dtype.str[1:] not in WHITE or not picture.dtype.isnative:
+    if picture.dtype not in WHITE:
         raise InputError(f"a picture of type {picture.dtype}; expected uint8, uint16 or float32")
     if 0 in picture.shape:
         raise InputError(f"an empty picture, shape {picture.shape}")

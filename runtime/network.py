@@ -15,6 +15,7 @@ from cliplit.errors import BackendError, ModelError
 
 from .backends import Backend, open_backend
 from .backends.model_file import ModelInfo, find_model, model_info
+from .backends.pytorch import TorchNetwork
 
 if TYPE_CHECKING:
     from .exact.exact_torch import ExactTorch
@@ -68,11 +69,11 @@ class LightMapNetwork:
     @cached_property
     def exact(self) -> ExactTorch | None:
         """The full-size enhancer that stays on the card: with PyTorch on CUDA, else None."""
-        if self.backend.device == "cpu" or not self.backend.detail.startswith("torch"):
+        if self.backend.device == "cpu" or not isinstance(self.backend, TorchNetwork):
             return None
         from .exact.exact_torch import ExactTorch
 
-        return ExactTorch(self.backend)  # type: ignore[arg-type]
+        return ExactTorch(self.backend)
 
     def __call__(self, rgb: Array) -> Array:
         """Map (h, w, 3) float32 RGB in [0, 1], sides multiples of `info.multiple`, to a light map (h, w) float32."""

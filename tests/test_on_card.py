@@ -38,7 +38,7 @@ from cliplit.runtime.video.relighting import (
     OnProcessor,
     Steps,
 )
-from cliplit.runtime.video.schedule import Moments, Schedule
+from cliplit.runtime.video.schedule import Schedule, StrengthCurve
 from cliplit.runtime.video.segments import load_state, save_state
 from made import backlit
 
@@ -161,7 +161,7 @@ def test_a_region():
 def test_strength_over_time():
     """0 passes untouched, in the middle of a batch, and the others get the strength of their own moment."""
     clip, frames = shot(6, Coding())
-    moments = Moments.parse("0:0,0.08:0,0.2:2")
+    moments = StrengthCurve.parse("0:0,0.08:0,0.2:2")
     expected, got = both(clip, frames, lambda: Steps(TemporalFilter(), strength=Schedule(moments)))
     assert largest_differences(expected, got)[0] <= 2
     assert all(np.array_equal(got[n][p], frames[n].planes[p]) for n in range(3) for p in range(3))

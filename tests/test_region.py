@@ -14,7 +14,7 @@ from cliplit.runtime.light.colour import Coding
 from cliplit.runtime.light.gain import apply_planes, apply_rgb
 from cliplit.runtime.light.light_map import Coefficients
 from cliplit.runtime.light.region import Region
-from cliplit.runtime.video.schedule import Moments, Schedule, seconds
+from cliplit.runtime.video.schedule import Schedule, StrengthCurve, seconds
 from made import backlit, moving, read_clip, video_command, write_clip
 
 
@@ -85,17 +85,17 @@ def test_times(text, value):
 @pytest.mark.parametrize("text", ["x", "0:0,2", "2:1,1:0", "0:0,1:3", "0:0,1:nan", "0:-0.1,2:1", ""])
 def test_what_is_no_strength(text):
     with pytest.raises(InputError, match="strength"):
-        Moments.parse(text)
+        StrengthCurve.parse(text)
 
 
 def test_strength_goes_from_moment_to_moment():
-    schedule = Schedule(Moments.parse("0:0,2:1,5:0.5"))
+    schedule = Schedule(StrengthCurve.parse("0:0,2:1,5:0.5"))
     start = Fraction(100)  # clips need not start at zero
     assert [schedule(start + second) for second in (0, 1, 2, Fraction(7, 2), 5, 99)] == [0, 0.5, 1, 0.75, 0.5, 0.5]
 
 
 def test_a_restored_schedule_knows_the_start():
-    first, second = Schedule(Moments.parse("0:0,2:1")), Schedule(Moments.parse("0:0,2:1"))
+    first, second = Schedule(StrengthCurve.parse("0:0,2:1")), Schedule(StrengthCurve.parse("0:0,2:1"))
     first(Fraction(1001, 30))
     second.restore({name: np.asarray(value) for name, value in first.state().items()})
     assert second(Fraction(1001, 30) + 1) == 0.5

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ..errors import InputError, ModelError, first_line
-from ..files import appearing
+from ..files import atomic_write
 from .light_network import LightNetwork
 from .registry import all_networks
 
@@ -20,7 +20,7 @@ FORMAT = "cliplit-checkpoint"
 def save(path: Path, content: dict[str, Any]) -> None:
     """Write atomically: a crash leaves the previous file or the new one, never half of one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with appearing(path) as temporary:
+    with atomic_write(path) as temporary:
         torch.save({"format": FORMAT, **content}, temporary)
 
 

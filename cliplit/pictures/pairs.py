@@ -168,10 +168,10 @@ def known_pair(sources: Sources, size: tuple[int, int], rng: np.random.Generator
     return source.astype(np.float32) / 255, target.astype(np.float32) / 255
 
 
-Kind = Callable[[Sources, tuple[int, int], np.random.Generator], Pair]
+PairMaker = Callable[[Sources, tuple[int, int], np.random.Generator], Pair]
 
 # How often each kind is drawn, by task; a kind without sources is left out.
-MIXTURES: dict[str, dict[Kind, float]] = {
+MIXTURES: dict[str, dict[PairMaker, float]] = {
     "backlit": {
         backlit_scene: 0.40,
         backlit_photo: 0.24,
@@ -209,7 +209,7 @@ class PairBatches(Dataset[tuple[Tensor, Tensor]]):
         part: tuple[int, int] = (0, 1),
     ) -> None:
         """Set up batches; `part` = (rank, processes) is this process's share of each."""
-        source_of: dict[Kind, Sequence[Any]] = {backlit_scene: sources.scenes, known_pair: sources.pairs}
+        source_of: dict[PairMaker, Sequence[Any]] = {backlit_scene: sources.scenes, known_pair: sources.pairs}
         usable = {kind: share for kind, share in MIXTURES[task].items() if source_of.get(kind, sources.photos)}
         if not usable:
             raise InputError("paired training found no panorama views, no well-lit photos and no pairs")

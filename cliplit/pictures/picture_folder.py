@@ -71,21 +71,26 @@ def check_enough(found: Pictures, folders: Sequence[Path], least: int) -> None:
 
 def read_pairs(folder: Path, size: tuple[int, int], least: int) -> tuple[Pictures, Pictures]:
     """Read `input/` and `gt/` of a folder, matched by file name whatever the suffix."""
-    targets = {p.stem: p for p in list_pictures([folder / "gt"])}
-    inputs = [p for p in list_pictures([folder / "input"]) if p.stem in targets]
-    if not inputs:
-        raise InputError(f"{folder}: no picture of input/ has a namesake in gt/")
     backlit, references = Pictures(), Pictures()
-    for path in inputs:
-        both = read_picture(path, size), read_picture(targets[path.stem], size)
+    for path, target in matched_paths(folder):
+        both = read_picture(path, size), read_picture(target, size)
         if both[0] is None or both[1] is None:
-            backlit.failed.append(path if both[0] is None else targets[path.stem])
+            backlit.failed.append(path if both[0] is None else target)
             continue
-        for part, picture, source in ((backlit, both[0], path), (references, both[1], targets[path.stem])):
+        for part, picture, source in ((backlit, both[0], path), (references, both[1], target)):
             part.pictures.append(picture)
             part.paths.append(source)
     check_enough(backlit, [folder], least)
     return backlit, references
+
+
+def matched_paths(folder: Path) -> list[tuple[Path, Path]]:
+    """List (input, target) paths of `input/` and `gt/` with one stem. Raises InputError if there are none."""
+    targets = {path.stem: path for path in list_pictures([folder / "gt"])}
+    paths = [(path, targets[path.stem]) for path in list_pictures([folder / "input"]) if path.stem in targets]
+    if not paths:
+        raise InputError(f"{folder}: no picture of input/ has a namesake in gt/")
+    return paths
 
 
 def read_picture(path: Path, size: tuple[int, int]) -> Array | None:

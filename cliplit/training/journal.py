@@ -13,7 +13,7 @@ from tqdm import tqdm
 from ..arrays import Array
 from ..config import TrainConfig
 from ..errors import InputError
-from ..files import appearing
+from ..files import atomic_write
 from ..phases import Phase
 from .samples import write_png
 
@@ -107,7 +107,7 @@ def forget_after(path: Path, step: int) -> None:
     """Drop the entries of steps that a resumed run will do again."""
     if path.is_file():
         kept = [json.dumps(entry) + "\n" for entry in read_log(path) if entry["step"] <= step]
-        with appearing(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text("".join(kept), encoding="utf-8")
 
 

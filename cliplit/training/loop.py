@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..config import TrainConfig
 from ..errors import InputError
-from ..guidance.guided_losses import negative_probability, prompt_loss, ranking_loss
+from ..guidance.guided_losses import BACKLIT, WELL_LIT, negative_probability, prompt_loss, ranking_loss
 from ..interrupt import Stop, interruption_after_step
 from ..networks import checkpoint
 from ..phases import Stage, extended, next_phase, restarted
@@ -171,7 +171,7 @@ def enhance_step(run: Run, state: State, batch: tuple[Tensor, ...]) -> Losses:
 def prompt_step(run: Run, state: State, batch: tuple[Tensor, ...]) -> Losses:
     """Train the initial prompts to tell backlit (0) from well-lit (1) pictures."""
     backlit, well_lit = batch
-    labels = torch.tensor([0, 1], device=run.world.device).repeat_interleave(len(backlit))
+    labels = torch.tensor([BACKLIT, WELL_LIT], device=run.world.device).repeat_interleave(len(backlit))
     loss = prompt_loss(embed(run, torch.cat([backlit, well_lit])), labels, live_pair(run))
     update_pair(state, loss)
     return {"loss": loss}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..files import appearing
+from ..files import atomic_write
 from .journal import LOG, SAMPLES, read_log
 
 WIDTH, HEIGHT, MARGIN = 640, 220, 46
@@ -48,7 +48,7 @@ def write_report(run: Path, target: Path) -> None:
     )
     head = f'<meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
     page = f'<!doctype html><html lang="en"><head>{head}</head><body>{body}</body></html>'
-    with appearing(target) as temporary:
+    with atomic_write(target) as temporary:
         temporary.write_text(page, encoding="utf-8")
 
 

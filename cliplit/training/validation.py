@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..config import TrainConfig
 from ..errors import InputError
-from ..pictures.picture_folder import decoded, list_pictures
+from ..pictures.picture_folder import decoded, list_pictures, matched_paths
 from .losses import psnr, ssim
 from .relight import luma, relight
 
@@ -29,9 +29,9 @@ Scores = dict[str, float]
 def score_all(network: nn.Module, config: TrainConfig) -> Scores:
     """Average scores over the validation folders of a run."""
     scores: Scores = {}
-    enhance = proxy_enhancer(network)
+    enhance = full_size_enhancer(network)
     if config.validation:
-        scores |= score_pairs(network, Path(config.validation))
+        scores |= mean_scores(pair_scores(enhance(p), target) for _, p, target in read_pairs(Path(config.validation)))
     if config.validation_photos:
         scores |= mean_scores(photo_scores(enhance(p)) for _, p in read_pictures(Path(config.validation_photos)))
     return scores
@@ -49,12 +49,6 @@ def best_score(scores: Scores, loss: float, config: TrainConfig) -> float:
             "--validation, the others pyiqa as well"
         )
     return -scores[config.best_by] if config.best_by in ("lpips", "niqe") else scores[config.best_by]
-
-
-def score_pairs(network: nn.Module, folder: Path) -> Scores:
-    """Average {"psnr": dB, "ssim": 0..1, ...} over a folder, at the pictures' own size through the training path."""
-    enhance = proxy_enhancer(network)
-    return mean_scores(pair_scores(enhance(picture), target) for _, picture, target in read_pairs(folder))
 
 
 @torch.no_grad()
@@ -97,7 +91,7 @@ def quality_metric(name: str) -> Any:
         return None
 
 
-def proxy_enhancer(network: nn.Module, multiple: int = 16) -> Enhance:
+def full_size_enhancer(network: nn.Module, multiple: int = 16) -> Enhance:
     """Return a function that enhances by the training path: full size, cropped to a multiple of `multiple`."""
     device = next(network.parameters()).device
 
@@ -112,12 +106,8 @@ def proxy_enhancer(network: nn.Module, multiple: int = 16) -> Enhance:
 
 def read_pairs(folder: Path) -> Iterable[tuple[str, Tensor, Tensor]]:
     """Yield (name, input, target), each (1, 3, H, W) in [0, 1], for names found in both folders."""
-    inputs, targets = list_pictures([folder / "input"]), {p.stem: p for p in list_pictures([folder / "gt"])}
-    inputs = [path for path in inputs if path.stem in targets]
-    if not inputs:
-        raise InputError(f"{folder}: no picture of input/ has a namesake in gt/ (validation wants both)")
-    for path in inputs:
-        picture, target = read_tensor(path), read_tensor(targets[path.stem])
+    for path, target_path in matched_paths(folder):
+        picture, target = read_tensor(path), read_tensor(target_path)
         if picture.shape != target.shape:
             sizes = " and ".join(f"{t.shape[3]}x{t.shape[2]}" for t in (picture, target))
             raise InputError(f"{path}: input and gt have different sizes, {sizes}")

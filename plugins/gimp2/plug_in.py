@@ -65,7 +65,7 @@ def run(name: bytes, count: int, parameters: Any, returned_count: Any, returned:
         if settings is None:
             status = gimp.CANCEL
         else:
-            relight(parameters[2].data.integer, settings)
+            relight_layer(parameters[2].data.integer, settings)
             remember(settings)
             gimp.displays_flush()
     except CliplitError as error:
@@ -99,7 +99,7 @@ def remember(settings: Settings) -> None:
     gimp.set_data(NAME.encode(), c.byref(last), c.sizeof(last))
 
 
-def relight(drawable: int, settings: Settings) -> None:
+def relight_layer(drawable: int, settings: Settings) -> None:
     """Relight a layer where it is selected, as one undo step. Raises CliplitError for what cannot be relighted."""
     if gimp.is_group(drawable):
         raise InputError("this is a layer group; select a layer in it")

@@ -87,14 +87,14 @@ def run(procedure: Any, run_mode: Any, image: Any, drawables: list[Any], config:
 
                 if not settle(procedure, config, drawables[0], service):
                     return procedure.new_return_values(Gimp.PDBStatusType.CANCEL, GLib.Error())
-            relight(image, [d for d in drawables if is_selected(d)], settings_of(config), service)
+            relight_layers(image, [d for d in drawables if is_selected(d)], settings_of(config), service)
     except (WorkerError, RuntimeError, GLib.Error, MemoryError) as error:
         return failure(procedure, str(error) or "out of memory")
     update_display()
     return procedure.new_return_values(Gimp.PDBStatusType.SUCCESS, GLib.Error())
 
 
-def relight(image: Any, drawables: list[Any], settings: Request, service: Service) -> None:
+def relight_layers(image: Any, drawables: list[Any], settings: Request, service: Service) -> None:
     """Relight the layers, as one undo step.
 
     The layers change only when all are computed: Cancel, upon which GIMP kills the plug-in, finds no undo group open

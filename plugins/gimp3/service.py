@@ -33,7 +33,7 @@ class Installation:
             raise WorkerError(f"{SETTINGS} cannot be used; run again: cliplit-plugins install gimp") from error
 
 
-class Job:
+class RelightTask:
     """One picture being relighted in its own thread."""
 
     def __init__(self, worker: Worker, request: Request, pixels: bytes) -> None:
@@ -76,15 +76,15 @@ class Service:
     def __init__(self, command: list[str]) -> None:
         self._command = command
         self._worker: Worker | None = None
-        self._job: Job | None = None
+        self._job: RelightTask | None = None
 
-    def start(self, request: Request, pixels: bytes) -> Job:
+    def start(self, request: Request, pixels: bytes) -> RelightTask:
         """Relight a picture; whatever is still under way is given up. Raises WorkerError."""
         if self._job is not None and (self._job.running or self._failed(self._job)):
             self.close()
         if self._worker is None:
             self._worker = Worker(self._command)
-        self._job = Job(self._worker, request, pixels)
+        self._job = RelightTask(self._worker, request, pixels)
         return self._job
 
     def close(self) -> None:
@@ -99,7 +99,7 @@ class Service:
         self.close()
 
     @staticmethod
-    def _failed(job: Job) -> bool:
+    def _failed(job: RelightTask) -> bool:
         try:
             job.result()
         except WorkerError:

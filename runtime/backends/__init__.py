@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from cliplit.errors import BackendError, InputError
 
-from .devices import Device, Kind, nvidia_driver
+from .devices import Device, DeviceKind, nvidia_driver
 from .model_file import CHECKPOINT_SUFFIXES, ModelInfo, find_model
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Row:
 
     name: str
     module: str
-    devices: tuple[Kind, ...]
+    devices: tuple[DeviceKind, ...]
     about: str
     suffixes: tuple[str, ...] = (".onnx",)
     arguments: dict[str, Any] = field(default_factory=dict)
@@ -149,7 +149,7 @@ def open_backend(
     return _first(tries, path, threads)
 
 
-def _usable(kinds: tuple[Kind, ...]) -> Iterator[Device]:
+def _usable(kinds: tuple[DeviceKind, ...]) -> Iterator[Device]:
     """Return devices to try for "auto": a card if there is one, or if the back end runs on nothing else."""
     return (Device(kind) for kind in kinds if kind == "cpu" or "cpu" not in kinds or not nvidia_driver().problem)
 

@@ -15,14 +15,14 @@ from typing import Literal
 
 from cliplit.errors import InputError
 
-Kind = Literal["auto", "cpu", "cuda"]
+DeviceKind = Literal["auto", "cpu", "cuda"]
 
 
 @dataclass(frozen=True)
 class Device:
     """Where to run: "auto", "cpu", or one CUDA card."""
 
-    kind: Kind
+    kind: DeviceKind
     index: int = 0
 
     def __str__(self) -> str:

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from cliplit.errors import ModelError
-from cliplit.files import appearing
+from cliplit.files import atomic_write
 
 from .home import home
 
@@ -103,7 +103,7 @@ class EngineHeader:
 def write_engine(path: Path, header: EngineHeader, engine: bytes) -> None:
     text = json.dumps({"format": FORMAT, **asdict(header)}).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
-    with appearing(path) as temporary, temporary.open("wb") as file:
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
         file.write(MAGIC + _LENGTHS.pack(len(text), len(engine)) + text)
         file.write(engine)
 

@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from cliplit.errors import BackendError, ModelError
-from cliplit.files import appearing
+from cliplit.files import atomic_write
 
 from .engine_file import Shapes, cache_folder
 
@@ -69,7 +69,7 @@ def build_engine(
         raise BackendError(f"TensorRT {trt.__version__} could not build {model.name} for {shapes}: {logger.last}")
     data = bytes(memoryview(engine))
     timings.parent.mkdir(parents=True, exist_ok=True)
-    with appearing(timings) as temporary:
+    with atomic_write(timings) as temporary:
         temporary.write_bytes(memoryview(config.get_timing_cache().serialize()))
     if precision == "fp16":
         check_half(inspect(trt, data, logger), model)

@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["picture", "video", "states", "segment", "join"]  # the last three are steps of a long clip
+JobKind = Literal["picture", "video", "states", "segment", "join"]  # the last three are steps of a long clip
 Status = Literal["done", "failed"]
 
 
@@ -28,7 +28,7 @@ class Job:
     source: str
     target: str
     root: str
-    kind: Kind
+    kind: JobKind
     identity: str
     size: int
     number: int = 0

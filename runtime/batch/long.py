@@ -152,7 +152,7 @@ def segment(job: Job, options: Options, enhancer: Any, folder: Path) -> int:
 
 def join(job: Job, options: Options, target: Path, folder: Path) -> tuple[int, tuple[str, ...]]:
     """Join all pieces and the source's other streams into `target`. Returns frames and notes."""
-    from cliplit.files import appearing
+    from cliplit.files import atomic_write
 
     from ..video.pyav_reader import PyAVReader
     from ..video.pyav_writer import PyAVWriter
@@ -164,7 +164,7 @@ def join(job: Job, options: Options, target: Path, folder: Path) -> tuple[int, t
         system, path = filesystem(f"{place}/{work.packets_file(number).name}")
         system.get_file(path, str(work.packets_file(number)))
     frames, damaged = (sum(piece[name] for piece in pieces) for name in ("frames", "damaged"))
-    with fetched(job.source, folder) as source, PyAVReader(source) as reader, appearing(target) as unfinished:
+    with fetched(job.source, folder) as source, PyAVReader(source) as reader, atomic_write(target) as unfinished:
         with PyAVWriter(unfinished, reader.clip, encoding(options), reader) as writer, PyAVReader(source) as again:
             for is_video, packet in merged(joined(work, reader.clip), again.other_packets()):
                 (writer.join if is_video else writer.write)(packet)

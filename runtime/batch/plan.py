@@ -9,28 +9,11 @@ from pathlib import Path, PurePosixPath
 
 from cliplit.errors import InputError
 
-from .job import Job, Kind, Model, Options
+from ..folders import CLIPS
+from ..image.image_io import PICTURES
+from .job import Job, JobKind, Model, Options
 from .manifest import Past
 from .places import filesystem, identity
-
-PICTURES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp"}
-VIDEOS = {
-    ".mp4",
-    ".mov",
-    ".mkv",
-    ".webm",
-    ".m4v",
-    ".avi",
-    ".ts",
-    ".mts",
-    ".m2ts",
-    ".mpg",
-    ".mpeg",
-    ".3gp",
-    ".wmv",
-    ".flv",
-}
-WRITABLE = {".mp4", ".mov", ".mkv", ".webm", ".m4v"}  # other clips become Matroska, which holds everything
 
 
 def find_jobs(source: str, target: str) -> list[Job]:
@@ -46,10 +29,10 @@ def find_jobs(source: str, target: str) -> list[Job]:
         kind = kind_of(name)
         if kind is None or any(part.startswith(".") for part in PurePosixPath(name).parts):
             continue
-        url, to = system.unstrip_protocol(path), f"{root_of_target}/{target_name(name)}"
+        url, to = system.unstrip_protocol(path), f"{root_of_target}/{CLIPS.target_name(PurePosixPath(name))}"
         jobs.append(Job(name, url, to, root_of_target, kind, identity(info), int(info.get("size") or 0)))
     if not jobs:
-        raise InputError(f"{source}: no pictures or clips ({' '.join(sorted(PICTURES | VIDEOS))})")
+        raise InputError(f"{source}: no pictures or clips ({' '.join(PICTURES.suffixes + CLIPS.suffixes)})")
     seen: dict[str, Job] = {}
     for job in jobs:
         if other := seen.get(job.target):
@@ -58,15 +41,9 @@ def find_jobs(source: str, target: str) -> list[Job]:
     return jobs
 
 
-def kind_of(name: str) -> Kind | None:
+def kind_of(name: str) -> JobKind | None:
     suffix = PurePosixPath(name).suffix.lower()
-    return "picture" if suffix in PICTURES else "video" if suffix in VIDEOS else None
-
-
-def target_name(name: str) -> str:
-    """Return the name of the result: the same, except for containers that are read but not written."""
-    path = PurePosixPath(name)
-    return str(path) if path.suffix.lower() in PICTURES | WRITABLE else str(path.with_suffix(".mkv"))
+    return "picture" if suffix in PICTURES.suffixes else "video" if suffix in CLIPS.suffixes else None
 
 
 @dataclass(frozen=True)

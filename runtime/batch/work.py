@@ -25,7 +25,7 @@ def do(job: Job, options: Options, threads: int = 1) -> Outcome:
     start = time.monotonic()
     for attempt in range(1, options.retries + 2):
         try:
-            frames, notes = relight(job, options, enhancer_for(options, threads))
+            frames, notes = run_job(job, options, enhancer_for(options, threads))
         except (CliplitError, FileNotFoundError, PermissionError) as error:  # the same next time
             return failure(job, options, str(error), attempt)
         except Exception as error:  # file systems of other packages raise types of their own
@@ -39,7 +39,7 @@ def do(job: Job, options: Options, threads: int = 1) -> Outcome:
     raise AssertionError("unreachable")
 
 
-def relight(job: Job, options: Options, enhancer: Enhancer) -> tuple[int, tuple[str, ...]]:
+def run_job(job: Job, options: Options, enhancer: Enhancer) -> tuple[int, tuple[str, ...]]:
     """Relight a file; return (frames, notes). The target is written atomically."""
     with tempfile.TemporaryDirectory(prefix="cliplit-batch-") as name:
         folder = Path(name)
@@ -99,9 +99,9 @@ def model_here(model: Model) -> str:
     folder.mkdir(mode=0o700, exist_ok=True)
     path = folder / f"{model.sha256}{model.suffix}"
     if not path.is_file() or path.stat().st_size != len(model.data):
-        from cliplit.files import appearing
+        from cliplit.files import atomic_write
 
-        with appearing(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_bytes(model.data)
     return str(path)
 

@@ -72,7 +72,7 @@ class ExactTorch:
             return self._rgb(picture, strength, max_gain)
 
     def _rgb(self, picture: Array, strength: float, max_gain: float) -> Array:
-        white = WHITE[picture.dtype.str[1:]]
+        white = WHITE[picture.dtype]
         colour = self.up([picture[..., :3]]).permute(0, 3, 1, 2)
         bounded = (colour.nan_to_num(nan=0.0, posinf=white, neginf=0.0) / white).clamp(0.0, 1.0)
         peak = bounded.amax(dim=1, keepdim=True)
@@ -167,7 +167,7 @@ class ExactTorch:
         return torch.empty(tuple(shape), dtype=kind, pin_memory=self.device.type == "cuda")
 
 
-class Coming:
+class PendingArrays:
     """Small tensors being downloaded: the copies are queued, and only `arrays` waits, for these alone."""
 
     def __init__(self, tensors: Iterable[Tensor]) -> None:

@@ -24,15 +24,15 @@ Codes = tuple[Tensor, Tensor, Tensor]
 def seen(codes: Codes, coding: Coding) -> tuple[Tensor, Tensor]:
     """Compute what the network sees, (N, 3, H, W) gamma-coded RGB in [0, 1], and its luma, (N, 1, H, W); SDR only."""
     if coding.rgb:
-        rgb = torch.cat(codes, dim=1) / coding.numbers[-1]
+        rgb = torch.cat(codes, dim=1) / coding.numbers.top
         return rgb, luma_of(rgb)
-    y_offset, y_scale, c_offset, c_scale, r_cr, g_cb, g_cr, b_cb, _ = coding.numbers
-    luma = ((codes[0] - y_offset) * y_scale).clamp(0.0, 1.0)
+    n = coding.numbers
+    luma = ((codes[0] - n.y_offset) * n.y_scale).clamp(0.0, 1.0)
     size = luma.shape[-2:]
-    blue, red = ((plane - c_offset) * c_scale for plane in codes[1:])
+    blue, red = ((plane - n.c_offset) * n.c_scale for plane in codes[1:])
     if blue.shape != luma.shape:
         blue, red = (F.interpolate(plane, size, mode="bilinear", align_corners=False) for plane in (blue, red))
-    rgb = torch.cat([luma + r_cr * red, luma + g_cb * blue + g_cr * red, luma + b_cb * blue], dim=1)
+    rgb = torch.cat([luma + n.r_cr * red, luma + n.g_cb * blue + n.g_cr * red, luma + n.b_cb * blue], dim=1)
     return rgb.clamp(0.0, 1.0), luma
 
 
@@ -78,27 +78,27 @@ def relighted(codes: Codes, log_light: Tensor, coding: Coding, max_gain: float, 
 
 def _planes(codes: Codes, log_light: Tensor, coding: Coding, max_gain: float) -> Codes:
     """Compute `gain.planes_reference`."""
-    y_offset, y_scale, c_offset, c_scale, r_cr, g_cb, g_cr, b_cb, top = coding.numbers
+    n = coding.numbers
     y, *chroma = codes
     height, width = y.shape[-2:]
-    above_black = y - y_offset
-    blue, red = ((plane - c_offset) * c_scale for plane in chroma)
-    lift = torch.maximum(torch.maximum(r_cr * red, b_cb * blue), g_cb * blue + g_cr * red)
+    above_black = y - n.y_offset
+    blue, red = ((plane - n.c_offset) * n.c_scale for plane in chroma)
+    lift = torch.maximum(torch.maximum(n.r_cr * red, n.b_cb * blue), n.g_cb * blue + n.g_cr * red)
     fy, fx = (2 if lift.shape[axis] < y.shape[axis] else 1 for axis in (2, 3))
     lift = lift.repeat_interleave(fx, dim=3) if fx == 2 else lift
     lift = lift.repeat_interleave(fy, dim=2) if fy == 2 else lift
-    peak = (above_black * y_scale + lift[..., :height, :width]).clamp(0.0, 1.0)
+    peak = (above_black * n.y_scale + lift[..., :height, :width]).clamp(0.0, 1.0)
     own = gain(log_light, peak, max_gain)
     mean = own
     if fy * fx > 1:  # the gain of a chroma sample is the mean over the luma samples it covers
         mean = F.avg_pool2d(F.pad(own, (0, -width % fx, 0, -height % fy), mode="replicate"), (fy, fx))
-    y = y_offset + torch.where(above_black > 0, above_black * own, above_black)
-    cb, cr = (c_offset + (plane - c_offset) * mean for plane in chroma)
-    return _whole(y, top), _whole(cb, top), _whole(cr, top)
+    y = n.y_offset + torch.where(above_black > 0, above_black * own, above_black)
+    cb, cr = (n.c_offset + (plane - n.c_offset) * mean for plane in chroma)
+    return _whole(y, n.top), _whole(cb, n.top), _whole(cr, n.top)
 
 
 def _channels(codes: Codes, log_light: Tensor, coding: Coding, max_gain: float) -> Codes:
-    top = coding.numbers[-1]
+    top = coding.numbers.top
     peak = torch.maximum(torch.maximum(codes[0], codes[1]), codes[2]) / top
     own = gain(log_light, peak, max_gain)
     limit = torch.where(peak < 1.0, top - 1.0, top)  # below the maximum stays below the maximum

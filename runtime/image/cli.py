@@ -16,7 +16,6 @@ from ..options import enhancer_options
 
 if TYPE_CHECKING:
     from ..enhancer import Enhancer
-    from ..folders import Job
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -44,10 +43,10 @@ def main(
     if len(paths) < 2:
         raise click.UsageError("give at least one IN and one OUT")
     from ..backends.devices import cores
-    from ..folders import Kind, plan
-    from .image_io import SUFFIXES
+    from ..folders import plan
+    from .image_io import PICTURES
 
-    tasks = plan([str(path) for path in paths[:-1]], paths[-1], Kind("pictures", tuple(SUFFIXES)))
+    tasks = plan([str(path) for path in paths[:-1]], paths[-1], PICTURES)
     at_once = min(jobs or cores(), len(tasks))
     if settings["quality"] == "exact":
         at_once = 1  # each may take all memory there is
@@ -59,7 +58,7 @@ def main(
     # Decoding, network, pixel loop and encoding all let other threads run; a picture a core beats a core a layer.
     enhancer = Enhancer(**settings, threads=1 if at_once > 1 else 0)
 
-    def attempt(task: Job) -> list[str] | CliplitError | OSError:
+    def attempt(task: tuple[Path, Path]) -> list[str] | CliplitError | OSError:
         try:
             task[1].parent.mkdir(parents=True, exist_ok=True)
             return enhance_file(*task, enhancer, jpeg_quality, overwrite)

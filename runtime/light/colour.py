@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from cliplit.arrays import Array
 from cliplit.errors import InputError
@@ -89,6 +90,24 @@ def stated(text: str, found: Colour) -> Colour:
 Planes = tuple[Array, Array, Array]
 
 
+class CodeNumbers(NamedTuple):
+    """The conversion of Y'CbCr codes to R'G'B', in the order `_relight.planes` takes.
+
+    With y = (Y' - y_offset) y_scale and cb, cr = (code - c_offset) c_scale: R' = y + r_cr cr,
+    G' = y + g_cb cb + g_cr cr, B' = y + b_cb cb; `top` is the largest code.
+    """
+
+    y_offset: float
+    y_scale: float
+    c_offset: float
+    c_scale: float
+    r_cr: float
+    g_cb: float
+    g_cr: float
+    b_cb: float
+    top: float
+
+
 @dataclass(frozen=True)
 class Coding:
     """How Y'CbCr codes map to R'G'B': ITU-R BT.601 / BT.709 / BT.2020 (ITU-T H.273), limited or full range.
@@ -110,8 +129,7 @@ class Coding:
     white: float = 1.0
 
     @property
-    def numbers(self) -> tuple[float, ...]:
-        """(y_offset, y_scale, c_offset, c_scale, r_cr, g_cb, g_cr, b_cb, top), as `_relight.planes` wants them."""
+    def numbers(self) -> CodeNumbers:
         unit, top = float(1 << (self.depth - 8)), float((1 << self.depth) - 1)
         kg = 1.0 - self.kr - self.kb
         luma = (0.0, 1 / top) if self.full_range else (16 * unit, 1 / (219 * unit))
@@ -123,4 +141,4 @@ class Coding:
             -2 * self.kr * (1 - self.kr) / kg,
             2 * (1 - self.kb),
         )
-        return (*luma, *chroma, *matrix, top)
+        return CodeNumbers(*luma, *chroma, *matrix, top)

@@ -31,7 +31,7 @@ except ImportError:  # built without a compiler
 
 COMPILED = _relight is not None
 BAND = 1 << 20  # samples worth a thread of their own
-WHITE = {"u1": 255.0, "u2": 65535.0, "f4": 1.0}
+WHITE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0, np.dtype(np.float32): 1.0}
 
 
 def apply_rgb(picture: Array, coefficients: Coefficients, out: Array | None = None) -> Array:
@@ -112,7 +112,7 @@ def full_size_gain(luma: Array, peak: Array, coefficients: Coefficients) -> Arra
 
 def rgb_reference(picture: Array, coefficients: Coefficients) -> Array:
     """Compute `apply_rgb` in numpy."""
-    white = WHITE[picture.dtype.str[1:]]
+    white = WHITE[picture.dtype]
     colour = picture[..., :3].astype(np.float32)
     bounded = np.clip(np.nan_to_num(colour / np.float32(white), nan=0.0), 0.0, 1.0)
     peak = bounded.max(axis=2)
@@ -127,21 +127,21 @@ def rgb_reference(picture: Array, coefficients: Coefficients) -> Array:
 
 def planes_reference(planes: Planes, coefficients: Coefficients, coding: Coding) -> Planes:
     """Compute `apply_planes` in numpy."""
-    y_offset, y_scale, c_offset, c_scale, r_cr, g_cb, g_cr, b_cb, top = coding.numbers
+    n = coding.numbers
     luma, *chroma = (plane.astype(np.float32) for plane in planes)
     height, width = luma.shape
-    cb, cr = ((plane - c_offset) * c_scale for plane in chroma)
-    lift = np.maximum(np.maximum(r_cr * cr, b_cb * cb), g_cb * cb + g_cr * cr)
+    cb, cr = ((plane - n.c_offset) * n.c_scale for plane in chroma)
+    lift = np.maximum(np.maximum(n.r_cr * cr, n.b_cb * cb), n.g_cb * cb + n.g_cr * cr)
     fy, fx = (2 if lift.shape[axis] < luma.shape[axis] else 1 for axis in (0, 1))
     lift = lift.repeat(fy, axis=0).repeat(fx, axis=1)[:height, :width]
-    above_black = luma - y_offset
-    y = above_black * y_scale
+    above_black = luma - n.y_offset
+    y = above_black * n.y_scale
     g = full_size_gain(np.clip(y, 0, 1), np.clip(y + lift, 0, 1), coefficients)
     # The gain of a chroma sample is the mean over the luma samples it covers.
     padded = np.pad(g, ((0, -height % fy), (0, -width % fx)), mode="edge")
     mean = padded.reshape(padded.shape[0] // fy, fy, padded.shape[1] // fx, fx).mean(axis=(1, 3))
-    y_out = y_offset + np.where(above_black > 0, above_black * g, above_black)
-    c_out = [c_offset + (plane - c_offset) * mean for plane in chroma]
+    y_out = n.y_offset + np.where(above_black > 0, above_black * g, above_black)
+    c_out = [n.c_offset + (plane - n.c_offset) * mean for plane in chroma]
     dtype = planes[0].dtype
-    y_plane, u_plane, v_plane = (np.clip(np.floor(p + 0.5), 0, top).astype(dtype) for p in (y_out, *c_out))
+    y_plane, u_plane, v_plane = (np.clip(np.floor(p + 0.5), 0, n.top).astype(dtype) for p in (y_out, *c_out))
     return y_plane, u_plane, v_plane

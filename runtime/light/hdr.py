@@ -1,9 +1,9 @@
 """HDR: what the network sees of it, and its light map converted to PQ and HLG signals.
 
-The network knows gamma-coded SDR pictures. It sees the clip tone-mapped to one; its light map, which says by how much
-to lift a gamma-coded value, is turned into the light map that lifts the PQ or HLG signal to the same luminance. The
-gain is applied in the signal domain. Reference white (203 cd/m2, ITU-R BT.2408) counts as white: nothing is lifted
-above it, and lights above it stay as they are.
+The network was trained on gamma-coded SDR pictures, so it sees a tone-mapped clip. Its light map, a gain for
+gamma-coded values, is converted to one that raises the PQ or HLG signal to the same luminance; the gain is applied to
+that signal. Reference white (203 cd/m2, ITU-R BT.2408) counts as white: nothing is raised above it, and brighter
+lights do not change.
 """
 
 from __future__ import annotations

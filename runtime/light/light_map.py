@@ -1,9 +1,8 @@
 """The light map between the network and the pixels: bounded, in the log domain, made to follow edges.
 
-The network sees a small proxy. Its map is not enlarged as it is, which would leave halos along every edge, but
-as a local linear function of luma: log2 L = slope * luma + offset (guided filter of He, Sun and Tang, PAMI 2013, in
-its fast form with coefficients at low resolution, arXiv 1505.00996). Both maps are smooth; full-size luma puts the
-edges back.
+The network sees a small proxy. Enlarging its map directly would leave halos along every edge, so it becomes a local
+linear function of luma: log2 L = slope * luma + offset (guided filter of He, Sun and Tang, PAMI 2013, in its fast form
+with coefficients at low resolution, arXiv 1505.00996). Both maps are smooth; full-size luma restores the edges.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Noise of a picture's dark parts, measured at full size, and the largest gain that keeps it invisible.
 
-The noise of a block is the median of a high-pass that ignores flat and sloping light (Immerkaer, CVIU 1996). Texture
-only adds to it, so the flattest dark blocks tell the noise: a low quantile, which a picture full of texture does not
-reach by chance. Blocks that are clipped to black say nothing and are left out; there JPEG shows as steps on its 8x8
-grid, which count as noise.
+The noise of a block is the median of a high-pass filter that ignores flat and sloping light (Immerkaer, CVIU 1996).
+Texture only adds to it, so a low quantile over the dark blocks estimates the noise. Blocks clipped to black are left
+out; there, JPEG's steps on its 8x8 grid count as noise.
 """
 
 from __future__ import annotations
@@ -15,6 +14,8 @@ import numpy as np
 
 from cliplit.arrays import Array
 from cliplit.constants import LUMA_WEIGHTS, MAX_GAIN
+
+from .gain import WHITE
 
 BLOCK = 16  # two of JPEG's and of H.264's transforms
 ROWS, COLUMNS = 15, 20  # blocks that are looked at: a few milliseconds
@@ -32,15 +33,9 @@ SETTLING = 0.5  # seconds in which a clip's limit follows
 INTERVAL = 0.15  # seconds between measurements of a clip
 
 
-def noise_level(luma: Array) -> float | None:
-    """Standard deviation of the noise in the dark parts of (H, W) luma, any real type with black 0 and white 1; None
-    where too little is dark, or all of it is clipped."""
-    return level_of_blocks(sample_blocks(luma).astype(np.float32))
-
-
-def picture_noise(picture: Array, white: float) -> float | None:
+def picture_noise(picture: Array) -> float | None:
     """Estimate the noise of the dark parts of (H, W, 3 or 4) RGB as `level_of_blocks`; converts sampled blocks only."""
-    blocks = sample_blocks(picture[..., :3]).astype(np.float32) / np.float32(white)
+    blocks = sample_blocks(picture[..., :3]).astype(np.float32) / np.float32(WHITE[picture.dtype])
     return level_of_blocks(np.nan_to_num(blocks, nan=0.0, posinf=1.0) @ np.array(LUMA_WEIGHTS, np.float32))
 
 
@@ -98,7 +93,7 @@ def grid_steps(blocks: Array) -> float:
     return max(0.0, float(np.clip(excess, -LARGEST_STEP, LARGEST_STEP).mean()))
 
 
-def bearable_gain(noise: float | None, bound: float = MAX_GAIN) -> float:
+def noise_gain_limit(noise: float | None, bound: float = MAX_GAIN) -> float:
     """Compute the gain, 3 to `bound`, that raises noise of this standard deviation to the visible limit."""
     if not noise:
         return bound
@@ -117,7 +112,7 @@ class GainLimit:
         """Return the limit for the Y' plane (see `plane_noise`) of the frame shown at `time` seconds."""
         elapsed, self._time = time - self._time, time
         if self._log is None or not 0.0 <= elapsed < 1.0 or time - self._measured >= INTERVAL:
-            self._goal, self._measured = math.log2(bearable_gain(plane_noise(plane, black, scale))), time
+            self._goal, self._measured = math.log2(noise_gain_limit(plane_noise(plane, black, scale))), time
         if self._log is None or not 0.0 <= elapsed < 1.0:
             self._log = self._goal
         self._log += (1 - math.exp(-elapsed / SETTLING)) * (self._goal - self._log) if elapsed > 0 else 0.0

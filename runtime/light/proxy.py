@@ -39,7 +39,7 @@ def rgb_proxy(picture: Array, size: tuple[int, int]) -> Proxy:
     colour = picture[..., :3]
     if colour.dtype == np.float32:
         colour = np.clip(np.nan_to_num(colour, nan=0.0, posinf=1.0, neginf=0.0), 0.0, 1.0)
-    rgb = shrink(colour, size).astype(np.float32) / np.float32(WHITE[picture.dtype.str[1:]])
+    rgb = shrink(colour, size).astype(np.float32) / np.float32(WHITE[picture.dtype])
     return Proxy(rgb, rgb @ np.array(LUMA_WEIGHTS, np.float32))
 
 
@@ -52,11 +52,11 @@ def planes_proxy(planes: Planes, coding: Coding, size: tuple[int, int]) -> Proxy
         top = np.float32((1 << coding.depth) - 1)
         channels = np.stack([shrink(plane, size) for plane in planes], axis=-1).astype(np.float32) / top
         return Proxy(channels, channels @ np.array(LUMA_WEIGHTS, np.float32))
-    y_offset, y_scale, c_offset, c_scale, r_cr, g_cb, g_cr, b_cb, _ = coding.numbers
+    n = coding.numbers
     y, cb, cr = (shrink(plane, size).astype(np.float32) for plane in planes)
-    y = np.clip((y - y_offset) * y_scale, 0.0, 1 / coding.white, dtype=np.float32)
-    cb, cr = (cb - c_offset) * c_scale, (cr - c_offset) * c_scale
-    rgb = np.stack([y + r_cr * cr, y + g_cb * cb + g_cr * cr, y + b_cb * cb], axis=-1)
+    y = np.clip((y - n.y_offset) * n.y_scale, 0.0, 1 / coding.white, dtype=np.float32)
+    cb, cr = (cb - n.c_offset) * n.c_scale, (cr - n.c_offset) * n.c_scale
+    rgb = np.stack([y + n.r_cr * cr, y + n.g_cb * cb + n.g_cr * cr, y + n.b_cb * cb], axis=-1)
     return Proxy(np.clip(rgb, 0.0, 1 / coding.white, dtype=np.float32), np.minimum(y, np.float32(1.0)))
 
 

@@ -1,14 +1,12 @@
 """The light over time: steady in static scenes, quick to follow changes, restarted after a cut.
 
-Each point of the log light map is a running mean over the time since the picture last changed there, at most over a
-time constant. Three things count as change: the luma is another than it was, beyond the sensor's noise; it drifts,
-which a mean over a few frames shows earlier; the network's answer drifts. So noise and the network's reactions to it
-average out, a step or a passing object is followed at once, and a dissolve or an exposure ramp within a few
-hundredths of a stop.
+Each point of the log light map is a running mean since the picture last changed there, over at most a time constant.
+Three things count as change: a luma jump beyond the sensor's noise, a slow luma drift, and a drift of the network's
+output. So noise and the network's reactions to it average out, steps and passing objects are followed at once, and
+dissolves or exposure ramps within a few hundredths of a stop.
 
-What the gain brings up from the dark is noise, too, and its large blotches pulse. The running mean of luma is there
-already, so the gain also takes back what a proxy's pixel differs from it (`Steady.calmed`), where it is still. Finer
-grain is left: taking it out is a denoiser's work.
+The gain also amplifies noise, whose large blotches pulse. `Steady.flicker_suppressed` cancels a proxy pixel's deviation
+from the running mean of luma in static parts. Finer grain is left to a denoiser.
 """
 
 from __future__ import annotations
@@ -74,7 +72,7 @@ class Steady:
     luma: Array
     own: Array
 
-    def calmed(self, coefficients: Coefficients) -> Coefficients:
+    def flicker_suppressed(self, coefficients: Coefficients) -> Coefficients:
         """Remove flicker from the coefficients where they brighten, so that the frame is relighted like the mean.
 
         Relighted luma is y * gain, gain = D^(-1/2), D = (1 - y^2) L^2 + y^2 (`gain.gain`). To first order, its
@@ -102,7 +100,7 @@ class _State:
     age: Array  # seconds
     light_drift: Array
     luma_drift: Array
-    unrest: Array
+    deviation: Array
 
     def follow(self, blurred: Array, still: float) -> Array | None:
         """Carry everything to where the picture has moved; returns 1 where it has, None if it stands still."""
@@ -124,8 +122,8 @@ class _State:
 
         There something moves slowly, and its difference from the mean is detail.
         """
-        drift, unrest = (cv2.blur(x, (PATCH, PATCH)) for x in (np.abs(self.luma_drift), self.unrest))
-        share = drift / (unrest + np.float32(1e-6))
+        drift, deviation = (cv2.blur(x, (PATCH, PATCH)) for x in (np.abs(self.luma_drift), self.deviation))
+        share = drift / (deviation + np.float32(1e-6))
         return np.clip(_from_to(share, ONE_SIDED, TO_AND_FRO), 0.0, 1.0)
 
 
@@ -192,7 +190,7 @@ class TemporalFilter:
         moved = state.follow(blurred, still)
         difference = blurred - state.blurred
         cv2.accumulateWeighted(difference, state.luma_drift, DRIFT)
-        cv2.accumulateWeighted(np.abs(difference), state.unrest, DRIFT)
+        cv2.accumulateWeighted(np.abs(difference), state.deviation, DRIFT)
         cv2.accumulateWeighted(_blur(log_light - state.light), state.light_drift, DRIFT)
         change = np.maximum(np.abs(difference), np.abs(state.luma_drift) * np.float32(1 / DRIFT_NOISE))
         changed = np.maximum(_from_to(change, still, new), _from_to(np.abs(state.light_drift), LIGHT_STILL, LIGHT_NEW))
@@ -207,7 +205,7 @@ class TemporalFilter:
         if moved is not None:
             np.maximum(rate, moved, out=rate)
             state.luma_drift *= 1.0 - moved
-            state.unrest *= 1.0 - moved
+            state.deviation *= 1.0 - moved
             if moved.all():
                 state.blurred, state.luma = blurred, luma
                 return

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cliplit.errors import InputError
-from cliplit.files import appearing
+from cliplit.files import atomic_write
 
 from ..enhancer import Enhancer
 from ..light.hdr import TRANSFERS
@@ -131,7 +131,7 @@ def open_sink(
 
 def whole(target: Path | str) -> AbstractContextManager[Path | str]:
     """A file that appears when it is complete, or a pipe, which cannot."""
-    return appearing(target) if isinstance(target, Path) else nullcontext(target)
+    return atomic_write(target) if isinstance(target, Path) else nullcontext(target)
 
 
 def resumable(

@@ -184,7 +184,7 @@ def choose(clip: Clip, encoding: Encoding, container: str) -> Choice:
         found = [c for c in found if c.encoder.quality] or found
     if not found:
         raise InputError(f"no video encoder here writes into {container}; installed: {', '.join(installed())}")
-    choice = next((c for c in found if not _spoils(clip, c)), found[0])
+    choice = next((c for c in found if not _loses_depth(clip, c)), found[0])
     if clip.codec and choice.encoder.family != clip.codec:
         choice = Choice(choice.encoder, choice.pixel_format,
                         (f"{clip.codec} becomes {choice.encoder.family} ({choice.encoder.name})",))  # fmt: skip
@@ -226,7 +226,7 @@ def _from_family(family: str, clip: Clip, encoding: Encoding, container: str) ->
     return None
 
 
-def _spoils(clip: Clip, choice: Choice) -> bool:
+def _loses_depth(clip: Clip, choice: Choice) -> bool:
     """Return whether the encoder would reduce more than eight bits to eight."""
     return layout_of(clip.pixel_format).depth > 8 == layout_of(choice.pixel_format).depth
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
@@ -14,7 +14,6 @@ from ..light.colour import Coding
 from .frames import Clip, Frame
 
 Comparison = Literal["side", "split", "wipe"]
-COMPARISONS: tuple[str, ...] = get_args(Comparison)
 
 LINE = 2  # columns of the white line; chroma may be halved
 PERIOD = 6.0  # seconds of a wipe, to and fro
@@ -81,6 +80,6 @@ def columns_per_sample(plane: Array, width: int) -> int:
 
 def white_codes(coding: Coding) -> tuple[int, int, int]:
     """Return the code of white in each plane."""
-    y_offset, y_scale, c_offset, *_ = coding.numbers
-    white = round(y_offset + 1 / y_scale)
-    return (white, white, white) if getattr(coding, "rgb", False) else (white, round(c_offset), round(c_offset))
+    numbers = coding.numbers
+    white, gray = round(numbers.y_offset + 1 / numbers.y_scale), round(numbers.c_offset)
+    return (white, white, white) if coding.rgb else (white, gray, gray)

@@ -96,8 +96,9 @@ class Denoiser:
             self._graph = None
 
     def _noise_changed(self, frame: Frame) -> bool:
-        y_offset, y_scale, *_ = frame.coding.numbers
-        measured = plane_noise(frame.planes[1 if frame.coding.rgb else 0], y_offset, y_scale) or 0.0
+        numbers = frame.coding.numbers
+        plane = frame.planes[1 if frame.coding.rgb else 0]
+        measured = plane_noise(plane, numbers.y_offset, numbers.y_scale) or 0.0
         noise = min(max(measured * frame.coding.white, LEAST_NOISE), MOST_NOISE)
         if 1 / CHANGED < noise / self._noise < CHANGED:
             return False

@@ -20,7 +20,7 @@ from cliplit.arrays import Array
 
 from ..enhancer import Enhancer
 from ..exact import torch_gain
-from ..exact.exact_torch import Coming, ExactTorch
+from ..exact.exact_torch import ExactTorch, PendingArrays
 from ..exact.torch_gain import Codes
 from ..light.colour import Coding
 from ..light.gain import fields
@@ -45,7 +45,7 @@ class Batch:
     coding: Coding
     log_light: Tensor
     half: bool
-    coming: Coming
+    coming: PendingArrays
 
     def of(self, number: int) -> Codes:
         y, cb, cr = (plane[number : number + 1] for plane in self.codes)
@@ -89,7 +89,7 @@ class OnCard:
         half, light = self.exact.half, self.exact.light(rgb)
         log_light = torch_gain.bounded(light, self.enhancer.max_gain)
         small = self.shrink(torch.cat([log_light, luma], dim=1))
-        return Batch(codes, coding, log_light, half, Coming([small, torch.isfinite(light).all()]))
+        return Batch(codes, coding, log_light, half, PendingArrays([small, torch.isfinite(light).all()]))
 
     def relight(self, frame: Frame, light: LightOnCard, strength: float) -> Frame:
         own, luma = self._small_maps(light.batch)[light.number]

@@ -50,14 +50,14 @@ def steps_and_settings(settings: dict[str, Any]) -> tuple[Callable[[], Steps], d
     from ..light.region import Region
     from ..light.temporal import TemporalFilter, time_constant
     from .relighting import Steps
-    from .schedule import Moments, Schedule, seconds
+    from .schedule import Schedule, StrengthCurve, seconds
 
     rest = dict(settings)
     temporal, denoise, compare, area, span = (
         rest.pop(name) for name in ("temporal", "denoise", "compare", "region", "span")
     )
     try:
-        moments = Moments.parse(rest.pop("strength"))
+        moments = StrengthCurve.parse(rest.pop("strength"))
         region = Region.parse(area) if area else None
         ends = (seconds(span[0]), seconds(span[1])) if span else (0.0, float("inf"))
         Schedule(moments, ends)

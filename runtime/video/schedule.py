@@ -27,13 +27,13 @@ def seconds(text: str) -> float:
 
 
 @dataclass(frozen=True)
-class Moments:
+class StrengthCurve:
     """The strength over time: linear between (second, strength) pairs, constant before and after."""
 
     pairs: tuple[tuple[float, float], ...]
 
     @classmethod
-    def parse(cls, text: str) -> Moments:
+    def parse(cls, text: str) -> StrengthCurve:
         """Parse "0:0,2:1,5:0.5", or one number for all times. Raises InputError for anything else."""
         try:
             pairs = tuple(
@@ -64,7 +64,7 @@ class Moments:
 class Schedule:
     """The strength at each time of a clip, 0 outside a span; seconds count from the first frame asked for."""
 
-    def __init__(self, moments: Moments, span: tuple[float, float] = (0.0, float("inf"))) -> None:
+    def __init__(self, moments: StrengthCurve, span: tuple[float, float] = (0.0, float("inf"))) -> None:
         if not span[0] < span[1]:
             raise InputError(f"range {span[0]:g} to {span[1]:g}: it must end after it starts")
         self.moments, self.span = moments, span
