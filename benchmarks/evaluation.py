@@ -12,6 +12,7 @@ from torch import Tensor
 from cliplit.arrays import Array
 from cliplit.constants import MAX_GAIN
 from cliplit.networks import checkpoint
+from cliplit.runtime import Enhancer
 from cliplit.runtime.light.gain import apply_rgb
 from cliplit.runtime.light.light_map import guided_coefficients, log_light
 from cliplit.runtime.light.proxy import proxy_size, rgb_proxy
@@ -39,7 +40,6 @@ def load_model(model: str) -> Relight:
     """Load a checkpoint (ours or a published one), an exported ONNX file, or a bundled model by name."""
     if Path(model).suffix in {".pt", ".pth"}:
         return checkpoint_relight(Path(model))
-    from cliplit.runtime import Enhancer
 
     return Enhancer(model, device="cpu")
 

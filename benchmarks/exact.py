@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 import numpy as np
@@ -27,14 +26,17 @@ import torch
 from cliplit.arrays import Array
 from cliplit.command import reports_errors
 from cliplit.errors import BackendError, InputError
+from cliplit.runtime import Enhancer
 from cliplit.runtime.backends import BACKENDS, Backend
 from cliplit.runtime.backends.devices import Device
 from cliplit.runtime.backends.model_file import find_model
 from cliplit.runtime.backends.pytorch import TorchNetwork, from_onnx
+from cliplit.runtime.light.colour import Coding, Colour
+from cliplit.runtime.light.temporal import TemporalFilter
 from cliplit.runtime.options import check_device
-
-if TYPE_CHECKING:
-    from cliplit.runtime import Enhancer
+from cliplit.runtime.video.clip import enhanced
+from cliplit.runtime.video.frames import Clip, Frame
+from cliplit.runtime.video.relighting import Steps
 
 Work = Callable[[], object]
 LITE_SIZE = (192, 336)  # its working size for 16:9
@@ -90,9 +92,6 @@ def noise_picture(size: tuple[int, int]) -> Array:
 
 def cuda_rows(model: Path, size: tuple[int, int], repeats: int, batch: int, frames: int, device: str) -> Iterator[str]:
     """Measure frames per second on a card: network and gain by CUDA events, memory-to-memory clips by wall clock."""
-    from cliplit.runtime import Enhancer
-    from cliplit.runtime.light.colour import Coding
-
     enhancer = Enhancer(model, device, quality="exact", backend="pytorch")
     exact = enhancer.network.exact
     assert exact is not None  # PyTorch on a card
@@ -126,12 +125,6 @@ def cuda_rows(model: Path, size: tuple[int, int], repeats: int, batch: int, fram
 
 def clip_seconds(enhancer: Enhancer, size: tuple[int, int], count: int) -> float:
     """Measure wall time of `count` 4:2:0 frames relighted as in `cliplit-video`, without codecs, after a warm-up."""
-    from cliplit.runtime.light.colour import Coding, Colour
-    from cliplit.runtime.light.temporal import TemporalFilter
-    from cliplit.runtime.video.clip import enhanced
-    from cliplit.runtime.video.frames import Clip, Frame
-    from cliplit.runtime.video.relighting import Steps
-
     coding, tick = Coding(), Fraction(1, 25)
     clip = Clip(size[1], size[0], "yuv420p", coding, Colour(), tick)
     made = made_planes(size, 4)

@@ -16,6 +16,7 @@ import numpy as np
 
 from cliplit.arrays import Array
 from cliplit.pictures.tone import srgb_decode, srgb_encode
+from cliplit.runtime import Enhancer
 
 Enhance = Callable[[Array], Array]
 
@@ -116,8 +117,6 @@ CLASSICAL = (
 
 def ours(model: str = "lite", quality: str = "fast", **settings: object) -> Method:
     """Build a method from a bundled model or an exported file, run by the runtime."""
-    from cliplit.runtime import Enhancer
-
     enhancer = Enhancer(model, quality=quality, **settings)  # type: ignore[arg-type]
     return Method(f"{model} {quality}", enhancer, enhancer.light_map, "cliplit's runtime")
 

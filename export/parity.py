@@ -34,7 +34,7 @@ class Tolerance:
     psnr: float
 
 
-# fp32: rounding in another order. fp16: T7 of the requirements. int8: what no eye tells apart at 8 bits.
+# fp32: rounding in another order. fp16: T7 of docs/requirements.md. int8: what no eye tells apart at 8 bits.
 TOLERANCES = {
     "fp32": Tolerance(1e-5, 100.0),
     "fp16": Tolerance(5e-3, 50.0),

@@ -23,7 +23,18 @@ from pathlib import Path
 from typing import Any
 
 from cliplit.errors import CliplitError
+from cliplit.files import atomic_write
 
+from ..enhancer import Enhancer
+from ..light.temporal import TemporalFilter
+from ..video.clip import enhanced
+from ..video.codecs import Encoding
+from ..video.frames import Frame
+from ..video.prefetch import ahead
+from ..video.pyav_reader import PyAVReader
+from ..video.pyav_writer import PyAVWriter
+from ..video.relighting import Steps
+from ..video.segments import Segment, SegmentWriter, Split, Work, joined, load_state, merged, save_state
 from .job import Job, Options, Outcome, failure
 from .places import fetched, filesystem, put, size_of
 
@@ -88,13 +99,8 @@ def read_plan(job: Job, options: Options) -> list[dict[str, Any]]:
 # ---------------------------------------------------------------- the three kinds of jobs
 
 
-def states(job: Job, options: Options, enhancer: Any, folder: Path) -> int:
+def states(job: Job, options: Options, enhancer: Enhancer, folder: Path) -> int:
     """Relight without encoding; leaves `00000.npz`, ... and the plan in the work folder. Returns frames."""
-    from ..video.clip import enhanced
-    from ..video.frames import Frame
-    from ..video.pyav_reader import PyAVReader
-    from ..video.segments import Split, save_state
-
     place = work_folder(job, options)
     if size_of(f"{place}/{PLAN}") is not None:
         return 0
@@ -117,15 +123,8 @@ def states(job: Job, options: Options, enhancer: Any, folder: Path) -> int:
     return sum(piece["frames"] for piece in pieces)
 
 
-def segment(job: Job, options: Options, enhancer: Any, folder: Path) -> int:
+def segment(job: Job, options: Options, enhancer: Enhancer, folder: Path) -> int:
     """Encode one piece into `NNNNN.packets` of the work folder. Returns frames."""
-    from ..video.clip import enhanced
-    from ..video.frames import Frame
-    from ..video.prefetch import ahead
-    from ..video.pyav_reader import PyAVReader
-    from ..video.pyav_writer import PyAVWriter
-    from ..video.segments import SegmentWriter, load_state
-
     place = work_folder(job, options)
     piece = read_plan(job, options)[job.number]
     work = work_of(folder, job, options, job.number)
@@ -152,12 +151,6 @@ def segment(job: Job, options: Options, enhancer: Any, folder: Path) -> int:
 
 def join(job: Job, options: Options, target: Path, folder: Path) -> tuple[int, tuple[str, ...]]:
     """Join all pieces and the source's other streams into `target`. Returns frames and notes."""
-    from cliplit.files import atomic_write
-
-    from ..video.pyav_reader import PyAVReader
-    from ..video.pyav_writer import PyAVWriter
-    from ..video.segments import joined, merged
-
     place, pieces = work_folder(job, options), read_plan(job, options)
     work = work_of(folder, job, options, len(pieces))
     for number in range(len(pieces)):
@@ -179,23 +172,17 @@ def clear(job: Job, options: Options) -> None:
         system.rm(path, recursive=True)
 
 
-def work_of(folder: Path, job: Job, options: Options, done: int) -> Any:
+def work_of(folder: Path, job: Job, options: Options, done: int) -> Work:
     """Create the `segments` work in a temporary folder, as if `done` pieces were finished."""
-    from ..video.segments import Segment, Work
-
     pieces: Iterable[dict[str, Any]] = read_plan(job, options)[:done]
     return Work(folder, {}, [Segment(piece["frames"], piece["frames"], piece["damaged"], None) for piece in pieces])
 
 
-def new_steps() -> Any:
+def new_steps() -> Steps:
     """Create the steps that `enhance_video` uses by default."""
-    from ..light.temporal import TemporalFilter
-    from ..video.relighting import Steps
-
     return Steps(smooth=TemporalFilter())
 
 
-def encoding(options: Options) -> Any:
-    from ..video.codecs import Encoding
+def encoding(options: Options) -> Encoding:
 
     return Encoding(**options.encoding)

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from cliplit.errors import InputError
 
+from ..backends.model_file import BUNDLED, find_model
 from ..folders import CLIPS
 from ..image.image_io import PICTURES
 from .job import Job, JobKind, Model, Options
@@ -75,8 +76,6 @@ def remaining(jobs: Iterable[Job], target: str, past: Past, options: Options, ov
 
 def travelling_model(model: str) -> Model:
     """Load a model in a form that can be sent to workers. Raises InputError if there is no such model."""
-    from ..backends.model_file import BUNDLED, find_model
-
     path = find_model(model, checkpoints=True)
     data = path.read_bytes()
     sha256 = hashlib.sha256(data).hexdigest()

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import getpass
 import tempfile
 import time
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cliplit.errors import CliplitError
+from cliplit.files import atomic_write
 
+from ..enhancer import Enhancer
+from ..image.cli import enhance_file
+from ..video.clip import enhance_video
 from . import long
 from .job import Job, Model, Options, Outcome, failure
 from .places import fetched, filesystem, is_local, put, size_of
-
-if TYPE_CHECKING:
-    from ..enhancer import Enhancer
 
 PAUSE = 0.5  # seconds before the second attempt, doubled for each one after
 
@@ -63,13 +65,11 @@ def run_job(job: Job, options: Options, enhancer: Enhancer) -> tuple[int, tuple[
 
 
 def picture(source: Path, target: Path, options: Options, enhancer: Enhancer) -> tuple[int, tuple[str, ...]]:
-    from ..image.cli import enhance_file
 
     return 1, tuple(enhance_file(source, target, enhancer, options.jpeg_quality, overwrite=True))
 
 
 def video(source: Path, target: Path, options: Options, enhancer: Enhancer) -> tuple[int, tuple[str, ...]]:
-    from ..video.clip import enhance_video
 
     summary = enhance_video(source, target, enhancer, long.encoding(options))
     problems = (summary.problems,) if summary.problems else ()
@@ -86,7 +86,6 @@ def enhancer_for(options: Options, threads: int) -> Enhancer:
 
 @lru_cache(maxsize=2)
 def _enhancer(model: Model, settings: tuple[tuple[str, Any], ...], threads: int) -> Enhancer:
-    from ..enhancer import Enhancer
 
     return Enhancer(model_here(model), threads=threads, **dict(settings))
 
@@ -95,18 +94,10 @@ def model_here(model: Model) -> str:
     """Return a bundled model's name, or the path of its file, written once per machine."""
     if model.data is None:
         return model.name
-    folder = Path(tempfile.gettempdir()) / f"cliplit-models-{_user()}"
+    folder = Path(tempfile.gettempdir()) / f"cliplit-models-{getpass.getuser()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     path = folder / f"{model.sha256}{model.suffix}"
     if not path.is_file() or path.stat().st_size != len(model.data):
-        from cliplit.files import atomic_write
-
         with atomic_write(path) as temporary:
             temporary.write_bytes(model.data)
     return str(path)
-
-
-def _user() -> str:
-    import getpass
-
-    return getpass.getuser()
