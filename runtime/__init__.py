@@ -12,7 +12,7 @@ from cliplit.lazy import resolve
 
 if TYPE_CHECKING:
     from .enhancer import Enhancer
-    from .image.cli import enhance_picture
+    from .image.enhance import enhance_picture
     from .light.pixels import PackedRGB, PlanarPixels
     from .light.relighting import LightSettings, Relighting
     from .light.temporal import TemporalFilter
@@ -49,7 +49,7 @@ _PLACES = {
     "Relighting": ".light.relighting",
     "Steps": ".video.request",
     "TemporalFilter": ".light.temporal",
-    "enhance_picture": ".image.cli",
+    "enhance_picture": ".image.enhance",
     "enhance_video": ".video.clip",
 }
 

@@ -22,7 +22,7 @@ else:
 
 
 def check_device(context: click.Context, option: click.Parameter, text: str) -> str:
-    """A wrong name is wrong usage."""
+    """Reject an unknown device as a usage error."""
     try:
         return str(Device.parse(text))
     except InputError as error:
@@ -78,12 +78,12 @@ OTHERS = (
 
 
 def enhancer_options(command: Command) -> Command:
-    """Adds them to a click command, which takes them as `**settings` and passes them to `Enhancer(**settings)`."""
+    """Add the enhancer's options to a click command, which takes them as `**settings` for `Enhancer(**settings)`."""
     return STRENGTH(other_enhancer_options(command))
 
 
 def other_enhancer_options(command: Command) -> Command:
-    """All but `--strength`, for commands that have their own."""
+    """Add all options but `--strength`, for commands that have their own."""
     for option in reversed(OTHERS):
         command = option(command)
     return command
