@@ -46,7 +46,7 @@ static const struct {
     const char *name, *explanation;
     double standard, lowest, highest;
 } parameters[PARAMETERS] = {
-    {"strength", "0 leaves the picture as it is, 1 is what the model says, up to 2", 1.0, 0.0, 2.0},
+    {"strength", "0 changes nothing, 1 is the model's own choice, 2 is the most", 1.0, 0.0, 2.0},
     {"temporal", "Time constant of the smoothing over time in seconds; 0 for none", 0.7, 0.0, 10.0},
     {"max_gain", "Upper bound of the gain: above 1 the gain itself, up to 256; from 0 to 1 a slider, 0.5 for 16", 0.5, 0.0,
      256.0},

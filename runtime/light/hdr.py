@@ -85,7 +85,7 @@ def tone_mapped(proxy: Proxy, transfer: Transfer) -> Proxy:
 def signal_log_light(log_light: Array, proxy: Proxy, transfer: Transfer) -> Array:
     """Convert log2 L for gamma-coded pictures to log2 L for the signal, both (h, w) at proxy size.
 
-    Each luma is lifted as the SDR picture of it would be; the answer is the L with which the signal gets there.
+    Each luma is raised like the SDR picture of it; the result is the L that raises the signal as far.
     """
     y = np.maximum(proxy.luma, np.float32(1 / 64))
     light = transfer.to_light(y * transfer.white) / REFERENCE_WHITE
