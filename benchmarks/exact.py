@@ -5,9 +5,9 @@
     python -m cliplit.benchmarks.exact --device cuda      # a card: network and apply, CUDA events; a clip, wall time
 
 The original is the paper's network in eager PyTorch, fp32, at full size, with the same number of threads. Runs
-interleave (A B C A B C ...), so that whatever else the machine does falls on all of them; medians and ratios count.
-On a card two things are timed: planes in, planes out without the copies, the frames being there already, a batch at
-once; and the way of `cliplit-video` from frames in memory to frames in memory, with copies and temporal filter.
+interleave (A B C A B C ...), so that other programs disturb all alike; compare medians and ratios. On a card two things
+are timed: planes in, planes out for a batch already in its memory; and `cliplit-video`'s processing from frames in
+memory to frames in memory, with copies and temporal filter.
 """
 
 from __future__ import annotations

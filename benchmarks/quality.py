@@ -1,7 +1,7 @@
 """Quality of a relighted picture: one function per measure, one table that names them all.
 
-PSNR, SSIM and CIEDE2000 are scikit-image's. LPIPS, MUSIQ and NIQE are pyiqa's where it is installed. The measures
-that no library has stand here: halos, noise gain, change of well-lit photos. Pictures are (H, W, 3) uint8 RGB.
+PSNR, SSIM and CIEDE2000 come from scikit-image; LPIPS, MUSIQ and NIQE from pyiqa if installed. This module adds what no
+library has: halos, noise gain, change of well-lit photos. Pictures are (H, W, 3) uint8 RGB.
 """
 
 from __future__ import annotations

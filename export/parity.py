@@ -1,7 +1,7 @@
 """The proof that an exported file computes what its checkpoint computes: a table, and a bound for each precision.
 
-Compared are the light maps and, as PSNR, the enhanced pictures (float, so that rounding to 8 bits hides nothing), on
-frames of the demo clip as they are, at sizes that no layer divides evenly, and at random sizes.
+It compares light maps and, by PSNR, enhanced pictures (in float, so that rounding to 8 bits hides nothing) for frames
+of the demo clip at their own size, at sizes that no layer divides evenly, and at random sizes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ EXACT_SIZE = (143, 187)  # of the picture that is also enhanced at full size
 
 @dataclass(frozen=True)
 class Tolerance:
-    """What counts as equal: `largest` |difference| of the light map, least `psnr` (dB) of the enhanced picture."""
+    """Bounds of equality: `largest` |difference| of the light map, least `psnr` (dB) of the enhanced picture."""
 
     largest: float
     psnr: float
@@ -109,7 +109,7 @@ def _run(backend: Backend, picture: Array, quality: Quality) -> tuple[Array, Arr
 
 
 class Recorder(LightMapNetwork):
-    """A network that keeps its last answer. No guard: NaN is to be seen."""
+    """A network that keeps its last light map, NaN included."""
 
     light: Array
 

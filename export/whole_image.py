@@ -1,7 +1,7 @@
 """The whole enhancement as one graph: image in, enhanced image out, so that any ONNX host can be the filter.
 
-Inside are the proxy, the network, the guided filter, the enlargement and the gain: what `Enhancer` does with quality
-"fast", as tensor operations whose sizes are data (a traced graph would keep the example's sizes as constants).
+It contains the proxy, the network, the guided filter, the enlargement and the gain, as `Enhancer` with quality "fast",
+in tensor operations whose sizes are data (a traced graph would keep the example's sizes as constants).
 """
 
 from __future__ import annotations

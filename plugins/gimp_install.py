@@ -1,4 +1,4 @@
-"""Puts the plug-in into every GIMP profile of this user, and asks GIMP whether it found it."""
+"""Installation of the plug-in in every GIMP profile of this user, and a check by GIMP itself."""
 
 from __future__ import annotations
 

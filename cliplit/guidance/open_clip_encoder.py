@@ -74,7 +74,7 @@ def streamlined(visual: nn.Module, dtype: torch.dtype) -> nn.Module:
     """
     for block in visual.modules():
         if type(block).__module__ != "open_clip.modified_resnet":
-            continue  # only there the names say what follows what
+            continue  # only there the names give the order
         for i in (1, 2, 3):
             fold(block, f"conv{i}", f"bn{i}")
         if isinstance(getattr(block, "downsample", None), nn.Module):
@@ -110,7 +110,7 @@ class OpenClipText:
         return vectors.detach()
 
     def encode(self, vectors: Tensor, tokens: Tensor) -> Tensor:
-        # The look-up of word vectors answers with ours: every kind of text tower then works as it is.
+        # The look-up of word vectors returns ours, which works with every kind of text tower.
         hook = self.embedding.register_forward_hook(lambda *_: vectors)
         try:
             embedding: Tensor = self.model.encode_text(tokens, normalize=True)

@@ -22,7 +22,7 @@ ARGUMENTS = (
     (gimp.ARGUMENT_INT32, b"run-mode", b"The run mode { RUN-INTERACTIVE (0), RUN-NONINTERACTIVE (1) }"),
     (gimp.ARGUMENT_IMAGE, b"image", b"Input image"),
     (gimp.ARGUMENT_DRAWABLE, b"drawable", b"Input drawable"),
-    (gimp.ARGUMENT_FLOAT, b"strength", b"0 leaves the layer as it is, 1 is what the model says, up to 2"),
+    (gimp.ARGUMENT_FLOAT, b"strength", b"0 changes nothing, 1 is the model's own choice, 2 is the most"),
     (gimp.ARGUMENT_FLOAT, b"max-gain", b"Upper bound of the gain, 1 to 256"),
     (gimp.ARGUMENT_INT32, b"exact", b"Run the network at full size (TRUE or FALSE)"),
 )
@@ -45,7 +45,7 @@ def query() -> None:
     definitions = (gimp.ParamDefinition * len(ARGUMENTS))(*(gimp.ParamDefinition(*row) for row in ARGUMENTS))
     # fmt: off
     gimp.install_procedure(
-        NAME.encode(), b"Bring out what lies in the shade of backlit photos",
+        NAME.encode(), b"Brighten the shadows of backlit photos",
         b"Estimates the light of the picture with a neural network and divides it out where there is little.",
         b"the cliplit authors", b"Apache License 2.0", b"2025", f"_{TITLE}...".encode(), b"RGB*",
         gimp.PLUG_IN, len(ARGUMENTS), 0, definitions, None,

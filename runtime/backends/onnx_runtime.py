@@ -1,9 +1,9 @@
 """ONNX Runtime: its CPU, CUDA and TensorRT providers.
 
-It falls back to the CPU silently when a GPU library cannot be loaded. So the provider is loaded by ourselves first,
-which gives the missing library's name, and the one in use is checked after the session exists.
+It silently falls back to the CPU if a GPU library cannot be loaded. So this module loads the provider itself first,
+which gives the missing library's name, and checks which provider the session uses.
 
-On a card, input and output lie in memory there that is kept from call to call (I/O binding).
+On a card, input and output memory is kept there from call to call (I/O binding).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """TensorRT itself: an engine per size, built once and cached, run with pinned memory on two streams.
 
-Never run so far: no card was at hand. The calls were checked against the bindings of TensorRT 10.16 and 11.4 and of
-cuda-python 13; what is around them is tested.
+Never run on a card so far. The calls were checked against the bindings of TensorRT 10.16 and 11.4 and of cuda-python
+13; the code around them is tested.
 """
 
 from __future__ import annotations
@@ -146,9 +146,9 @@ class TensorRtNetwork:
                 found, engine = engine_file.read_engine(path)
                 if not (reasons := found.mismatches(wanted)):
                     return engine
-                log.warning("note: %s is built anew, it was made for: %s", path.name, "; ".join(reasons))
+                log.warning("note: rebuilding %s, which was made for: %s", path.name, "; ".join(reasons))
             except ModelError as error:
-                log.warning("note: built anew: %s", error)
+                log.warning("note: rebuilding: %s", error)
         log.warning("note: building a TensorRT engine for %s, once; this takes a minute or more", shapes)
         engine = build_engine(self._trt, self._path, shapes, self.precision, workspace, progress)
         engine_file.write_engine(path, wanted, engine)

@@ -1,7 +1,7 @@
 """The engine for many machines: Ray Data, because it streams, retries on other nodes and scales with the cluster.
 
-On CPUs a job is a task (a task of a lost node simply runs on another one; the network stays loaded in the worker's
-process). On GPUs it is a call of an actor that holds a card, so that the network is loaded once a card.
+On CPUs a job is a task: if its node is lost it runs on another one, and the network stays loaded in the worker's
+process. On GPUs a job is a call of an actor that holds a card, so the network is loaded once per card.
 """
 
 from __future__ import annotations

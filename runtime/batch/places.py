@@ -1,7 +1,7 @@
 """Files anywhere, by fsspec: one library covers local disks, s3://, gs:// and a dozen more.
 
-A local file is used in place. Any other is fetched whole into a temporary folder, and a result is put back whole:
-object stores show an object when it is complete, and local files appear by renaming.
+Local files are used in place. Others are fetched whole into a temporary folder, and results are uploaded whole: object
+stores show complete objects only, and local files are written atomically.
 """
 
 from __future__ import annotations

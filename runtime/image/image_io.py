@@ -38,31 +38,14 @@ PNG_METADATA = {b"iCCP", b"eXIf", b"cHRM", b"gAMA", b"sRGB", b"pHYs", b"tEXt", b
 TIFF_METADATA = (270, 271, 272, 282, 283, 296, 305, 306, 315, 33432, 34675, 700)  # baseline texts, ICC, XMP
 ORIENTATION = 274
 BITS_PER_SAMPLE = 258
-TIFF_STRUCTURE = (
-    *range(254, 260),
-    262,
-    266,
-    273,
-    *range(277, 280),
-    284,
-    317,
-    *range(320, 326),
-    338,
-    339,
-)  # no metadata
+TIFF_STRUCTURE = (*range(254, 260), 262, 266, 273, *range(277, 280), 284, 317, *range(320, 326), 338, 339)  # others
 EXIF_BLOCKS = (34665, 34853)  # EXIF proper and GPS; Pillow writes those it was asked for
 
 # EXIF orientation -> (quarter turns counter-clockwise, then mirrored) that show the stored pixels upright.
 TURNS = {
-    1: (0, False),
-    2: (0, True),
-    3: (2, False),
-    4: (2, True),
-    5: (3, True),
-    6: (3, False),
-    7: (1, True),
-    8: (1, False),
-}
+    1: (0, False), 2: (0, True), 3: (2, False), 4: (2, True),
+    5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
