@@ -197,7 +197,7 @@ def for_cards() -> str:
 
 
 def one_of_both(extra: str) -> str:
-    """What to do where onnxruntime and onnxruntime-gpu are installed together."""
+    """Say what to do where onnxruntime and onnxruntime-gpu are installed together."""
     remedy = f"pip uninstall -y onnxruntime onnxruntime-gpu && {install_hint(extra)}"
     return f"onnxruntime and onnxruntime-gpu overwrite each other, keep one: {remedy}"
 

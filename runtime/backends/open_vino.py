@@ -73,7 +73,7 @@ class OpenVinoNetwork:
 
 
 def import_openvino() -> ModuleType:
-    """The module, which asks no statistics server; raises BackendError with the command that helps."""
+    """Import OpenVINO without its telemetry. Raises BackendError with the command that installs it."""
     try:
         with without_openvino_telemetry():
             import openvino

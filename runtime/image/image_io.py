@@ -255,7 +255,7 @@ def encode_deep_tiff(picture: Picture, pixels: Array) -> bytes:
 
 
 def resolution_of(tags: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
-    """The arguments of tifffile for the pixels per inch or centimetre; it takes them no other way."""
+    """Return tifffile's arguments for the pixels per inch or centimetre; it takes them no other way."""
     found = {code: value for code, _, _, value, _ in tags if code in RESOLUTION}
     if not {282, 283} <= set(found):
         return {}
