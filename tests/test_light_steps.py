@@ -1,0 +1,486 @@
+"""The steps between the network and the pixels, by numbers worked out by hand: maps, noise, areas, time."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+import pytest
+
+from cliplit.runtime.light.colour import Coding
+from cliplit.runtime.light.light_map import (
+    Coefficients,
+    guided_coefficients,
+    log_light,
+    plain_coefficients,
+    softly_bounded,
+)
+from cliplit.runtime.light.noise import (
+    GainLimit,
+    bearable_gain,
+    grid_steps,
+    level_of_blocks,
+    noise_level,
+    picture_noise,
+    plane_noise,
+    sample_blocks,
+)
+from cliplit.runtime.light.proxy import planes_proxy, proxy_size, rgb_proxy, shrink
+from cliplit.runtime.light.region import Region, ramp
+from cliplit.runtime.light.temporal import CutDetector, Steady, TemporalFilter, motion, time_constant
+
+# ------------------------------------------------------------------ light map
+
+
+def test_a_light_map_is_bounded_and_in_stops():
+    light = np.array([[1.0, 0.5, 0.25, 1 / 16, 1 / 64, 0.0, 2.0, np.nan]])
+    assert log_light(light, 16.0).tolist() == [[0, -1, -2, -4, -4, -4, 0, 0]]
+    assert log_light(light, 16.0).dtype == np.float32
+
+
+def test_a_soft_bound_by_hand():
+    """s / (1 + (s / b)^4)^(1/4): at the bound itself 2^(-1/4) of it, far above nearly all of it."""
+    bent = softly_bounded(np.array([[0.0, -1.0, -2.0, -20.0]], np.float32), 4.0)
+    assert bent[0] == pytest.approx([0, -((1 + 1 / 16) ** -0.25), -(2 * 2**-0.25), -2.0], abs=1e-4)
+    assert softly_bounded(np.array([[-3.0]], np.float32), 1.0)[0, 0] == pytest.approx(-1e-3, rel=1e-3)
+
+
+def test_edge_aware_coefficients_are_those_of_the_guided_filter():
+    """He, Sun and Tang: a = cov(I, p) / (var(I) + eps), b = mean(p) - a mean(I), each averaged; windows of 7 x 7."""
+    rng = np.random.default_rng(0)
+    luma, light = rng.random((15, 17)).astype(np.float32), -rng.random((15, 17)).astype(np.float32)
+    found = guided_coefficients(light, luma, 8.0)
+
+    def mean(x, row, column):
+        rows, columns = (np.clip(np.arange(c - 3, c + 4), 0, n - 1) for c, n in ((row, 15), (column, 17)))
+        return x[np.ix_(rows, columns)].astype(np.float64).mean()
+
+    a, b = np.zeros((15, 17)), np.zeros((15, 17))
+    for row in range(15):
+        for column in range(17):
+            y, p = mean(luma, row, column), mean(light, row, column)
+            variance = mean(luma.astype(np.float64) ** 2, row, column) - y * y
+            a[row, column] = (mean(luma.astype(np.float64) * light, row, column) - y * p) / (variance + 2e-3)
+            b[row, column] = p - a[row, column] * y
+    for row, column in ((7, 8), (0, 0), (14, 3)):
+        assert found.slope[row, column] == pytest.approx(mean(a, row, column), rel=1e-3, abs=1e-4)
+        assert found.offset[row, column] == pytest.approx(mean(b, row, column), rel=1e-3, abs=1e-4)
+    assert found.floor == -3.0
+
+
+def test_strength_multiplies_stops():
+    whole = Coefficients(np.full((2, 2), 3.0, np.float32), np.full((2, 2), -2.0, np.float32), -4.0)
+    half = whole.scaled(0.5)
+    assert (half.slope == 1.5).all() and (half.offset == -1.0).all() and half.floor == -4.0
+    assert whole.scaled(1.0) is whole
+    assert half.slope.dtype == np.float32
+    plain = plain_coefficients(whole.offset, 16.0)
+    assert (plain.slope == 0).all() and np.array_equal(plain.offset, whole.offset) and plain.floor == -4.0
+
+
+# ------------------------------------------------------------------ proxy
+
+
+@pytest.mark.parametrize(
+    "picture,wanted",
+    [
+        ((1080, 1920), (192, 341)), ((1920, 1080), (341, 192)), ((100, 150), (100, 150)), ((192, 192), (192, 192)),
+        ((1000, 20000), (51, 1024)), ((1, 5000), (1, 1024)), ((4000, 1), (1024, 1)),
+    ],
+)  # fmt: skip
+def test_the_size_of_a_proxy(picture, wanted):
+    """A short side of 192, never more than 1024 on the long one, never more than there is."""
+    assert proxy_size(*picture, 192, 1) == wanted
+
+
+def test_the_size_of_a_proxy_is_a_multiple():
+    assert proxy_size(1080, 1920, 192, 32) == (192, 352)
+    assert proxy_size(5, 7, 192, 32) == (32, 32)
+
+
+@pytest.mark.parametrize("kind,white", [(np.uint8, 255), (np.uint16, 65535), (np.float32, 1)])
+def test_a_proxy_is_the_mean_of_its_pixels(kind, white):
+    picture = np.zeros((4, 4, 4), kind)
+    picture[:2, :2, 0], picture[2, 2, 1], picture[..., 3] = white, white, white
+    proxy = rgb_proxy(picture, (2, 2))
+    assert proxy.rgb[..., 0].tolist() == [[1, 0], [0, 0]]
+    assert proxy.rgb[1, 1, 1] == pytest.approx(0.25, abs=2e-3)
+    assert proxy.luma[0, 0] == pytest.approx(0.2126)
+    assert proxy.luma[1, 1] == pytest.approx(0.7152 / 4, abs=2e-3)
+    assert proxy.rgb.shape == (2, 2, 3) and proxy.rgb.dtype == proxy.luma.dtype == np.float32
+
+
+def test_samples_that_are_no_numbers_are_black_and_lights_are_white():
+    picture = np.array([[[np.nan, np.inf, -np.inf], [3.0, -2.0, 0.5]]], np.float32)
+    assert rgb_proxy(picture, (1, 2)).rgb.tolist() == [[[0, 1, 0], [1, 0, 0.5]]]
+
+
+def test_shrinking_averages_areas_and_enlarging_interpolates():
+    steps = np.arange(64, dtype=np.float32).reshape(8, 8)
+    assert shrink(steps, (2, 2)).tolist() == [[13.5, 17.5], [45.5, 49.5]]
+    assert shrink(steps, (1, 2)).tolist() == [[29.5, 33.5]]
+    assert shrink(np.float32([[0, 3, 6]]), (1, 2)).tolist() == [[1, 5]]
+    assert shrink(np.float32([[0, 4]]), (2, 4)).tolist() == [[0, 1, 3, 4]] * 2
+    assert shrink(np.float32([[0, 4], [0, 4]]), (1, 4)).tolist() == [[0, 1, 3, 4]]
+    assert shrink(steps, (8, 8)).tolist() == steps.tolist()
+    odd = np.arange(9, dtype=np.float32)[:, None].repeat(6, 1)
+    assert shrink(odd, (3, 3))[:, 0].tolist() == [1, 4, 7]
+
+
+def test_a_proxy_of_channels_is_in_their_own_colours():
+    planes = tuple(np.full((4, 6), code, np.uint16) for code in (1023, 512, 0))
+    proxy = planes_proxy(planes, Coding(full_range=True, depth=10, rgb=True), (2, 3))
+    assert proxy.rgb[0, 0] == pytest.approx([1, 512 / 1023, 0])
+    assert proxy.luma[1, 2] == pytest.approx(0.2126 + 0.7152 * 512 / 1023)
+
+
+# ------------------------------------------------------------------ noise
+
+
+def blocks_of(sigma, count=60, level=0.15, seed=0):
+    rng = np.random.default_rng(seed)
+    return (level + rng.normal(0, sigma, (count, 16, 16))).astype(np.float32)
+
+
+def test_noise_is_told_by_dark_blocks_alone():
+    """Mean luma from 0.012 to 0.30; at least eight of them."""
+    assert level_of_blocks(blocks_of(0.01)) == pytest.approx(0.01, rel=0.1)
+    assert level_of_blocks(blocks_of(0.004)) == pytest.approx(0.004, rel=0.1)
+    for level in (0.28, 0.05):
+        assert level_of_blocks(blocks_of(0.004, level=level)) == pytest.approx(0.004, rel=0.1)
+    for level in (0.008, 0.32, 0.6):
+        assert level_of_blocks(blocks_of(0.001, level=level)) is None
+    assert level_of_blocks(blocks_of(0.01, count=8)) is not None
+    assert level_of_blocks(blocks_of(0.01, count=7)) is None
+    mixed = np.concatenate([blocks_of(0.004), blocks_of(0.05, level=0.7)])
+    assert level_of_blocks(mixed) == pytest.approx(0.004, rel=0.1)
+    assert level_of_blocks(np.empty((0, 16, 16), np.float32)) is None
+
+
+def test_the_flattest_of_the_dark_blocks_tell_the_noise():
+    """Seven of eight blocks hold texture; they do not count."""
+    mixed = np.concatenate([blocks_of(0.003, 20), blocks_of(0.03, 60, seed=1)])
+    assert level_of_blocks(mixed) < 0.006
+
+
+def test_flat_and_sloping_light_is_no_noise():
+    slope = np.linspace(0.05, 0.25, 16, dtype=np.float32)
+    blocks = (slope[:, None] / 2 + slope[None] / 2)[None].repeat(20, 0)
+    assert level_of_blocks(blocks) < 1e-4
+
+
+def test_clipped_blocks_say_nothing():
+    """More than a fifth of a block at its lowest code, and that code near black."""
+    clipped = np.maximum(blocks_of(0.02, 30, 0.02), 0.01)
+    assert level_of_blocks(clipped) is None
+    clean = blocks_of(0.004, 30, 0.1)
+    assert level_of_blocks(np.concatenate([clipped, clean])) == pytest.approx(0.004, rel=0.15)
+    few = blocks_of(0.004, 30, 0.1)
+    few[:, :2] = few.min(axis=(1, 2))[:, None, None]  # an eighth of each
+    assert level_of_blocks(few) is not None
+    flat = np.maximum(blocks_of(0.02, 30, 0.1), 0.1)  # clipped, but far from black
+    assert level_of_blocks(flat) is not None
+
+
+def test_steps_on_the_grid_of_jpeg_count():
+    """A step of 0.02 of luma between the two 8 x 8 halves, in both directions: its mean over both is 0.02."""
+    across = np.full((20, 16, 16), 0.1, np.float32)
+    across[:, :, 8:] += 0.02
+    assert grid_steps(across) == pytest.approx(0.01, rel=1e-3)
+    both = across.copy()
+    both[:, 8:] += 0.02
+    assert grid_steps(both) == pytest.approx(0.02, rel=1e-3)
+    beside = np.full((20, 16, 16), 0.1, np.float32)
+    beside[:, :, 7:] += 0.02  # an object's edge, not on the grid
+    assert grid_steps(beside) == 0.0
+    hard = np.full((20, 16, 16), 0.1, np.float32)
+    hard[:, :, 8:] += 0.5
+    assert grid_steps(hard) == pytest.approx(0.015, rel=1e-3)  # one block adds 0.03 at most
+    assert level_of_blocks(both) == pytest.approx(0.02, rel=1e-3)
+    black = np.zeros((20, 16, 16), np.float32)
+    black[:, 8:] += 0.05
+    assert level_of_blocks(black) == pytest.approx(0.015, rel=1e-3)  # half of each is clipped: the steps are left
+
+
+@pytest.mark.parametrize(
+    "noise,gain", [(None, 16), (0.0, 16), (0.001, 16), (0.0045, 10), (0.009, 5), (0.015, 3), (0.1, 3)]
+)
+def test_the_gain_that_noise_allows(noise, gain):
+    """0.045 of white may be seen; at least 3, at most 16."""
+    assert bearable_gain(noise) == pytest.approx(gain)
+
+
+def test_the_least_gain_is_never_above_the_bound():
+    assert bearable_gain(0.1, 2.0) == 2.0
+    assert bearable_gain(0.0045, 64.0) == pytest.approx(10)
+    assert bearable_gain(None, 64.0) == 64.0
+
+
+def test_blocks_are_looked_at_evenly_on_the_grid_of_eight():
+    marks = np.add.outer(np.arange(720) * 1000, np.arange(1280))
+    blocks = sample_blocks(marks)
+    assert blocks.shape == (300, 16, 16)
+    tops, lefts = np.unique(blocks[:, 0, 0] // 1000), np.unique(blocks[:, 0, 0] % 1000)
+    first = blocks[:, 0, 0]
+    assert (blocks == first[:, None, None] + np.add.outer(np.arange(16) * 1000, np.arange(16))).all()
+    assert tops[0] == 0 and len(tops) >= 15 and lefts[0] == 0
+    plane = np.arange(720)[:, None].repeat(1280, 1)
+    tops = np.unique(sample_blocks(plane)[:, 0, 0])
+    assert len(tops) == 15 and (tops % 8 == 0).all() and tops[-1] == 704 and np.ptp(np.diff(tops)) <= 8
+    lefts = np.unique(sample_blocks(np.arange(1280)[None].repeat(720, 0))[:, 0, 0])
+    assert len(lefts) == 20 and (lefts % 8 == 0).all() and lefts[-1] == 1264 and np.ptp(np.diff(lefts)) <= 8
+    assert sample_blocks(np.zeros((16, 40))).shape == (2, 16, 16)
+    assert sample_blocks(np.zeros((15, 40))).shape == sample_blocks(np.zeros((40, 15))).shape == (0, 16, 16)
+    assert sample_blocks(np.zeros((32, 32, 3))).shape == (4, 16, 16, 3)
+
+
+def test_codes_and_colours_are_measured_as_luma():
+    rng = np.random.default_rng(4)
+    luma = 0.15 + rng.normal(0, 0.01, (240, 320))
+    assert noise_level(luma) == pytest.approx(0.01, rel=0.1)
+    limited = np.round((16 + 219 * luma) * 256).astype(np.uint16)
+    assert plane_noise(limited, 16 * 256, 1 / (219 * 256)) == pytest.approx(0.01, rel=0.1)
+    picture = np.zeros((240, 320, 4), np.uint16)
+    picture[..., 1] = np.round(0.2 * 65535 + rng.normal(0, 0.01 * 65535, (240, 320)))
+    assert picture_noise(picture, 65535.0) == pytest.approx(0.01 * 0.7152, rel=0.1)
+    spoiled = np.full((240, 320, 3), np.nan, np.float32)
+    assert picture_noise(spoiled, 1.0) is None
+    spoiled[...] = np.inf
+    assert picture_noise(spoiled, 1.0) is None
+
+
+def noisy_plane(sigma, seed=0, level=0.15):
+    rng = np.random.default_rng(seed)
+    return np.round((level + rng.normal(0, sigma, (240, 320))) * 65535).astype(np.uint16)
+
+
+def test_the_limit_of_a_clip_follows_within_half_a_second():
+    """After 0.5 s the difference is 1/e of what it was; noise is measured every 0.15 s."""
+    quiet, loud = noisy_plane(0.0045), noisy_plane(0.009)
+    goals = [math.log2(GainLimit()(plane, 0.0, 1 / 65535, 0.0)) for plane in (quiet, loud)]
+    assert goals == pytest.approx([math.log2(10), math.log2(5)], abs=0.15)
+    limit, gains = GainLimit(), []
+    for number in range(26):
+        gains.append(math.log2(limit(quiet if number == 0 else loud, 0.0, 1 / 65535, number / 25)))
+    assert gains[:4] == [gains[0]] * 4  # not measured again before 0.15 s
+    assert gains[4] < gains[3]
+    left = (gains[3 + 12] - goals[1]) / (goals[0] - goals[1])
+    assert left == pytest.approx(math.exp(-12 / 25 / 0.5), rel=0.02)
+    assert limit(loud, 0.0, 1 / 65535, 25 / 25) == pytest.approx(2 ** gains[25])  # no time, no change
+
+
+def test_the_limit_starts_anew_after_a_gap_and_backwards():
+    quiet, loud = noisy_plane(0.0045), noisy_plane(0.009)
+    for time in (2.0, -1.0):
+        limit = GainLimit()
+        limit(quiet, 0.0, 1 / 65535, 0.5)
+        assert limit(loud, 0.0, 1 / 65535, time) == GainLimit()(loud, 0.0, 1 / 65535, 0.0)
+    limit = GainLimit()
+    limit(quiet, 0.0, 1 / 65535, 0.5)
+    assert limit(loud, 0.0, 1 / 65535, 1.4) != GainLimit()(loud, 0.0, 1 / 65535, 0.0)
+
+
+# ------------------------------------------------------------------ areas
+
+
+def test_a_ramp_by_hand():
+    """A sample a pixel: half a pixel inside nothing, then smoothly (3 t^2 - 2 t^3) to 1 over the feather."""
+    weights = ramp(2, 6, 12, 12, 2.0)
+    t = np.array([0, 0.5, 1, 1, 0.5, 0])
+    assert weights == pytest.approx([0, 0, *(t * t * (3 - 2 * t)), 0, 0, 0, 0])
+    assert ramp(0, 6, 12, 12, 2.0)[:4] == pytest.approx(1)  # the picture's own edge is not faded
+    assert ramp(4, 8, 12, 12, 2.0)[8:] == pytest.approx(1)
+    assert ramp(0, 12, 12, 12, 2.0) == pytest.approx(1)
+    assert ramp(-3, 40, 12, 12, 2.0) == pytest.approx(1)
+
+
+def test_an_area_between_coarse_samples_reaches_one_sample_less():
+    """Interpolation carries a sample's weight as far as the next one: that far inside the area nothing is done yet."""
+    coarse = ramp(20, 60, 120, 12, 10.0)  # samples at 5, 15, 25 ...: 25 is 5 inside, 35 is 15 inside
+    assert coarse[:3] == pytest.approx(0) and coarse[8:] == pytest.approx(0)
+    t = 0.5  # 15 pixels inside, less the 10 between samples, of a feather of 10
+    assert coarse[3] == coarse[6] == pytest.approx(t * t * (3 - 2 * t))
+    assert coarse[4:6] == pytest.approx(1)
+
+
+def test_an_area_by_hand():
+    """A feather of 12 % of the shorter side; as many samples as the map has, more for an area under eight of them."""
+    even = Coefficients(np.full((50, 50), 2.0, np.float32), np.full((50, 50), -2.0, np.float32), -4.0)
+    masked = Region(50, 0, 50, 100).within(even, 100, 100)
+    assert masked.slope.shape == (50, 50) and masked.floor == -4.0
+    row = masked.offset[25] / -2.0  # samples at 51, 53, 55 ...: 1, 3, 5 inside, less 2; a feather of 6
+    assert row[:26] == pytest.approx(0)
+    t = np.array([1 / 6, 3 / 6, 5 / 6, 1])
+    assert row[26:30] == pytest.approx(t * t * (3 - 2 * t), abs=1e-6)
+    assert row[-1] == 1.0 and (masked.offset[:, 40] == -2.0).all()
+    assert masked.slope[25] == pytest.approx(2.0 * row)
+    small = Region(40, 40, 8, 12).within(even, 100, 100)
+    assert small.offset.shape == (100, 100)  # a sample a pixel, the finest there is
+    middle = Region(40, 40, 10, 40).within(even, 200, 200)
+    assert middle.offset.shape == (160, 160)  # eight samples over ten pixels
+
+
+# ------------------------------------------------------------------ time
+
+RATE = 25.0
+
+
+def textured(seed=0, height=90, width=160, low=0.1, high=0.6):
+    """Luma with patches a few pixels wide."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.uniform(low, high, (height // 10, width // 10)).astype(np.float32)
+    return np.clip(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), 0.0, 1.0)
+
+
+def constant(stops, like):
+    return np.full_like(like, -stops)
+
+
+def test_seconds_of_temporal():
+    assert [time_constant(share) for share in (0.0, 0.25, 0.5, 1.0)] == [0.0, 0.25, 1.0, 4.0]
+
+
+def test_a_running_mean_by_hand():
+    """A still scene: after n frames the mean of all n, until the time constant; then 1/25 of what is new."""
+    smooth, luma = TemporalFilter(1.0), textured()
+    stops = np.random.default_rng(0).uniform(1.0, 1.02, 60)
+    found = [-float(smooth(constant(s, luma), luma, n / RATE).log_light.mean()) for n, s in enumerate(stops)]
+    for n in (1, 2, 5, 20):
+        assert found[n] == pytest.approx(stops[: n + 1].mean(), abs=3e-5)
+    assert found[50] == pytest.approx(found[49] + (stops[50] - found[49]) / 25, abs=1e-5)
+
+
+def test_frames_count_by_their_time():
+    """A frame shown three times as long weighs three times as much."""
+    smooth, luma = TemporalFilter(4.0), textured()
+    smooth(constant(1.0, luma), luma, 0.0)
+    smooth(constant(1.0, luma), luma, 0.04)
+    result = smooth(constant(1.02, luma), luma, 0.16)
+    assert -float(result.log_light.mean()) == pytest.approx(1.0 + 0.02 * 0.12 / 0.24, abs=1e-4)
+
+
+@pytest.mark.parametrize("gap,carried", [(0.9, True), (1.1, False), (1.5, False), (-0.5, True), (-1.1, False)])
+def test_nothing_is_carried_over_a_gap_of_more_than_a_second(gap, carried):
+    smooth, luma = TemporalFilter(1.0), textured()
+    for n in range(5):
+        smooth(constant(1.0, luma), luma, n / RATE)
+    result = smooth(constant(1.03, luma), luma, 4 / RATE + gap)
+    assert np.array_equal(result.log_light, constant(1.03, luma)) != carried
+
+
+def test_a_second_cut_shortly_behind_the_first_is_seen():
+    """Three shots, the middle one of three frames: a cut by itself is not the motion that is usual in a shot."""
+    shots = [textured(0)] * 10 + [textured(1)] * 3 + [textured(2)] * 3
+    detector = CutDetector()
+    assert [n for n, luma in enumerate(shots) if detector(luma)] == [10, 13]
+
+
+def test_a_shot_that_always_moves_much_is_no_row_of_cuts():
+    """Every frame another picture: from the third on that is what is usual."""
+    detector = CutDetector()
+    assert not any([detector(textured(seed)) for seed in range(12)][4:])
+
+
+@pytest.mark.parametrize("stops,cut", [(0.03, False), (0.05, True), (0.3, True), (-0.3, True)])
+def test_a_change_of_a_twentieth_of_a_stop_may_be_a_cut(stops, cut):
+    """0.04 stops in the mean of a shot that stood still."""
+    detector = CutDetector()
+    luma = np.full((90, 160), 0.5, np.float32)
+    for _ in range(4):
+        assert not detector(luma)
+    assert detector((luma + 0.03) * np.float32(2.0**stops) - 0.03) == cut
+
+
+def test_noise_is_learnt_from_what_will_be_lightened():
+    """A noisy sky, four fifths of the picture, over a still ground; the light map is dark on the ground alone."""
+    rng = np.random.default_rng(0)
+    luma = np.full((90, 160), 0.7, np.float32)
+    luma[72:] = 0.1
+    light = np.zeros_like(luma)
+    light[72:] = -2.0
+    smooth = TemporalFilter(1.0)
+    for n in range(6):
+        shaken = luma + rng.normal(0, 0.03, luma.shape).astype(np.float32) * (luma > 0.5)
+        shaken[72:] += rng.normal(0, 0.003, (18, 160)).astype(np.float32)
+        smooth(light, shaken, n / RATE)
+    assert smooth.state()["noise"] == pytest.approx(0.001, rel=0.3)  # a third: the mean of 3 x 3 pixels
+
+
+def test_noise_is_what_blurred_luma_deviates_by():
+    rng = np.random.default_rng(1)
+    smooth, luma = TemporalFilter(1.0), np.full((90, 160), 0.3, np.float32)
+    for n in range(6):
+        smooth(constant(1.0, luma), luma + rng.normal(0, 0.03, luma.shape).astype(np.float32), n / RATE)
+    assert smooth.state()["noise"] == pytest.approx(0.01, rel=0.1)
+
+
+def test_a_pan_is_not_taken_for_noise():
+    """What is counted as noise grows by 2 % a frame at most, however much the picture changes."""
+    rng = np.random.default_rng(2)
+    wide = textured(3, 90, 400)
+    smooth, levels = TemporalFilter(1.0), []
+    for n in range(16):
+        left = max(0, n - 5) * 6
+        frame = wide[:, left : left + 160] + rng.normal(0, 0.003, (90, 160)).astype(np.float32)
+        smooth(constant(1.0, frame), frame, n / RATE)
+        levels.append(smooth.state()["noise"])
+    still = levels[5]
+    assert 0.0005 < still < 0.002
+    assert levels[15] <= still * 1.02**10 * (1 + 1e-6)
+    assert levels[15] > still * 1.02**7
+
+
+def test_what_has_moved_keeps_its_light():
+    """Six proxy pixels a frame to the right: the light goes along, it is neither left behind nor started anew."""
+    wide = textured(4, 90, 400)
+    light = -1.0 - wide
+    smooth = TemporalFilter(1.0)
+    for n in range(8):
+        smooth(light[:, :160], wide[:, :160], n / RATE)
+    for n in range(8, 14):
+        left = (n - 7) * 4
+        steady = smooth(light[:, left : left + 160], wide[:, left : left + 160].copy(), n / RATE)
+        error = np.abs(steady.log_light - light[:, left : left + 160])[10:-10, 20:-20]
+        assert error.mean() < 0.03, n
+
+
+def test_motion_points_to_where_each_point_was():
+    """The picture moves 4 right and 2 down: each point was 4 further left and 2 further up."""
+    wide = textured(5, 120, 240)
+    before, after = wide[20:110, 40:200], wide[18:108, 36:196]
+    flow = motion(before, after)
+    assert flow.shape == (90, 160, 2)
+    assert np.median(flow[20:-20, 20:-20, 0]) == pytest.approx(-4, abs=0.4)
+    assert np.median(flow[20:-20, 20:-20, 1]) == pytest.approx(-2, abs=0.4)
+
+
+def test_flicker_is_taken_out_where_light_is_lifted():
+    """Relighted luma y g grows with y; what the frame is above its mean is taken from the light, to first order."""
+    mean, own = np.full((4, 4), 0.1, np.float32), np.full((4, 4), 0.102, np.float32)
+    light = np.full((4, 4), -2.0, np.float32)
+    flat = plain_coefficients(light, 16.0)
+    steady = Steady(light, mean, own)
+
+    def relighted(luma, coefficients):
+        square = np.exp2(2 * (coefficients.slope * luma + coefficients.offset))
+        return luma * (square + (1 - square) * luma * luma) ** -0.5
+
+    wanted, uncorrected = relighted(mean, flat), relighted(own, flat)
+    corrected = relighted(own, steady.calmed(flat))
+    assert np.abs(corrected - wanted).max() < 0.08 * np.abs(uncorrected - wanted).max()
+    sloped = Coefficients(np.full((4, 4), 4.0, np.float32), light - 0.4, -4.0)
+    wanted, uncorrected = relighted(mean, sloped), relighted(own, sloped)
+    assert np.abs(relighted(own, steady.calmed(sloped)) - wanted).max() < 0.08 * np.abs(uncorrected - wanted).max()
+
+
+def test_flicker_is_taken_out_by_a_quarter_of_a_stop_at_most():
+    mean, light = np.full((4, 4), 0.1, np.float32), np.full((4, 4), -2.0, np.float32)
+    flat = plain_coefficients(light, 16.0)
+    for own, change in ((0.3, 0.25), (0.01, -0.25)):
+        calm = Steady(light, mean, np.full((4, 4), own, np.float32)).calmed(flat)
+        assert calm.offset - flat.offset == pytest.approx(change)
+    slight = np.full((4, 4), -0.1, np.float32)  # never more than there is light to take
+    calm = Steady(slight, mean, np.full((4, 4), 0.3, np.float32)).calmed(plain_coefficients(slight, 16.0))
+    assert calm.offset == pytest.approx(0.0, abs=1e-6)
+    assert Steady(light, mean, mean).calmed(flat) is flat
