@@ -393,7 +393,7 @@ def test_hdr_is_lifted_to_the_light_its_sdr_picture_would_have(transfer, level):
 
 
 def test_the_codes_of_hdr_are_relative_to_its_white():
-    """10-bit PQ: 64 is black; gray of reference white is luma 1, and what is brighter counts as 1 beside colours above."""
+    """10-bit PQ: 64 is black; gray of reference white is luma 1; above it luma stays at 1, colours go on."""
     white = hdr.TRANSFERS[PQ].white
     coding = Coding(0.2627, 0.0593, False, 10, white=white)
     for light, wanted in ((203.0, 1.0), (26.0, float(hdr.light_to_pq(np.array(26.0))) / white), (0.0, 0.0)):
