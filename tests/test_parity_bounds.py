@@ -6,7 +6,7 @@ import pytest
 
 from cliplit.export.parity import TOLERANCES, Comparison
 
-# Precision, largest difference of the light map, least PSNR of the enhanced picture in dB (docs/models.md).
+# Precision, largest difference of the light map, least PSNR of the enhanced picture in dB (docs/export.md).
 BOUNDS = [("fp32", 1e-5, 100.0), ("fp16", 5e-3, 50.0), ("bf16", 5e-2, 40.0), ("int8", 1e-1, 40.0)]
 
 

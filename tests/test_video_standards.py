@@ -230,7 +230,7 @@ def test_a_frame_that_an_encoder_keeps_is_noticed(tmp_path, enhancer, monkeypatc
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a disk that is always full")
 def test_a_full_disk_is_no_damaged_packet(tmp_path, enhancer):
-    """ENOSPC, wherever it comes from, ends the run at once and is named; sound packets notice it first here."""
+    """ENOSPC ends the run at once and is named, also where sound comes along; no hint at another container."""
     source = with_sound(tmp_path / "in.mkv", "5.1", seconds=14)
     done = []
     with pytest.raises(InputError) as failure:
