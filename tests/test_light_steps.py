@@ -1,10 +1,9 @@
-"""The steps between the network and the pixels, by numbers worked out by hand: maps, noise, areas, time."""
+"""The steps between the network and the pixels, by numbers worked out by hand: maps, noise, areas."""
 
 from __future__ import annotations
 
 import math
 
-import cv2
 import numpy as np
 import pytest
 
@@ -28,7 +27,6 @@ from cliplit.runtime.light.noise import (
 )
 from cliplit.runtime.light.proxy import planes_proxy, proxy_size, rgb_proxy, shrink
 from cliplit.runtime.light.region import Region, ramp
-from cliplit.runtime.light.temporal import CutDetector, Steady, TemporalFilter, motion, time_constant
 
 # ------------------------------------------------------------------ light map
 
@@ -319,169 +317,3 @@ def test_an_area_by_hand():
     assert small.offset.shape == (100, 100)  # a sample a pixel, the finest there is
     middle = Region(40, 40, 10, 40).within(even, 200, 200)
     assert middle.offset.shape == (160, 160)  # eight samples over ten pixels
-
-
-# ------------------------------------------------------------------ time
-
-RATE = 25.0
-
-
-def textured(seed=0, height=90, width=160, low=0.1, high=0.6):
-    """Luma with patches a few pixels wide."""
-    rng = np.random.default_rng(seed)
-    coarse = rng.uniform(low, high, (height // 10, width // 10)).astype(np.float32)
-    return np.clip(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), 0.0, 1.0)
-
-
-def constant(stops, like):
-    return np.full_like(like, -stops)
-
-
-def test_seconds_of_temporal():
-    assert [time_constant(share) for share in (0.0, 0.25, 0.5, 1.0)] == [0.0, 0.25, 1.0, 4.0]
-
-
-def test_a_running_mean_by_hand():
-    """A still scene: after n frames the mean of all n, until the time constant; then 1/25 of what is new."""
-    smooth, luma = TemporalFilter(1.0), textured()
-    stops = np.random.default_rng(0).uniform(1.0, 1.02, 60)
-    found = [-float(smooth(constant(s, luma), luma, n / RATE).log_light.mean()) for n, s in enumerate(stops)]
-    for n in (1, 2, 5, 20):
-        assert found[n] == pytest.approx(stops[: n + 1].mean(), abs=3e-5)
-    assert found[50] == pytest.approx(found[49] + (stops[50] - found[49]) / 25, abs=1e-5)
-
-
-def test_frames_count_by_their_time():
-    """A frame shown three times as long weighs three times as much."""
-    smooth, luma = TemporalFilter(4.0), textured()
-    smooth(constant(1.0, luma), luma, 0.0)
-    smooth(constant(1.0, luma), luma, 0.04)
-    result = smooth(constant(1.02, luma), luma, 0.16)
-    assert -float(result.log_light.mean()) == pytest.approx(1.0 + 0.02 * 0.12 / 0.24, abs=1e-4)
-
-
-@pytest.mark.parametrize("gap,carried", [(0.9, True), (1.1, False), (1.5, False), (-0.5, True), (-1.1, False)])
-def test_nothing_is_carried_over_a_gap_of_more_than_a_second(gap, carried):
-    smooth, luma = TemporalFilter(4.0), textured()
-    for n in range(5):
-        smooth(constant(1.0, luma), luma, n / RATE)
-    result = smooth(constant(1.03, luma), luma, 4 / RATE + gap)
-    assert np.array_equal(result.log_light, constant(1.03, luma)) != carried
-
-
-@pytest.mark.parametrize("length", [1, 2, 3])
-def test_a_second_cut_shortly_behind_the_first_is_seen(length):
-    """Back to the first shot after one to three frames: a cut by itself is not the motion that is usual in a shot."""
-    shots = [textured(0)] * 10 + [textured(1)] * length + [textured(0)] * 3
-    detector = CutDetector()
-    assert [n for n, luma in enumerate(shots) if detector(luma)] == [10, 10 + length]
-
-
-def test_a_shot_that_always_moves_much_is_no_row_of_cuts():
-    """Every frame another picture: from the third on that is what is usual."""
-    detector = CutDetector()
-    assert not any([detector(textured(seed)) for seed in range(12)][4:])
-
-
-@pytest.mark.parametrize("stops,cut", [(0.03, False), (0.05, True), (0.3, True), (-0.3, True)])
-def test_a_change_of_a_twentieth_of_a_stop_may_be_a_cut(stops, cut):
-    """0.04 stops in the mean of a shot that stood still."""
-    detector = CutDetector()
-    luma = np.full((90, 160), 0.5, np.float32)
-    for _ in range(4):
-        assert not detector(luma)
-    assert detector((luma + 0.03) * np.float32(2.0**stops) - 0.03) == cut
-
-
-def test_noise_is_learnt_from_what_will_be_lightened():
-    """A noisy sky, four fifths of the picture, over a still ground; the light map is dark on the ground alone."""
-    rng = np.random.default_rng(0)
-    luma = np.full((90, 160), 0.7, np.float32)
-    luma[72:] = 0.1
-    light = np.zeros_like(luma)
-    light[72:] = -2.0
-    smooth = TemporalFilter(1.0)
-    for n in range(6):
-        shaken = luma + rng.normal(0, 0.03, luma.shape).astype(np.float32) * (luma > 0.5)
-        shaken[72:] += rng.normal(0, 0.003, (18, 160)).astype(np.float32)
-        smooth(light, shaken, n / RATE)
-    assert smooth.state()["noise"] == pytest.approx(0.001, rel=0.3)  # a third: the mean of 3 x 3 pixels
-
-
-def test_noise_is_what_blurred_luma_deviates_by():
-    rng = np.random.default_rng(1)
-    smooth, luma = TemporalFilter(1.0), np.full((90, 160), 0.3, np.float32)
-    for n in range(6):
-        smooth(constant(1.0, luma), luma + rng.normal(0, 0.03, luma.shape).astype(np.float32), n / RATE)
-    assert smooth.state()["noise"] == pytest.approx(0.01, rel=0.1)
-
-
-def test_a_pan_is_not_taken_for_noise():
-    """What is counted as noise grows by 2 % a frame at most, however much the picture changes."""
-    rng = np.random.default_rng(2)
-    wide = textured(3, 90, 400)
-    smooth, levels = TemporalFilter(1.0), []
-    for n in range(16):
-        left = max(0, n - 5) * 6
-        frame = wide[:, left : left + 160] + rng.normal(0, 0.003, (90, 160)).astype(np.float32)
-        smooth(constant(1.0, frame), frame, n / RATE)
-        levels.append(smooth.state()["noise"])
-    still = levels[5]
-    assert 0.0005 < still < 0.002
-    assert levels[15] <= still * 1.02**10 * (1 + 1e-6)
-    assert levels[15] > still * 1.02**7
-
-
-def test_what_has_moved_keeps_its_light():
-    """Six proxy pixels a frame to the right: the light goes along, it is neither left behind nor started anew."""
-    wide = textured(4, 90, 400)
-    light = -1.0 - wide
-    smooth = TemporalFilter(1.0)
-    for n in range(8):
-        smooth(light[:, :160], wide[:, :160], n / RATE)
-    for n in range(8, 14):
-        left = (n - 7) * 4
-        steady = smooth(light[:, left : left + 160], wide[:, left : left + 160].copy(), n / RATE)
-        error = np.abs(steady.log_light - light[:, left : left + 160])[10:-10, 20:-20]
-        assert error.mean() < 0.03, n
-
-
-def test_motion_points_to_where_each_point_was():
-    """The picture moves 4 right and 2 down: each point was 4 further left and 2 further up."""
-    wide = textured(5, 120, 240)
-    before, after = wide[20:110, 40:200], wide[18:108, 36:196]
-    flow = motion(before, after)
-    assert flow.shape == (90, 160, 2)
-    assert np.median(flow[20:-20, 20:-20, 0]) == pytest.approx(-4, abs=0.4)
-    assert np.median(flow[20:-20, 20:-20, 1]) == pytest.approx(-2, abs=0.4)
-
-
-def test_flicker_is_taken_out_where_light_is_lifted():
-    """Relighted luma y g grows with y; what the frame is above its mean is taken from the light, to first order."""
-    mean, own = np.full((4, 4), 0.1, np.float32), np.full((4, 4), 0.102, np.float32)
-    light = np.full((4, 4), -2.0, np.float32)
-    flat = plain_coefficients(light, 16.0)
-    steady = Steady(light, mean, own)
-
-    def relighted(luma, coefficients):
-        square = np.exp2(2 * (coefficients.slope * luma + coefficients.offset))
-        return luma * (square + (1 - square) * luma * luma) ** -0.5
-
-    wanted, uncorrected = relighted(mean, flat), relighted(own, flat)
-    corrected = relighted(own, steady.calmed(flat))
-    assert np.abs(corrected - wanted).max() < 0.08 * np.abs(uncorrected - wanted).max()
-    sloped = Coefficients(np.full((4, 4), 4.0, np.float32), light - 0.4, -4.0)
-    wanted, uncorrected = relighted(mean, sloped), relighted(own, sloped)
-    assert np.abs(relighted(own, steady.calmed(sloped)) - wanted).max() < 0.08 * np.abs(uncorrected - wanted).max()
-
-
-def test_flicker_is_taken_out_by_a_quarter_of_a_stop_at_most():
-    mean, light = np.full((4, 4), 0.1, np.float32), np.full((4, 4), -2.0, np.float32)
-    flat = plain_coefficients(light, 16.0)
-    for own, change in ((0.3, 0.25), (0.01, -0.25)):
-        calm = Steady(light, mean, np.full((4, 4), own, np.float32)).calmed(flat)
-        assert calm.offset - flat.offset == pytest.approx(change)
-    slight = np.full((4, 4), -0.1, np.float32)  # never more than there is light to take
-    calm = Steady(slight, mean, np.full((4, 4), 0.3, np.float32)).calmed(plain_coefficients(slight, 16.0))
-    assert calm.offset == pytest.approx(0.0, abs=1e-6)
-    assert Steady(light, mean, mean).calmed(flat) is flat
