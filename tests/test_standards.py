@@ -254,6 +254,18 @@ def test_code_points_are_those_of_h273():
     assert colour.MATRIX_NAMES == {1: "BT.709", 5: "BT.601", 6: "BT.601", 9: "BT.2020"}
 
 
+def test_codes_mean_bt709_at_eight_bits_and_limited_range_unless_said():
+    assert Coding() == Coding(0.2126, 0.0722, False, 8, False, 1.0)
+
+
+def test_full_range_counts_from_the_first_code_to_the_last():
+    """H.273: 255 codes, not 254 or 256, from black to white; chroma as many, about 128."""
+    planes = np.full((2, 2), 51, np.uint8), np.full((2, 2), 128, np.uint8), np.full((2, 2), 179, np.uint8)
+    seen = planes_proxy(planes, Coding(full_range=True), (2, 2))
+    assert seen.luma == pytest.approx(0.2, abs=1e-6)
+    assert seen.rgb[0, 0] == pytest.approx([0.2 + 1.5748 * 0.2, 0.2 - 0.2126 / 0.7152 * 1.5748 * 0.2, 0.2], abs=1e-5)
+
+
 def test_ranges_are_stated_alone_or_behind_a_name():
     found = Colour(9, 9, 16, 1, "topleft")
     assert (found.hdr, found.full_range) == ("PQ (HDR10)", False)
@@ -402,6 +414,9 @@ def test_the_codes_of_hdr_are_relative_to_its_white():
         seen = planes_proxy(planes, coding, (4, 4))
         assert seen.luma == pytest.approx(min(wanted, 1.0), abs=2e-3)
         assert seen.rgb == pytest.approx(wanted, abs=2e-3)
+    planes = *np.full((1, 4, 4), 502, np.uint16), np.full((2, 2), 512, np.uint16), np.full((2, 2), 568, np.uint16)
+    red = planes_proxy(planes, coding, (4, 4)).rgb[0, 0, 0]  # luma of half the signal, a sixteenth of it in Cr
+    assert red == pytest.approx((0.5 + 1.4746 / 16) / white, rel=1e-3)
     bright = np.full((4, 4), 940, np.uint16), *np.full((2, 2, 2), 512, np.uint16)
     seen = planes_proxy(bright, coding, (4, 4))
     assert seen.luma == pytest.approx(1.0) and seen.rgb == pytest.approx(1 / white, rel=1e-5)
