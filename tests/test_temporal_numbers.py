@@ -15,8 +15,8 @@ SIZE = 36, 48
 
 def box(x):
     padded = np.pad(x, 1, mode="edge")
-    height, width = x.shape
-    return sum(padded[i : i + height, j : j + width] for i in range(3) for j in range(3)) / 9
+    rows = padded[:-2] + padded[1:-1] + padded[2:]
+    return (rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]) / 9
 
 
 class Described:
@@ -85,9 +85,9 @@ def test_noise_is_averaged_as_described(sigma, constant):
     """Below, within and above the bounds of what counts as still; the map as noisy as luma."""
     rng, size = np.random.default_rng(0), (144, 256)  # large enough for noise to be no cut
     base = rng.uniform(0.4, 0.6, size)
-    lumas = [base + rng.normal(0, sigma, size) for _ in range(14)]
-    lights = [-1.0 + rng.normal(0, 0.01, size) for _ in range(14)]
-    compare(lights, lumas, np.arange(14) / 25, constant)
+    lumas = [base + rng.normal(0, sigma, size) for _ in range(8)]
+    lights = [-1.0 + rng.normal(0, 0.01, size) for _ in range(8)]
+    compare(lights, lumas, np.arange(8) / 25, constant)
 
 
 @pytest.mark.parametrize("step", [0.002, 0.0045, 0.0066, 0.009, 0.012])
