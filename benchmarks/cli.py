@@ -15,7 +15,7 @@ import click
 from cliplit import __version__
 from cliplit.command import reports_errors
 from cliplit.errors import InputError
-from cliplit.files import appearing
+from cliplit.files import atomic_write
 
 if TYPE_CHECKING:
     from .tables import Table
@@ -67,7 +67,7 @@ def speed_command(
     seconds: float,
     quick: bool,
 ) -> None:
-    """Frames and clips at 480p to 4K on 1 and 2 threads, against ffmpeg, PyTorch and classical methods.
+    """Time frames and clips at 480p to 4K on 1 and 2 threads, against ffmpeg, PyTorch and classical methods.
 
     Takes about 20 minutes on two cores; a CUDA device, when one works, adds its own tables.
     """
@@ -169,7 +169,7 @@ def quality_command(
 
 
 def prepare(output: Path, overwrite: bool) -> None:
-    """The folder, before anything is computed. Raises InputError where it holds results already."""
+    """Create the folder before anything is computed. Raises InputError if it holds results already."""
     if output.is_file():
         raise InputError(f"{output}: is a file; name a folder")
     if not overwrite and any((output / name).exists() for name in FILES):
@@ -184,13 +184,13 @@ def write(output: Path, data: dict[str, object], sections: Sequence[object], tit
     command = shlex.join(["cliplit-bench", *(Path(a).name if Path(a).is_absolute() else a for a in sys.argv[1:])])
     about = f"cliplit {__version__}, {date.today().isoformat()}\n{command}"
     head = {"cliplit": __version__, "date": date.today().isoformat(), "command": command}
-    with appearing(output / "bench.json") as temporary:
+    with atomic_write(output / "bench.json") as temporary:
         temporary.write_text(json.dumps(head | data, indent=1), encoding="utf-8")
     chosen = [section for section in sections if isinstance(section, Section)]
     parts = [f"# {title}\n\n{about}\n"]
     for section in chosen:
         parts += [f"## {section.title}\n", *(f"{text}\n" for text in section.texts), *map(markdown, section.tables)]
-    with appearing(output / "bench.md") as temporary:
+    with atomic_write(output / "bench.md") as temporary:
         temporary.write_text("\n".join(parts), encoding="utf-8")
     write_page(output / "index.html", title, about, chosen)
     tables: list[Table] = [table for section in chosen for table in section.tables]
@@ -199,7 +199,7 @@ def write(output: Path, data: dict[str, object], sections: Sequence[object], tit
 
 
 def progress(text: str) -> None:
-    """On a terminal one line that changes, otherwise nothing."""
+    """Show progress as one changing line on a terminal; print nothing elsewhere."""
     if sys.stderr.isatty():
         click.echo(f"\r\033[K{text}", err=True, nl=False)
 

@@ -1,4 +1,4 @@
-"""Every constant of a training run, once: the command line, YAML recipes and `config.json` are made from this table.
+"""Every constant of a training run, once; the command line, YAML recipes and `config.json` come from this table.
 
 No torch here: `cliplit-train --help` reads it.
 """
@@ -22,13 +22,13 @@ RECIPES = Path(__file__).parent / "recipes"
 
 
 def option(default: Any, help: str, choices: tuple[str, ...] = ()) -> Any:
-    """A field with its help text; the default may depend on the method and the network (`PRESETS`)."""
+    """Return a dataclass field with its help text; `PRESETS` may change the default by method and network."""
     return field(default=default, metadata={"help": help, "choices": choices})
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Every constant of a run; saved beside it as `config.json`. Names in `PRESETS` have other defaults by method."""
+    """Every constant of a run, saved beside it as `config.json`. `PRESETS` changes some defaults by method."""
 
     method: str = option(
         "paired",
@@ -138,7 +138,7 @@ class TrainConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:
-        """The defaults, the presets that apply, then `values`. Raises InputError for what cannot be an option."""
+        """Merge the defaults, the presets that apply and `values`. Raises InputError for invalid options."""
         known = {f.name: f for f in fields(cls)}
         if unknown := sorted(set(values) - set(known)):
             raise InputError(f"unknown training option {', '.join(unknown)}; known: {', '.join(sorted(known))}")
@@ -193,7 +193,7 @@ POSITIVE = ("steps", "batch", "prompt_batch", "prompt_size", "save_every", "log_
 
 
 def check(config: TrainConfig) -> None:
-    """Raises InputError for values that contradict each other, before anything slow begins."""
+    """Check for values that contradict each other, before anything slow begins. Raises InputError."""
     for f in fields(config):
         if (choices := f.metadata["choices"]) and getattr(config, f.name) not in choices:
             raise InputError(f"--{cli_name(f.name)} {getattr(config, f.name)}: choose one of {', '.join(choices)}")
@@ -219,7 +219,7 @@ def check(config: TrainConfig) -> None:
 
 
 def read_yaml(name: str) -> dict[str, Any]:
-    """The options of a YAML file, or of a recipe that comes with the package (by name)."""
+    """Read the options in a YAML file, or in a bundled recipe by name."""
     try:
         import yaml
     except ImportError as error:
@@ -240,7 +240,7 @@ def read_yaml(name: str) -> dict[str, Any]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The options a run was started with. Raises InputError where that file is damaged."""
+    """Read the options a run was started with. Raises InputError if the file is damaged."""
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -253,7 +253,7 @@ def cli_name(name: str) -> str:
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """`192x256` -> (height, width)."""
+    """Parse `192x256` into (height, width)."""
     try:
         height, width = (int(side) for side in text.lower().split("x"))
     except ValueError as error:
@@ -265,7 +265,7 @@ TYPES = typing.get_type_hints(TrainConfig)
 
 
 def _converted(name: str, value: Any) -> Any:
-    """A value from YAML, JSON or the command line as the field's type. Raises InputError where it has another."""
+    """Convert a value from YAML, JSON or the command line to the field's type. Raises InputError if it cannot be."""
     kind = TYPES[name]
     try:
         if name == "sizes":

@@ -1,4 +1,4 @@
-"""`cliplit-export CHECKPOINT`: a trained network as files that run elsewhere, proven equal."""
+"""`cliplit-export CHECKPOINT`: a trained network as files that run elsewhere, checked against PyTorch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SIZE = re.compile(r"(?:(\d+)x)?(\d+)x(\d+)")
 
 
 def parse_size(text: str) -> Size:
-    """HxW or NxHxW. Raises click's error of wrong usage for anything else."""
+    """Parse HxW or NxHxW. Raises click's usage error for anything else."""
     found = SIZE.fullmatch(text)
     if found is None or 0 in (size := (int(found[1] or 1), int(found[2]), int(found[3]))):
         raise click.BadParameter(f"{text!r} is not HxW or NxHxW, such as 192x336")
@@ -157,14 +157,14 @@ def main(
 
 
 def name_output(checkpoint: Path, output: Path | None, tags: Sequence[str]) -> Path:
-    """The output as given, or CHECKPOINT's name with what is inside before the suffix."""
+    """Return the given output, or CHECKPOINT's name with tags for the content before the suffix."""
     if output is not None and not output.is_dir():
         return output
     return (output or checkpoint.parent) / ".".join([checkpoint.stem, *tags, "onnx"])
 
 
 def is_of(path: Path, checkpoint: Path) -> bool:
-    """Whether `path` is the fp32 export of this very checkpoint already."""
+    """Return whether `path` is already the fp32 export of this very checkpoint."""
     from cliplit.errors import ModelError
     from cliplit.networks.checkpoint import sha256
     from cliplit.runtime.backends.model_file import model_info
@@ -177,20 +177,20 @@ def is_of(path: Path, checkpoint: Path) -> bool:
 
 
 def read_pictures(folder: Path) -> list[Array]:
-    """Every picture below a folder, (H, W, 3) float32. Raises InputError where there is none."""
+    """Read every picture below a folder, (H, W, 3) float32. Raises InputError if there is none."""
     import numpy as np
 
-    from cliplit.runtime.folders import Kind, files_of
-    from cliplit.runtime.image.image_io import SUFFIXES, read_picture, upright
+    from cliplit.runtime.folders import files_of
+    from cliplit.runtime.image.image_io import PICTURES, SUFFIXES, read_picture, upright
+    from cliplit.runtime.light.gain import WHITE
 
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder of calibration pictures")
     found = []
-    for path, _ in files_of(str(folder), folder, Kind("pictures", tuple(SUFFIXES))):
+    for path, _ in files_of(str(folder), folder, PICTURES):
         picture = read_picture(path)
         pixels = upright(picture.pixels, picture.orientation)[..., :3]
-        white = 1.0 if pixels.dtype == np.float32 else np.iinfo(pixels.dtype).max
-        found.append(pixels.astype(np.float32) / np.float32(white))
+        found.append(pixels.astype(np.float32) / np.float32(WHITE[pixels.dtype]))
     if not found:
         raise InputError(f"{folder}: no pictures ({', '.join(SUFFIXES)}) to calibrate with")
     return found
@@ -208,7 +208,7 @@ def report(target: Path, lines: Sequence[Comparison]) -> None:
 
 
 def parse_shapes(text: str | None, shape: Size | None) -> Shapes | None:
-    """MIN,BEST,MAX of an engine. A click usage error for anything else."""
+    """Parse an engine's MIN,BEST,MAX. Raises click's usage error for anything else."""
     from cliplit.runtime.backends.engine_file import Shapes
 
     if text is None:
@@ -220,7 +220,7 @@ def parse_shapes(text: str | None, shape: Size | None) -> Shapes | None:
 
 
 def check_tensorrt(device: str) -> None:
-    """Before minutes are spent on the files: raises BackendError where no engine can be built here."""
+    """Check early, before minutes of work, that an engine can be built here. Raises BackendError if not."""
     from cliplit.runtime.backends import tensorrt_native
     from cliplit.runtime.backends.devices import Device
 
@@ -231,7 +231,7 @@ def check_tensorrt(device: str) -> None:
 
 
 def build(model: Path, shapes: Shapes | None, workspace: int, device: str) -> None:
-    """The engine of an exported file, into the cache, with progress. Raises BackendError where it cannot be built."""
+    """Build the engine of an exported file into the cache, with progress. Raises BackendError on failure."""
     from tqdm import tqdm
 
     from cliplit.runtime.backends import tensorrt_native

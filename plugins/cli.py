@@ -16,7 +16,7 @@ HOST = click.Choice(["gimp", "frei0r"])
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 def main() -> None:
-    """Plug-ins for GIMP (Filters > Light and Shadow) and for frei0r hosts: ffmpeg, melt, GStreamer, Kdenlive, Shotcut.
+    """Install plug-ins for GIMP (Filters > Light and Shadow) and frei0r hosts (ffmpeg, melt, GStreamer, Kdenlive).
 
     They start this Python with its cliplit, so install them again when it moves.
     """

@@ -1,4 +1,4 @@
-"""What GIMP and the frei0r filter say to the worker, and what it answers.
+"""The messages between GIMP or the frei0r filter and the worker.
 
 A client writes a request and, for a picture, its pixels; the worker answers with a reply and as many bytes as it
 announces. Everything is little-endian and of fixed size; `frei0r.c` declares the same structures. Pixels follow their
@@ -32,11 +32,11 @@ STILL = -1.0  # in place of a time constant: a picture by itself
 
 
 class ProtocolError(Exception):
-    """The other side is not a cliplit program, or one of another version; the message is for the user."""
+    """The other side is not a cliplit program, or has another version; the message is for the user."""
 
 
 class Pixels(IntEnum):
-    """How pixels are laid out; NONE asks the worker to get ready and tell its name."""
+    """The layout of pixels; NONE asks the worker to get ready and tell its name."""
 
     NONE = 0
     RGBA8 = 1
@@ -53,7 +53,7 @@ class Pixels(IntEnum):
 
 
 class Status(IntEnum):
-    """What a reply is followed by: pixels (in the stream or in shared memory), or a message in UTF-8."""
+    """The content after a reply: pixels (in the stream or in shared memory), or a message in UTF-8."""
 
     DONE = 0
     FAILED = 1
@@ -68,7 +68,7 @@ class Request:
         width, height: in pixels; rows follow each other without a gap.
         exact: run the network at full size.
         strength, max_gain: as in `Enhancer`.
-        temporal: time constant of the temporal filter in seconds, 0 for none, STILL for a picture by itself.
+        time_constant: of the temporal filter in seconds, 0 for none, STILL for a picture by itself.
         time: of the frame, in seconds; NaN where the host does not tell: one frame after the last.
         model: a bundled model's name, at most 16 bytes; empty for the worker's own choice.
     """
@@ -79,7 +79,7 @@ class Request:
     exact: bool = False
     strength: float = 1.0
     max_gain: float = 16.0
-    temporal: float = STILL
+    time_constant: float = STILL
     time: float = 0.0
     model: str = ""
 
@@ -98,20 +98,20 @@ class Request:
             self.exact,
             self.strength,
             self.max_gain,
-            self.temporal,
+            self.time_constant,
             self.time,
             self.model.encode("ascii"),
         )
 
     @classmethod
     def unpack(cls, header: bytes | bytearray) -> Request:
-        """From REQUEST_SIZE bytes. Raises ProtocolError for what this version does not understand."""
+        """Unpack REQUEST_SIZE bytes. Raises ProtocolError for what this version does not understand."""
         check_prefix(header)
-        _, _, pixels, width, height, exact, strength, max_gain, temporal, time, model = _REQUEST.unpack(header)
+        _, _, pixels, width, height, exact, strength, max_gain, time_constant, time, model = _REQUEST.unpack(header)
         if pixels not in set(Pixels):
             raise ProtocolError(f"unknown pixel layout {pixels}")
         name = model.rstrip(b"\0").decode("ascii", "replace")
-        request = cls(Pixels(pixels), width, height, bool(exact), strength, max_gain, temporal, time, name)
+        request = cls(Pixels(pixels), width, height, bool(exact), strength, max_gain, time_constant, time, name)
         if request.pixels and not (0 < width <= LONGEST_SIDE and 0 < height <= LONGEST_SIDE):
             raise ProtocolError(f"a picture of {width}x{height} pixels; sides go from 1 to {LONGEST_SIDE}")
         if width * height > LARGEST_PICTURE:
@@ -121,7 +121,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """What became of a request, and how many bytes follow."""
+    """The result of a request, and how many bytes follow."""
 
     status: Status
     length: int
@@ -131,7 +131,7 @@ class Reply:
 
     @classmethod
     def unpack(cls, header: bytes | bytearray) -> Reply:
-        """From REPLY_SIZE bytes. A failure is understood from every version, as it may say that versions differ."""
+        """Unpack REPLY_SIZE bytes. Failures of every version are understood, as they may say that versions differ."""
         magic, version, status, _, length = _REPLY.unpack(header)
         if magic != MAGIC or status not in set(Status):
             raise ProtocolError("the worker's answer is not one of cliplit's")
@@ -141,13 +141,13 @@ class Reply:
 
 
 def check_prefix(header: bytes | bytearray) -> None:
-    """Raises ProtocolError where a request, of which PREFIX_SIZE bytes are enough, is not one of this version."""
+    """Check that a request, at least PREFIX_SIZE bytes of it, is of this version. Raises ProtocolError if not."""
     magic, version = _PREFIX.unpack_from(header)
     check_version(magic, version, "the plug-in")
 
 
 def check_version(magic: bytes, version: int, other: str) -> None:
-    """Raises ProtocolError where the other side does not speak this version."""
+    """Check that the other side speaks this version. Raises ProtocolError if not."""
     if magic != MAGIC:
         raise ProtocolError(f"{other} does not speak cliplit's protocol")
     if version != VERSION:

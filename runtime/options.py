@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -15,16 +15,21 @@ from .backends.devices import Device
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+if TYPE_CHECKING:
+    ParamType = click.ParamType[Any]
+else:
+    ParamType = click.ParamType  # which takes no parameter before click 8.4
+
 
 def check_device(context: click.Context, option: click.Parameter, text: str) -> str:
-    """A wrong name is wrong usage."""
+    """Reject an unknown device as a usage error."""
     try:
         return str(Device.parse(text))
     except InputError as error:
         raise click.BadParameter(str(error)) from error
 
 
-class Gain(click.ParamType[Any]):
+class Gain(ParamType):
     """A number, or the word auto."""
 
     name = "auto|number"
@@ -73,12 +78,12 @@ OTHERS = (
 
 
 def enhancer_options(command: Command) -> Command:
-    """Adds them to a click command, which takes them as `**settings` and passes them to `Enhancer(**settings)`."""
+    """Add the enhancer's options to a click command, which takes them as `**settings` for `Enhancer(**settings)`."""
     return STRENGTH(other_enhancer_options(command))
 
 
 def other_enhancer_options(command: Command) -> Command:
-    """All but `--strength`, for commands that have their own."""
+    """Add all options but `--strength`, for commands that have their own."""
     for option in reversed(OTHERS):
         command = option(command)
     return command

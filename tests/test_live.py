@@ -211,7 +211,7 @@ def test_space_toggles_and_q_ends(monkeypatch):
     with Preview(CLIP) as window:
         strengths = []
         for number in range(5):
-            strengths.append(window.strength(Fraction(number)))
+            strengths.append(window.strength)
             window.write(frame(number))
     assert strengths == [1.0, 1.0, 0.0, 0.0, 1.0] and window.closed
     assert len(shown) == 5 and shown[0].shape == (16, 32, 3)

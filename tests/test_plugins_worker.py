@@ -57,17 +57,17 @@ def test_strength_0_is_the_identity(worker):
 def test_time_smooths_and_a_still_stands_alone(worker):
     dark, other = scene(90, 160), scene(90, 160)[::-1].copy()
     alone = ask(worker, other)
-    ask(worker, dark, temporal=5.0, time=0.0)
+    ask(worker, dark, time_constant=5.0, time=0.0)
     near = dark + 0.001 * (other - dark)
-    smoothed = ask(worker, near.astype(np.float32), temporal=5.0, time=0.04)
+    smoothed = ask(worker, near.astype(np.float32), time_constant=5.0, time=0.04)
     assert (smoothed != ask(worker, near.astype(np.float32))).any()
     np.testing.assert_array_equal(alone, ask(worker, other))
 
 
 def test_unknown_time_counts_frames(worker):
     picture = scene(90, 160)
-    ask(worker, picture, temporal=1.0, time=0.0)
-    assert np.isfinite(ask(worker, picture, temporal=1.0, time=float("nan"))).all()
+    ask(worker, picture, time_constant=1.0, time=0.0)
+    assert np.isfinite(ask(worker, picture, time_constant=1.0, time=float("nan"))).all()
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ class UNet(LightNetwork):
         nn.init.ones_(self.cond_add1.bias)  # type: ignore[arg-type]  # start near L = 1, away from ReLU's dead side
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, H, W) sRGB in [0, 1], H and W at least 2 -> light map (N, 1, H, W), >= 0."""
+        """Map (N, 3, H, W) sRGB in [0, 1], sides at least 2, to a light map (N, 1, H, W), >= 0."""
         x = F.leaky_relu(self.cond1(x), 0.2)
         x = self.ResidualBlock2(self.ResidualBlock1(x))
         x = self.PPM1(x)

@@ -37,7 +37,7 @@ class TrainOrReport(click.Command):
 
 
 def config_options(command: Callable[..., None]) -> Callable[..., None]:
-    """An option for every field of TrainConfig; the first field is listed first."""
+    """Add an option for every field of TrainConfig, in their order."""
     for f in reversed(fields(TrainConfig)):
         varies = any(f.name in values for _, values in PRESETS)
         default = "by method and network" if varies else _shown(f.default)
@@ -48,7 +48,7 @@ def config_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _kind(name: str, choices: tuple[str, ...]) -> dict[str, Any]:
-    """How click reads a field. Nothing given means the recipe's value, or the default."""
+    """Return how click reads a field; if it is not given, the recipe's value or the default applies."""
     kind: Any = TYPES[name]
     if choices:
         return {"type": click.Choice(choices), "default": None}
@@ -123,7 +123,7 @@ def report(run: Path, output: Path | None) -> None:
 
 
 def check_folders(config: TrainConfig) -> None:
-    """Before torch is loaded: a misspelt folder is the most common mistake."""
+    """Check folders before torch is loaded: a misspelt folder is the most common mistake."""
     for name in FOLDERS:
         value = getattr(config, name)
         for folder in (value,) if isinstance(value, str) else value:

@@ -36,7 +36,7 @@ LIBRARIES = {"CUDAExecutionProvider": "providers_cuda", "TensorrtExecutionProvid
 
 
 class Bound:
-    """Memory on the device for one shape of input and output, bound to a session: a call allocates nothing there.
+    """Device memory for one shape of input and output, bound to a session: calls allocate nothing there.
 
     ONNX Runtime's plain `run` allocates both on each call. For one thread at a time.
     """
@@ -60,7 +60,7 @@ class Bound:
 
 
 class Session:
-    """See `Backend`. On a card each thread has memory there for the shape that it gave last."""
+    """`Backend` by ONNX Runtime. On a card, each thread keeps memory there for its last shape."""
 
     def __init__(self, session: Any, info: ModelInfo, device: Device, detail: str) -> None:
         self._session, self.info, self.detail = session, info, detail
@@ -80,7 +80,7 @@ class Session:
         return light
 
     def bound(self, shape: tuple[int, ...]) -> Bound:
-        """The calling thread's."""
+        """Return the calling thread's memory for this shape."""
         bound: Bound | None = getattr(self._own, "bound", None)
         if bound is None or bound.shape != shape:
             self._own.bound = bound = None  # the old memory goes before new is asked for
@@ -89,7 +89,7 @@ class Session:
 
 
 def open_model(path: Path, device: Device, threads: int, tensorrt: bool = False) -> Session:
-    """Raises BackendError where ONNX Runtime or the provider is not usable, ModelError for a file it cannot read."""
+    """Open a model. Raises BackendError if ONNX Runtime or the provider is unusable, ModelError for a bad file."""
     runtime = import_onnxruntime()
     info = model_info(path)
     options = runtime.SessionOptions()
@@ -123,7 +123,7 @@ def open_model(path: Path, device: Device, threads: int, tensorrt: bool = False)
 
 
 def _providers(device: Device, tensorrt: bool) -> list[tuple[str, dict[str, Any]]]:
-    """In the order of preference; those after the first take what the first cannot run."""
+    """List providers in order of preference; those after the first run what the first cannot."""
     cpu: tuple[str, dict[str, Any]] = ("CPUExecutionProvider", {})
     if device.kind == "cpu":
         return [cpu]
@@ -153,7 +153,7 @@ def _preload(runtime: ModuleType) -> None:
 
 
 def _why_not(runtime: ModuleType, provider: str) -> str:
-    """The missing library's name, by loading the provider as ONNX Runtime does; "" where it loads."""
+    """Return the missing library's name, by loading the provider as ONNX Runtime does; "" if it loads."""
     folder = Path(str(runtime.__file__)).parent / "capi"
     name = LIBRARIES.get(provider, "")
     libraries = [*folder.glob("*providers_shared.*"), *folder.glob(f"*{name}.*")]
@@ -174,14 +174,14 @@ def _gpu_advice(runtime: ModuleType, tensorrt: bool) -> str:
 
 
 def _cuda_version(runtime: ModuleType) -> tuple[int, int] | None:
-    """The CUDA version the installed build was made for, where it says so."""
+    """Return the CUDA version the installed build was made for, if it is known."""
     text = getattr(runtime, "cuda_version", None) or ""
     numbers = [int(part) for part in str(text).split(".")[:2] if part.isdigit()]
     return (numbers[0], numbers[1]) if len(numbers) == 2 else None
 
 
 def import_onnxruntime() -> ModuleType:
-    """The module; raises BackendError with the exact command where it is missing or broken."""
+    """Import the module. Raises BackendError with the exact command if it is missing or broken."""
     try:
         import onnxruntime
 
@@ -198,7 +198,7 @@ def _install_advice() -> str:
 
 
 def installed_distributions() -> list[str]:
-    """Which of the two packages that provide the module `onnxruntime` are installed, with their versions."""
+    """List the installed packages that provide the module `onnxruntime`, with their versions."""
     found = []
     for name in ("onnxruntime", "onnxruntime-gpu"):
         with contextlib.suppress(metadata.PackageNotFoundError):

@@ -23,7 +23,7 @@ SIZES = 4  # compiled networks that are kept; at full size each holds its layers
 
 
 class Compiled:
-    """A network compiled for one size, with the requests that are idle."""
+    """A network compiled for one size, with its idle requests."""
 
     def __init__(self, network: Any) -> None:
         self._network = network
@@ -40,7 +40,7 @@ class Compiled:
 
 
 class OpenVinoNetwork:
-    """See `Backend`."""
+    """`Backend` by OpenVINO."""
 
     def __init__(self, core: Any, path: Path, info: ModelInfo, settings: dict[str, Any], precision: str) -> None:
         self._core, self._path, self._settings = core, path, settings
@@ -74,7 +74,7 @@ class OpenVinoNetwork:
 def open_model(
     path: Path, device: Device, threads: int, precision: Literal["fp32", "bf16"] = "fp32"
 ) -> OpenVinoNetwork:
-    """Raises BackendError where OpenVINO is missing or the CPU lacks bfloat16, ModelError for a file it cannot read."""
+    """Open a model. Raises BackendError without OpenVINO or bfloat16 instructions, ModelError for a bad file."""
     try:
         import openvino
     except ImportError as error:

@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from cliplit.errors import BackendError, ModelError
-from cliplit.files import appearing
+from cliplit.files import atomic_write
 
 from .engine_file import Shapes, cache_folder
 
@@ -33,7 +33,7 @@ def build_engine(
     workspace: int = WORKSPACE,
     progress: Progress = lambda phase, done, steps: None,
 ) -> bytes:
-    """The serialised engine.
+    """Build the serialised engine.
 
     Args:
         precision: of the ONNX file; for "fp16" the engine is checked for layers in half precision.
@@ -69,7 +69,7 @@ def build_engine(
         raise BackendError(f"TensorRT {trt.__version__} could not build {model.name} for {shapes}: {logger.last}")
     data = bytes(memoryview(engine))
     timings.parent.mkdir(parents=True, exist_ok=True)
-    with appearing(timings) as temporary:
+    with atomic_write(timings) as temporary:
         temporary.write_bytes(memoryview(config.get_timing_cache().serialize()))
     if precision == "fp16":
         check_half(inspect(trt, data, logger), model)
@@ -77,7 +77,7 @@ def build_engine(
 
 
 def inspect(trt: ModuleType, engine: bytes, logger: Any) -> str:
-    """The engine's account of its layers, JSON."""
+    """Return the engine's description of its layers, JSON."""
     loaded = trt.Runtime(logger).deserialize_cuda_engine(engine)
     if loaded is None:
         raise BackendError(f"TensorRT {trt.__version__} cannot load the engine it has just built: {logger.last}")
@@ -86,7 +86,7 @@ def inspect(trt: ModuleType, engine: bytes, logger: Any) -> str:
 
 
 def check_half(information: str, model: Path) -> None:
-    """Raises BackendError unless layers of the engine hand over half-precision tensors."""
+    """Check that layers of the engine exchange half-precision tensors. Raises BackendError if none does."""
     half, layers = half_layers(information)
     if half == 0:
         raise BackendError(
@@ -96,7 +96,7 @@ def check_half(information: str, model: Path) -> None:
 
 
 def half_layers(information: str) -> tuple[int, int]:
-    """(layers with an input or output in half precision, layers) of an inspector's JSON.
+    """Count (layers with an input or output in half precision, layers) in an inspector's JSON.
 
     The type stands in "Format/Datatype", as "Half" in older and inside a sentence ("Row major linear FP16 format")
     in newer versions. Layers that are mere names (another verbosity) count as without.
@@ -111,12 +111,12 @@ def half_layers(information: str) -> tuple[int, int]:
 
 
 def timing_cache_path(trt: ModuleType) -> Path:
-    """Measured layer times of earlier builds; TensorRT checks itself that they are of this card."""
+    """Return the file of measured layer times; TensorRT itself checks that they are from this card."""
     return cache_folder() / f"timing-{trt.__version__}.cache"
 
 
 def logger_of(trt: ModuleType) -> Any:
-    """A logger that keeps the last warning or error instead of printing it."""
+    """Create a logger that keeps the last warning or error instead of printing it."""
 
     class Keep(trt.ILogger):  # type: ignore[misc,name-defined]
         def __init__(self) -> None:

@@ -113,7 +113,7 @@ def engine_of(name: str, address: str, workers: int, own_process: bool) -> Abstr
 
 
 def shown(outcomes: Iterator[Outcome], total: int, done: int, quiet: bool) -> Iterator[Outcome]:
-    """The outcomes, with a progress bar on a terminal."""
+    """Yield the outcomes, with a progress bar on a terminal."""
     from tqdm import tqdm
 
     failed = 0

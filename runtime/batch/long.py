@@ -1,4 +1,4 @@
-"""A long clip over many workers: split at key frames, encoded in pieces, joined as they are with its other streams.
+"""A long clip on many workers: split at key frames, encoded in pieces, joined with its other streams.
 
 What a frame becomes depends on the frames before it (the light map is steadied over time), so pieces cannot start
 from nothing. Three rounds make the result of a split clip the same, frame for frame, as that of one process:
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from itertools import islice
@@ -23,7 +23,17 @@ from pathlib import Path
 from typing import Any
 
 from cliplit.errors import CliplitError
+from cliplit.files import atomic_write
 
+from ..enhancer import Enhancer
+from ..video.codecs import Encoding
+from ..video.frame_loop import FrameLoop
+from ..video.frames import Frame
+from ..video.prefetch import prefetch
+from ..video.pyav_reader import PyAVReader
+from ..video.pyav_writer import PyAVWriter
+from ..video.request import Steps
+from ..video.segments import Split, encode_segment, join_segments, load_state, save_state
 from .job import Job, Options, Outcome, failure
 from .places import fetched, filesystem, put, size_of
 
@@ -34,7 +44,7 @@ Engine = Callable[[Sequence[Job], Options], Iterator[Outcome]]
 
 
 def rounds(engine: Engine, jobs: Sequence[Job], options: Options, split_over: float) -> Iterator[Outcome]:
-    """Outcomes of all jobs; clips larger than `split_over` megabytes go through three rounds of the engine."""
+    """Yield outcomes of all jobs; clips larger than `split_over` megabytes go through three rounds of the engine."""
     long = {job.name: job for job in jobs if job.kind == "video" and job.size > split_over * MEGABYTE}
     seconds: dict[str, float] = dict.fromkeys(long, 0.0)
     whole = [job for job in jobs if job.name not in long]
@@ -63,7 +73,7 @@ def rounds(engine: Engine, jobs: Sequence[Job], options: Options, split_over: fl
 
 
 def part(job: Job, kind: Any, options: Options, number: int = 0) -> Job:
-    """A step of a clip, as a job with a name of its own."""
+    """Return a step of a clip as a job with a name of its own."""
     return replace(job, name=f"{job.name}#{kind}{number if kind == 'segment' else ''}", kind=kind, number=number)
 
 
@@ -72,14 +82,14 @@ def name_of(outcome: Outcome) -> str:
 
 
 def work_folder(job: Job, options: Options) -> str:
-    """Of the pieces of a clip; another one as soon as input, options or model change."""
+    """Return the folder for the pieces of a clip; it changes with input, options and model."""
     name = name_of(failure(job, options, ""))
     what = hashlib.sha256(json.dumps([name, job.identity, options.digest]).encode()).hexdigest()[:20]
     return f"{job.root}/.cliplit-batch/work/{what}"
 
 
 def read_plan(job: Job, options: Options) -> list[dict[str, Any]]:
-    """The pieces: `start` (pts of the first frame, None for the beginning), `frames`, `damaged`."""
+    """Read the pieces: `start` (pts of the first frame, None for the beginning), `frames`, `damaged`."""
     system, path = filesystem(f"{work_folder(job, options)}/{PLAN}")
     pieces: list[dict[str, Any]] = json.loads(system.cat_file(path))
     return pieces
@@ -88,28 +98,23 @@ def read_plan(job: Job, options: Options) -> list[dict[str, Any]]:
 # ---------------------------------------------------------------- the three kinds of jobs
 
 
-def states(job: Job, options: Options, enhancer: Any, folder: Path) -> int:
+def states(job: Job, options: Options, enhancer: Enhancer, folder: Path) -> int:
     """Relight without encoding; leaves `00000.npz`, ... and the plan in the work folder. Returns frames."""
-    from ..video.clip import enhanced
-    from ..video.frames import Frame
-    from ..video.pyav_reader import PyAVReader
-    from ..video.segments import Split, save_state
-
     place = work_folder(job, options)
     if size_of(f"{place}/{PLAN}") is not None:
         return 0
-    steps = new_steps()
     pieces: list[dict[str, Any]] = []
     start: int | None = None
     with fetched(job.source, folder) as source, PyAVReader(source) as reader:
+        loop = FrameLoop(reader.clip, enhancer, Steps())
         split = Split(item for item in reader if isinstance(item, Frame))
         for number, segment in enumerate(split):
-            for _ in enhanced(reader.clip, segment, enhancer, steps):
+            for _ in loop(segment):
                 pass
             pieces.append({"start": start, "frames": split.decoded, "damaged": split.damaged})
             start = split.next_pts
-            file = folder / f"{number:05}.npz"
-            save_state(file, steps.stateful())
+            file = folder / state_name(number)
+            save_state(file, loop)
             put(file, f"{place}/{file.name}")
     plan = folder / PLAN
     plan.write_text(json.dumps(pieces), encoding="utf-8")
@@ -117,57 +122,40 @@ def states(job: Job, options: Options, enhancer: Any, folder: Path) -> int:
     return sum(piece["frames"] for piece in pieces)
 
 
-def segment(job: Job, options: Options, enhancer: Any, folder: Path) -> int:
+def segment(job: Job, options: Options, enhancer: Enhancer, folder: Path) -> int:
     """Encode one piece into `NNNNN.packets` of the work folder. Returns frames."""
-    from ..video.clip import enhanced
-    from ..video.frames import Frame
-    from ..video.prefetch import ahead
-    from ..video.pyav_reader import PyAVReader
-    from ..video.pyav_writer import PyAVWriter
-    from ..video.segments import SegmentWriter, load_state
-
     place = work_folder(job, options)
     piece = read_plan(job, options)[job.number]
-    work = work_of(folder, job, options, job.number)
-    file = work.packets_file(job.number)
+    file = folder / packets_name(job.number)
     if size_of(f"{place}/{file.name}") is not None:
         return int(piece["frames"])
-    steps = new_steps()
     with fetched(job.source, folder) as source, PyAVReader(source) as reader:
+        loop = FrameLoop(reader.clip, enhancer, Steps())
         if job.number:
-            with fetched(f"{place}/{work.state_file(job.number - 1).name}", folder) as state:
-                load_state(state, steps.stateful())
+            with fetched(f"{place}/{state_name(job.number - 1)}", folder) as state:
+                load_state(state, loop)
             reader.skip_to(piece["start"])
-        with PyAVWriter(folder / f"unused{Path(job.target).suffix}", reader.clip, encoding(options), reader) as writer:
-            form = reader.clip, writer.choice, writer.options, writer.global_header
-            with closing(ahead(reader)) as items, SegmentWriter(work, *form) as output:
-                frames = islice((item for item in items if isinstance(item, Frame)), piece["frames"])
-                for frame in enhanced(reader.clip, frames, enhancer, steps):
-                    output.write(frame)
-    if output.frames != piece["frames"]:
-        raise CliplitError(f"{job.source}: {output.frames} frames decoded where {piece['frames']} were before")
+        unused = folder / f"unused{Path(job.target).suffix}"
+        with PyAVWriter(unused, reader.clip, encoding(options), reader) as writer, closing(prefetch(reader)) as items:
+            frames = islice((item for item in items if isinstance(item, Frame)), piece["frames"])
+            written = encode_segment(file, loop(frames), writer)
+    if written != piece["frames"]:
+        raise CliplitError(f"{job.source}: {written} frames decoded where {piece['frames']} were before")
     put(file, f"{place}/{file.name}")
-    return output.frames
+    return written
 
 
 def join(job: Job, options: Options, target: Path, folder: Path) -> tuple[int, tuple[str, ...]]:
     """All pieces and the source's other streams into `target`. Returns frames and notes."""
-    from cliplit.files import appearing
-
-    from ..video.pyav_reader import PyAVReader
-    from ..video.pyav_writer import PyAVWriter
-    from ..video.segments import joined, merged
-
     place, pieces = work_folder(job, options), read_plan(job, options)
-    work = work_of(folder, job, options, len(pieces))
-    for number in range(len(pieces)):
-        system, path = filesystem(f"{place}/{work.packets_file(number).name}")
-        system.get_file(path, str(work.packets_file(number)))
+    files = [folder / packets_name(number) for number in range(len(pieces))]
+    for file in files:
+        system, path = filesystem(f"{place}/{file.name}")
+        system.get_file(path, str(file))
     frames, damaged = (sum(piece[name] for piece in pieces) for name in ("frames", "damaged"))
-    with fetched(job.source, folder) as source, PyAVReader(source) as reader, appearing(target) as unfinished:
-        with PyAVWriter(unfinished, reader.clip, encoding(options), reader) as writer, PyAVReader(source) as again:
-            for is_video, packet in merged(joined(work, reader.clip), again.other_packets()):
-                (writer.join if is_video else writer.write)(packet)
+    with fetched(job.source, folder) as source, PyAVReader(source) as reader, atomic_write(target) as unfinished:
+        with PyAVWriter(unfinished, reader.clip, encoding(options), reader) as writer, PyAVReader(source) as others:
+            join_segments(files, others, writer)
         problems = reader.problems_of(frames, damaged)
     return frames, (*reader.notes, *writer.notes, *([problems] if problems else []))
 
@@ -179,23 +167,13 @@ def clear(job: Job, options: Options) -> None:
         system.rm(path, recursive=True)
 
 
-def work_of(folder: Path, job: Job, options: Options, done: int) -> Any:
-    """The work of `segments` in a temporary folder, as if `done` pieces were finished."""
-    from ..video.segments import Segment, Work
-
-    pieces: Iterable[dict[str, Any]] = read_plan(job, options)[:done]
-    return Work(folder, {}, [Segment(piece["frames"], piece["frames"], piece["damaged"], None) for piece in pieces])
+def state_name(number: int) -> str:
+    return f"{number:05}.npz"
 
 
-def new_steps() -> Any:
-    """As `enhance_video` has by default."""
-    from ..light.temporal import TemporalFilter
-    from ..video.relighting import Steps
-
-    return Steps(smooth=TemporalFilter())
+def packets_name(number: int) -> str:
+    return f"{number:05}.packets"
 
 
-def encoding(options: Options) -> Any:
-    from ..video.codecs import Encoding
-
+def encoding(options: Options) -> Encoding:
     return Encoding(**options.encoding)

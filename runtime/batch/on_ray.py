@@ -24,7 +24,7 @@ BLOCKS = 4096  # at most: a block is what is handed out and what comes back at o
 
 
 class Relighter:
-    """The actor of a GPU; a callable class is what Ray Data makes one from."""
+    """The actor of a GPU; Ray Data makes actors of callable classes."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -34,13 +34,13 @@ class Relighter:
 
 
 def relight_row(row: dict[str, Any], options: Options) -> dict[str, Any]:
-    """The task of a CPU."""
+    """Run a job as a task on a CPU."""
     return do(Job(**row), options).as_dict()
 
 
 @contextlib.contextmanager
 def ray_engine(address: str = "", workers: int = 0) -> Iterator[Engine]:
-    """Connected to a cluster. What it gives runs jobs; one that is lost for good ends as a failure.
+    """Connect to a cluster and yield its engine; a job lost for good becomes a failure.
 
     Args:
         address: of a running cluster ("auto", "ray://HOST:10001"); empty starts one on this machine.
@@ -95,7 +95,7 @@ def stream(ray: Any, jobs: Sequence[Job], options: Options, workers: int) -> Ite
 
 
 def import_ray() -> Any:
-    """Raises BackendError with the command that helps."""
+    """Import Ray. Raises BackendError, with the command that helps, if it is missing."""
     try:
         import ray
         import ray.data
@@ -107,7 +107,7 @@ def import_ray() -> Any:
 
 
 def connect(ray: Any, address: str) -> bool:
-    """Whether this call connected; a program that is connected already keeps its connection."""
+    """Connect, and return whether this call did; an existing connection is kept."""
     if ray.is_initialized():
         return False
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}

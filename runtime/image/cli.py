@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cliplit import __version__
-from cliplit.command import check_output, reports_errors
+from cliplit.command import reports_errors
 from cliplit.errors import CliplitError, InputError
 
 from ..options import enhancer_options
 
 if TYPE_CHECKING:
-    from ..enhancer import Enhancer
-    from ..folders import Job
+    pass
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -44,10 +43,10 @@ def main(
     if len(paths) < 2:
         raise click.UsageError("give at least one IN and one OUT")
     from ..backends.devices import cores
-    from ..folders import Kind, plan
-    from .image_io import SUFFIXES
+    from ..folders import plan
+    from .image_io import PICTURES
 
-    tasks = plan([str(path) for path in paths[:-1]], paths[-1], Kind("pictures", tuple(SUFFIXES)))
+    tasks = plan([str(path) for path in paths[:-1]], paths[-1], PICTURES)
     at_once = min(jobs or cores(), len(tasks))
     if settings["quality"] == "exact":
         at_once = 1  # each may take all memory there is
@@ -55,14 +54,15 @@ def main(
     from tqdm import tqdm
 
     from ..enhancer import Enhancer
+    from .enhance import enhance_picture
 
     # Decoding, network, pixel loop and encoding all let other threads run; a picture a core beats a core a layer.
     enhancer = Enhancer(**settings, threads=1 if at_once > 1 else 0)
 
-    def attempt(task: Job) -> list[str] | CliplitError | OSError:
+    def attempt(task: tuple[Path, Path]) -> list[str] | CliplitError | OSError:
         try:
             task[1].parent.mkdir(parents=True, exist_ok=True)
-            return enhance_file(*task, enhancer, jpeg_quality, overwrite)
+            return enhance_picture(*task, enhancer, jpeg_quality, overwrite)
         except (CliplitError, OSError) as error:
             return error
 
@@ -81,13 +81,3 @@ def main(
         click.echo(f"{len(tasks) - failures} of {len(tasks)} pictures written")
     if failures:
         raise InputError(f"{failures} of {len(tasks)} pictures failed, see above")
-
-
-def enhance_file(source: Path, target: Path, enhancer: Enhancer, jpeg_quality: int, overwrite: bool) -> list[str]:
-    """Relight one file; returns what could not be kept. The network sees the picture upright."""
-    from .image_io import read_picture, stored, upright, write_picture
-
-    check_output(source, target, overwrite)
-    picture = read_picture(source)
-    enhanced = enhancer(upright(picture.pixels, picture.orientation))
-    return write_picture(target, picture, stored(enhanced, picture.orientation), jpeg_quality)

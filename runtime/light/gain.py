@@ -1,4 +1,4 @@
-"""Gain: the light map applied to full-size pixels, RGB or Y'CbCr, in one pass.
+"""Application of the light map to full-size pixels, RGB or Y'CbCr, in one pass.
 
 The gain of a pixel is ``((1 - peak^2) L^2 + peak^2)^(-1/2)`` with L its light and peak its brightest channel in
 [0, 1]: 1 / L in the dark, 1 at the maximum, monotonic between. So a pixel that was not clipped does not clip, all
@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from typing import Any
 
 import cv2
 import numpy as np
@@ -31,7 +32,7 @@ except ImportError:  # built without a compiler
 
 COMPILED = _relight is not None
 BAND = 1 << 20  # samples worth a thread of their own
-WHITE = {"u1": 255.0, "u2": 65535.0, "f4": 1.0}
+WHITE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0, np.dtype(np.float32): 1.0}
 
 
 def apply_rgb(picture: Array, coefficients: Coefficients, out: Array | None = None) -> Array:
@@ -41,7 +42,7 @@ def apply_rgb(picture: Array, coefficients: Coefficients, out: Array | None = No
         enhanced[...] = rgb_reference(picture, coefficients)
         return enhanced
     picture = np.ascontiguousarray(picture)
-    maps = coefficients.slope, coefficients.offset, coefficients.floor
+    maps: tuple[Any, ...] = coefficients.slope, coefficients.offset, coefficients.floor
     height = picture.shape[0]
     bands = min(os.cpu_count() or 1, 4, 1 + picture.size // BAND)
     edges = [height * i // bands for i in range(bands + 1)]
@@ -55,7 +56,7 @@ def apply_rgb(picture: Array, coefficients: Coefficients, out: Array | None = No
 
 
 def fields(planes: Planes, interlaced: bool) -> list[Planes]:
-    """What `apply_planes` takes one after the other: the planes, or views of the two fields woven into them.
+    """Split planes into what `apply_planes` takes in turn: the planes, or views of their two interlaced fields.
 
     The 4:2:0 chroma lines of interlaced pictures lie between lines of one field. Both fields get the light map of the
     whole frame, so that it cannot flicker between them.
@@ -68,15 +69,41 @@ def fields(planes: Planes, interlaced: bool) -> list[Planes]:
 
 
 def apply_planes(planes: Planes, out: Planes, coefficients: Coefficients, coding: Coding) -> None:
-    """Enhance Y', Cb, Cr planes (uint8 or uint16; 4:4:4, 4:2:2, 4:4:0 or 4:2:0) into `out`, which may be the same.
+    """Enhance Y', Cb, Cr planes (uint8 or uint16, of any sampling from 4:4:4 to 4:1:1) into `out`, or in place.
 
-    Y'CbCr is linear in R'G'B', so the gain that multiplies R', G' and B' multiplies Y' and the chroma offsets.
+    Y'CbCr is linear in R'G'B', so the gain that multiplies R', G' and B' multiplies Y' and the chroma offsets. 4:1:1
+    is relighted as 4:2:2 with each chroma sample twice, whose means are the same gain.
     """
+    if columns_per_sample(planes) > 2:
+        wide = _chroma_repeated(planes)
+        relighted = wide[0], np.empty_like(wide[1]), np.empty_like(wide[2])
+        apply_planes(wide, (out[0], relighted[1], relighted[2]), coefficients, coding)
+        for target, source in zip(out[1:], relighted[1:], strict=True):
+            target[...] = _pairs_averaged(source, target.shape[1])
+        return
     if _relight is None:
         for target, plane in zip(out, planes_reference(planes, coefficients, coding), strict=True):
             target[...] = plane
         return
     _relight.planes(*planes, *out, coefficients.slope, coefficients.offset, coefficients.floor, coding.numbers)
+
+
+def columns_per_sample(planes: Planes) -> int:
+    """Return how many luma columns a chroma sample covers: 1, 2, or up to 4 with 4:1:1."""
+    return -(-planes[0].shape[1] // planes[1].shape[1])
+
+
+def _chroma_repeated(planes: Planes) -> Planes:
+    """Repeat each chroma sample along its row, cut to half of luma's width."""
+    width = -(-planes[0].shape[1] // 2)
+    cb, cr = (np.ascontiguousarray(plane.repeat(2, axis=1)[:, :width]) for plane in planes[1:])
+    return planes[0], cb, cr
+
+
+def _pairs_averaged(plane: Array, width: int) -> Array:
+    """Average pairs of columns, the last one by itself where its partner is missing."""
+    whole = np.pad(plane, ((0, 0), (0, 2 * width - plane.shape[1])), mode="edge").astype(np.uint32)
+    return (whole[:, ::2] + whole[:, 1::2] + 1) // 2
 
 
 def apply_channels(planes: Planes, out: Planes, coefficients: Coefficients, depth: int) -> None:
@@ -93,13 +120,13 @@ def apply_channels(planes: Planes, out: Planes, coefficients: Coefficients, dept
 
 
 def gain(light: Array, peak: Array) -> Array:
-    """The formula: light in (0, 1], peak in [0, 1] -> gain >= 1."""
+    """Compute the gain >= 1 from light in (0, 1] and peak in [0, 1]."""
     square = light * light
     return 1 / np.sqrt(square + (1 - square) * peak * peak)
 
 
 def full_size_log_light(luma: Array, coefficients: Coefficients) -> Array:
-    """log2 L at the size of `luma`, (H, W) in [floor, 0]."""
+    """Compute log2 L at the size of `luma`, (H, W) in [floor, 0]."""
     height, width = luma.shape
     slope = cv2.resize(coefficients.slope, (width, height), interpolation=cv2.INTER_LINEAR)
     offset = cv2.resize(coefficients.offset, (width, height), interpolation=cv2.INTER_LINEAR)
@@ -111,8 +138,8 @@ def full_size_gain(luma: Array, peak: Array, coefficients: Coefficients) -> Arra
 
 
 def rgb_reference(picture: Array, coefficients: Coefficients) -> Array:
-    """`apply_rgb` in numpy."""
-    white = WHITE[picture.dtype.str[1:]]
+    """Compute `apply_rgb` in numpy."""
+    white = WHITE[picture.dtype]
     colour = picture[..., :3].astype(np.float32)
     bounded = np.clip(np.nan_to_num(colour / np.float32(white), nan=0.0), 0.0, 1.0)
     peak = bounded.max(axis=2)
@@ -126,22 +153,22 @@ def rgb_reference(picture: Array, coefficients: Coefficients) -> Array:
 
 
 def planes_reference(planes: Planes, coefficients: Coefficients, coding: Coding) -> Planes:
-    """`apply_planes` in numpy."""
-    y_offset, y_scale, c_offset, c_scale, r_cr, g_cb, g_cr, b_cb, top = coding.numbers
+    """Compute `apply_planes` in numpy."""
+    n = coding.numbers
     luma, *chroma = (plane.astype(np.float32) for plane in planes)
     height, width = luma.shape
-    cb, cr = ((plane - c_offset) * c_scale for plane in chroma)
-    lift = np.maximum(np.maximum(r_cr * cr, b_cb * cb), g_cb * cb + g_cr * cr)
+    cb, cr = ((plane - n.c_offset) * n.c_scale for plane in chroma)
+    lift = np.maximum(np.maximum(n.r_cr * cr, n.b_cb * cb), n.g_cb * cb + n.g_cr * cr)
     fy, fx = (2 if lift.shape[axis] < luma.shape[axis] else 1 for axis in (0, 1))
     lift = lift.repeat(fy, axis=0).repeat(fx, axis=1)[:height, :width]
-    above_black = luma - y_offset
-    y = above_black * y_scale
+    above_black = luma - n.y_offset
+    y = above_black * n.y_scale
     g = full_size_gain(np.clip(y, 0, 1), np.clip(y + lift, 0, 1), coefficients)
     # The gain of a chroma sample is the mean over the luma samples it covers.
     padded = np.pad(g, ((0, -height % fy), (0, -width % fx)), mode="edge")
     mean = padded.reshape(padded.shape[0] // fy, fy, padded.shape[1] // fx, fx).mean(axis=(1, 3))
-    y_out = y_offset + np.where(above_black > 0, above_black * g, above_black)
-    c_out = [c_offset + (plane - c_offset) * mean for plane in chroma]
+    y_out = n.y_offset + np.where(above_black > 0, above_black * g, above_black)
+    c_out = [n.c_offset + (plane - n.c_offset) * mean for plane in chroma]
     dtype = planes[0].dtype
-    y_plane, u_plane, v_plane = (np.clip(np.floor(p + 0.5), 0, top).astype(dtype) for p in (y_out, *c_out))
+    y_plane, u_plane, v_plane = (np.clip(np.floor(p + 0.5), 0, n.top).astype(dtype) for p in (y_out, *c_out))
     return y_plane, u_plane, v_plane

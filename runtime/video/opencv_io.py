@@ -86,7 +86,7 @@ class OpenCVReader:
         )  # fmt: skip
 
     def _read(self) -> tuple[Array, int] | None:
-        """The next picture, upright, and its time in microseconds."""
+        """Read the next picture, upright, and its time in microseconds."""
         ok, picture = self._capture.read()
         if not ok or picture is None:
             return None
@@ -127,7 +127,7 @@ class OpenCVReader:
 
 
 def frame_of(bgr: Array, clip: Clip, microseconds: int) -> Frame:
-    """An (H, W, 3) BGR picture as a frame."""
+    """Convert an (H, W, 3) BGR picture to a frame."""
     height, width = bgr.shape[:2]
     if clip.pixel_format == "yuv420p":
         codes = cv2.cvtColor(bgr, cv2.COLOR_BGR2YUV_I420).reshape(-1)
@@ -142,7 +142,7 @@ def frame_of(bgr: Array, clip: Clip, microseconds: int) -> Frame:
 
 
 def bgr_of(frame: Frame, clip: Clip) -> Array:
-    """(H, W, 3) uint8 BGR of a frame of any source."""
+    """Convert a frame of any source to (H, W, 3) uint8 BGR."""
     height, width = frame.planes[0].shape
     if frame.pixel_format == "yuv420p" and clip.colour.matrix == BT601 and not frame.coding.full_range and not (
         height % 2 or width % 2
@@ -208,7 +208,7 @@ class OpenCVWriter:
 
 
 def opened(source: str) -> tuple[Any, Any]:
-    """A `cv2.VideoCapture`, and the file it reads from if it is not to see its name."""
+    """Open a `cv2.VideoCapture`; also return the file it reads from if OpenCV must not see its name."""
     quiet()
     if " ! " in source and not Path(source).exists():
         if not has("GStreamer"):
@@ -243,13 +243,13 @@ def _checked(capture: Any, source: str, why: str = "not a video that OpenCV can 
 
 
 def quiet() -> None:
-    """Errors are told by us, in one line."""
+    """Silence OpenCV's own messages; we report errors in one line."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     with suppress(AttributeError):
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 def has(feature: str) -> bool:
-    """Whether this OpenCV was built with it, by its own word."""
+    """Return whether the installed OpenCV was built with this feature."""
     lines = cv2.getBuildInformation().splitlines()
     return any(line.strip().startswith(f"{feature}:") and " YES" in line for line in lines)

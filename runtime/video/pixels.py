@@ -1,4 +1,4 @@
-"""Pixel layouts: which planes a format has, what a packed one becomes, which one of an encoder's comes closest."""
+"""Pixel layouts: the planes of a format, the planar form of a packed one, and an encoder's closest one."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PLANAR = {
 }  # fmt: skip
 # Layouts that hold less chroma than can be relighted, or colours in a table: converted, and said.
 CONVERTED = {
-    "yuv411p": "yuv422p", "uyyvyy411": "yuv422p", "yuv410p": "yuv420p", "pal8": "gbrap",
+    "uyyvyy411": "yuv411p", "yuv410p": "yuv420p", "pal8": "gbrap",
     "rgb555le": "gbrp", "rgb565le": "gbrp", "bgr555le": "gbrp", "bgr565le": "gbrp", "rgb444le": "gbrp",
     "ya8": "yuva444p", "ya16le": "yuva444p16le",
 }  # fmt: skip
@@ -50,7 +50,7 @@ class Layout:
         depth: bits a sample, 8 to 16.
         rgb, gray: neither means Y'CbCr.
         alpha: whether it holds a plane of opacity.
-        halves: whether chroma has half the (columns, rows) of luma.
+        steps: luma (columns, rows) to a chroma sample: 1, 2 or 4.
     """
 
     name: str
@@ -58,12 +58,12 @@ class Layout:
     rgb: bool
     gray: bool
     alpha: bool
-    halves: tuple[bool, bool]
+    steps: tuple[int, int]
 
 
 @lru_cache
 def layout_of(name: str) -> Layout:
-    """The planar layout that a pixel format is, or is rearranged into.
+    """Return the planar layout that a pixel format is, or is rearranged into.
 
     Raises:
         InputError: a format that cannot be relighted: floats, Bayer patterns, XYZ, frames of a graphics card.
@@ -85,12 +85,12 @@ def layout_of(name: str) -> Layout:
             f"pixel format {name or 'unknown'} cannot be relighted; convert it first, e.g.: "
             "ffmpeg -i IN -pix_fmt yuv444p12 OUT"
         )
-    halves = (False, False) if gray else (form.chroma_width() < 16, form.chroma_height() < 16)
-    return Layout(wanted, depth, form.is_rgb, gray, any(c.is_alpha for c in form.components), halves)
+    steps = (1, 1) if gray or form.is_rgb else (16 // form.chroma_width(), 16 // form.chroma_height())
+    return Layout(wanted, depth, form.is_rgb, gray, any(c.is_alpha for c in form.components), steps)
 
 
 def planes_of(picture: VideoFrame) -> Planes:
-    """The planes of a picture in a planar layout as (h, w) views of its memory, uint8 or native uint16.
+    """Return the planes of a planar picture as (h, w) views of its memory, uint8 or native uint16.
 
     Y', Cb, Cr; R, G, B; or the luma of a gray picture, with chroma that holds no colour.
     """
@@ -103,7 +103,7 @@ def planes_of(picture: VideoFrame) -> Planes:
 
 
 def alpha_of(picture: VideoFrame) -> Array | None:
-    """The plane of opacity, (H, W), or None."""
+    """Return the plane of opacity, (H, W), or None."""
     layout = layout_of(picture.format.name)
     return _view(picture.planes[3], layout.depth) if layout.alpha else None
 
@@ -121,15 +121,15 @@ def _no_colour(height: int, width: int, depth: int) -> tuple[Array, Array]:
 
 
 def closest(wanted: str, available: Iterable[str]) -> str | None:
-    """The format among `available` that keeps most of `wanted`: what is lost counts first, what is wasted last."""
+    """Choose the format among `available` that keeps most of `wanted`: losses count first, waste last."""
     ranked = sorted((_distance(layout_of(wanted), name), name) for name in available if _is_known(name))
     return ranked[0][1] if ranked else None
 
 
 def losses(wanted: str, chosen: str) -> list[str]:
-    """What of `wanted` a format cannot hold, in words."""
+    """Describe what of `wanted` a format cannot hold."""
     a, b = layout_of(wanted), layout_of(chosen)
-    chroma = (b.halves[0] and not a.halves[0]) or (b.halves[1] and not a.halves[1])
+    chroma = b.steps[0] > a.steps[0] or b.steps[1] > a.steps[1]
     return [
         what
         for lost, what in (
@@ -157,9 +157,9 @@ def _distance(wanted: Layout, name: str) -> tuple[object, ...]:
         wanted.rgb != other.rgb or (other.gray and not wanted.gray),
         wanted.alpha and not other.alpha,
         max(wanted.depth - other.depth, 0),
-        0 if wanted.gray else sum(h and not w for h, w in zip(other.halves, wanted.halves, strict=True)),
+        0 if wanted.gray else sum(o > w for o, w in zip(other.steps, wanted.steps, strict=True)),
     ]
     wasted = [other.gray != wanted.gray, other.alpha and not wanted.alpha, max(other.depth - wanted.depth, 0),
-              sum(w and not h for h, w in zip(other.halves, wanted.halves, strict=True))]  # fmt: skip
+              sum(max(w - o, 0) for o, w in zip(other.steps, wanted.steps, strict=True))]  # fmt: skip
     # Full-range names are deprecated twins: the range is a tag of its own. A planar format is not rearranged.
     return (*lost, *wasted, name.startswith("yuvj"), name != other.name)

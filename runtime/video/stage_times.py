@@ -1,4 +1,4 @@
-"""What each stage of a clip costs, one after the other and without writing: `cliplit-video --benchmark`.
+"""The cost of each stage of a clip, run one after the other without writing: `cliplit-video --benchmark`.
 
 In a real run decoding overlaps with the rest and the encoder works in threads of its own, so a clip takes less time
 than the sum; where the time goes is what the table tells.
@@ -15,32 +15,31 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..enhancer import Enhancer
-from .clip import enhanced
-from .codecs import Encoding
 from .compare import compared_clip
+from .frame_loop import FrameLoop
 from .frames import Frame
-from .pyav_reader import PyAVReader, Reading
+from .pyav_reader import PyAVReader
 from .pyav_writer import PyAVWriter
-from .relighting import Steps
+from .request import Request
 
 Item = TypeVar("Item")
 
 
 class Stopwatch:
-    """Adds up the time between laps under the names of the stages."""
+    """Adds up the time between laps by stage name."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
         self._last = time.perf_counter()
 
     def lap(self, stage: str) -> None:
-        """What has passed since the last lap was this stage."""
+        """Attribute the time since the last lap to this stage."""
         now = time.perf_counter()
         self.seconds[stage] += now - self._last
         self._last = now
 
     def over(self, items: Iterable[Item], stage: str) -> Iterator[Item]:
-        """The items; making each of them is this stage."""
+        """Yield the items; the time to make each of them counts as this stage."""
         iterator = iter(items)
         while True:
             try:
@@ -64,16 +63,17 @@ class StageTimes:
     codec: str
 
 
-def measure(source: Path, enhancer: Enhancer, steps: Steps, encoding: Encoding, reading: Reading) -> StageTimes:
+def measure(source: Path, enhancer: Enhancer, request: Request) -> StageTimes:
     """Run a whole clip; frames are encoded and thrown away."""
     watch = Stopwatch()
-    with PyAVReader(source, reading) as reader:
-        clip = compared_clip(reader.clip, steps.compare)
-        with PyAVWriter(os.devnull, clip, encoding, None, "matroska") as writer:
+    with PyAVReader(source, request.reading) as reader:
+        clip = compared_clip(reader.clip, request.steps.compare)
+        with PyAVWriter(os.devnull, clip, request.encoding, None, "matroska") as writer:
             frames = (item for item in reader if isinstance(item, Frame))
             start = time.process_time()
             watch.lap("set up")
-            for frame in enhanced(reader.clip, watch.over(frames, "decode"), enhancer, steps, watch.lap):
+            loop = FrameLoop(reader.clip, enhancer, request.steps, watch.lap)
+            for frame in loop(watch.over(frames, "decode")):
                 writer.write(frame)
                 watch.lap("encode")
         watch.lap("encode")
@@ -84,7 +84,7 @@ def measure(source: Path, enhancer: Enhancer, steps: Steps, encoding: Encoding, 
 
 
 def stage_table(times: StageTimes) -> str:
-    """ms a frame, share, and the frames a second that a stage alone would allow."""
+    """Tabulate ms per frame, share, and the frames per second that a stage alone would allow."""
     total = sum(times.seconds.values())
     lines = [f"{times.frames} frames of {times.width}x{times.height}, encoder {times.codec}, one stage after the other"]
     lines.append(f"{'stage':24} {'ms/frame':>9} {'share':>7} {'frames/s':>9}")
