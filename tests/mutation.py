@@ -37,6 +37,8 @@ MODULES = {
     "light/hdr": [STANDARDS],
     "light/light_map": [STEPS, STANDARDS],
     "light/noise": [STEPS],
+    "light/pixels": [STEPS],
+    "light/relighting": [STEPS],
     "light/proxy": [STEPS, STANDARDS],
     "light/region": [STEPS, "tests/test_region.py", "--deselect=tests/test_region.py::test_range_on_a_clip",
                      "--deselect=tests/test_region.py::test_roi_and_strength_on_a_clip",

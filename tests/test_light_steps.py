@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from cliplit.runtime.light.colour import Coding
+from cliplit.runtime.light.hdr import light_to_pq, pq_to_light
 from cliplit.runtime.light.light_map import (
     Coefficients,
     guided_coefficients,
@@ -17,16 +19,17 @@ from cliplit.runtime.light.light_map import (
 )
 from cliplit.runtime.light.noise import (
     GainLimit,
-    bearable_gain,
     grid_steps,
     level_of_blocks,
-    noise_level,
+    noise_gain_limit,
     picture_noise,
     plane_noise,
     sample_blocks,
 )
+from cliplit.runtime.light.pixels import PackedRGB, PlanarPixels
 from cliplit.runtime.light.proxy import planes_proxy, proxy_size, rgb_proxy, shrink
 from cliplit.runtime.light.region import Region, ramp
+from cliplit.runtime.light.relighting import Light, LightSettings, Relighting
 
 # ------------------------------------------------------------------ light map
 
@@ -206,13 +209,13 @@ def test_steps_on_the_grid_of_jpeg_count():
 )
 def test_the_gain_that_noise_allows(noise, gain):
     """0.045 of white may be seen; at least 3, at most 16."""
-    assert bearable_gain(noise) == pytest.approx(gain)
+    assert noise_gain_limit(noise) == pytest.approx(gain)
 
 
 def test_the_least_gain_is_never_above_the_bound():
-    assert bearable_gain(0.1, 2.0) == 2.0
-    assert bearable_gain(0.0045, 64.0) == pytest.approx(10)
-    assert bearable_gain(None, 64.0) == 64.0
+    assert noise_gain_limit(0.1, 2.0) == 2.0
+    assert noise_gain_limit(0.0045, 64.0) == pytest.approx(10)
+    assert noise_gain_limit(None, 64.0) == 64.0
 
 
 def test_blocks_are_looked_at_evenly_on_the_grid_of_eight():
@@ -236,16 +239,15 @@ def test_blocks_are_looked_at_evenly_on_the_grid_of_eight():
 def test_codes_and_colours_are_measured_as_luma():
     rng = np.random.default_rng(4)
     luma = 0.15 + rng.normal(0, 0.01, (240, 320))
-    assert noise_level(luma) == pytest.approx(0.01, rel=0.1)
     limited = np.round((16 + 219 * luma) * 256).astype(np.uint16)
     assert plane_noise(limited, 16 * 256, 1 / (219 * 256)) == pytest.approx(0.01, rel=0.1)
     picture = np.zeros((240, 320, 4), np.uint16)
     picture[..., 1] = np.round(0.2 * 65535 + rng.normal(0, 0.01 * 65535, (240, 320)))
-    assert picture_noise(picture, 65535.0) == pytest.approx(0.01 * 0.7152, rel=0.1)
+    assert picture_noise(picture) == pytest.approx(0.01 * 0.7152, rel=0.1)
     spoiled = np.full((240, 320, 3), np.nan, np.float32)
-    assert picture_noise(spoiled, 1.0) is None
+    assert picture_noise(spoiled) is None
     spoiled[...] = np.inf
-    assert picture_noise(spoiled, 1.0) is None
+    assert picture_noise(spoiled) is None
 
 
 def noisy_plane(sigma, seed=0, level=0.15):
@@ -317,3 +319,221 @@ def test_an_area_by_hand():
     assert small.offset.shape == (100, 100)  # a sample a pixel, the finest there is
     middle = Region(40, 40, 10, 40).within(even, 200, 200)
     assert middle.offset.shape == (160, 160)  # eight samples over ten pixels
+
+
+# ------------------------------------------------------------------ pixels and their relighting
+
+
+def test_packed_pixels_by_hand():
+    samples = np.full((4, 6, 4), (51, 102, 153, 77), np.uint8)
+    pixels = PackedRGB(samples, 18)
+    assert (pixels.size, pixels.transfer, PackedRGB(samples).transfer) == ((4, 6), 18, 2)
+    plane, black, scale = pixels.noise_plane()
+    assert (plane == 102).all() and black == 0.0 and scale == pytest.approx(1 / 255)
+    assert pixels.proxy((2, 3)).rgb[0, 0] == pytest.approx([0.2, 0.4, 0.6])
+    out = pixels.like()
+    assert out.samples is not samples and (out.samples.shape, out.samples.dtype) == ((4, 6, 4), np.uint8)
+    assert out.transfer == 18
+    pixels.relight(plain_coefficients(np.full((2, 2), -2.0, np.float32), 16.0), out)
+    assert out.samples[0, 0].tolist() == [81, 161, 242, 77]
+    pixels.copy_to(out)
+    assert np.array_equal(out.samples, samples)
+
+
+def test_planar_pixels_by_hand():
+    """10 bits, limited: black is 64, white 940; grey has chroma of 512 for every 2 x 2 pixels, kept nowhere."""
+    luma = np.full((5, 7), 64 + 219, np.uint16)
+    grey = PlanarPixels([luma], Coding(depth=10), transfer=16)
+    assert (grey.size, grey.transfer, grey.interlaced) == ((5, 7), 16, False)
+    plane, black, scale = grey.noise_plane()
+    assert plane is luma and black == 64 and scale == pytest.approx(1 / 876)
+    y, cb, cr = grey.with_chroma
+    assert y is luma and cb.shape == cr.shape == (3, 4) and (cb == 512).all() and (cr == 512).all()
+    assert cb.dtype == np.uint16 and grey.proxy((5, 7)).rgb == pytest.approx(0.25)
+    out = grey.like()
+    grey.relight(plain_coefficients(np.full((2, 2), -2.0, np.float32), 16.0), out)
+    assert len(out.planes) == 1 and (out.coding, out.transfer, out.interlaced) == (grey.coding, 16, False)
+    wanted = 64 + 219 * (1 / 16 + 15 / 16 / 16) ** -0.5
+    assert (np.abs(out.planes[0] - wanted) <= 0.5 + 1e-3).all()
+    assert (grey.with_chroma[1] == 512).all()
+    grey.copy_to(out)
+    assert np.array_equal(out.planes[0], luma) and out.planes[0] is not luma
+
+
+def test_planes_of_channels_and_of_alpha_by_hand():
+    red, green, blue = (np.full((4, 6), code, np.uint8) for code in (51, 102, 153))
+    pixels = PlanarPixels([red, green, blue, np.full((4, 6), 9, np.uint8)], Coding(full_range=True, rgb=True))
+    assert pixels.noise_plane()[0] is green  # 72 % of luma
+    assert len(pixels.with_chroma) == 3
+    out = pixels.like()
+    out.planes[3][...] = 9
+    pixels.relight(plain_coefficients(np.full((2, 2), -2.0, np.float32), 16.0), out)
+    assert [int(plane[0, 0]) for plane in out.planes] == [81, 161, 242, 9]
+
+
+def test_fields_of_planar_pixels_keep_their_own_chroma():
+    """A bright upper field, a dark lower one: chroma of each grows by the gain of its own lines."""
+    y = np.full((8, 8), 40, np.uint8)
+    y[::2] = 200
+    chroma = np.full((4, 4), 138, np.uint8)
+    pixels = PlanarPixels([y, chroma, np.full((4, 4), 128, np.uint8)], Coding(), interlaced=True)
+    out = pixels.like()
+    assert out.interlaced
+    pixels.relight(plain_coefficients(np.full((2, 2), -2.0, np.float32), 16.0), out)
+    assert (out.planes[1][::2] == out.planes[1][0, 0]).all() and (out.planes[1][1::2] == out.planes[1][1, 0]).all()
+    assert int(out.planes[1][1, 0]) - 128 > 2 * (int(out.planes[1][0, 0]) - 128)
+
+
+class Answer:
+    """What `Relighting` asks of an enhancer whose network gives one light everywhere."""
+
+    def __init__(self, stops=2.0, quality="fast", auto_max_gain=False, strength=1.0, card=None):
+        self.stops, self.quality, self.auto_max_gain, self.strength = stops, quality, auto_max_gain, strength
+        self.max_gain, self.limits, self.network = 16.0, [], SimpleNamespace(card=card)
+
+    def proxy_size(self, height, width):
+        return (height, width) if self.quality == "exact" else (height // 2, width // 2)
+
+    def steady_size(self, height, width):
+        return height // 2, width // 2
+
+    def log_light(self, proxy):
+        return np.full(proxy.luma.shape, -self.stops, np.float32)
+
+    def refine(self, light, luma, limit=math.inf):
+        self.limits.append(limit)
+        return plain_coefficients(light, 16.0)
+
+    def refine_steady(self, steady, limit=math.inf):
+        return self.refine(steady.log_light, steady.luma, limit)
+
+    def steady_change(self, steady, own, limit=math.inf):
+        return steady.log_light - own
+
+
+def dark_picture(level=10, height=32, width=48):
+    return PackedRGB(np.full((height, width, 3), level, np.uint8))
+
+
+@pytest.mark.parametrize("quality", ["fast", "exact"])
+def test_relighting_is_a_running_mean_of_the_light(quality):
+    """A still picture whose light map goes from 2 stops to 2.04: after a second the mean of both, as long as a light
+    of its own is remembered; without the filter, the frame's own."""
+    for constant, wanted in ((1.0, 2.02), (0.0, 2.04)):
+        enhancer = Answer(quality=quality)
+        relighting = Relighting(enhancer, LightSettings(constant))
+        picture = dark_picture()
+        first = relighting.look([picture])[0]
+        relighting.relight(picture, first, 0.0)
+        enhancer.stops = 2.04
+        (second,) = relighting.look([picture])
+        coefficients = relighting.coefficients(second, 0.04)
+        assert coefficients.offset == pytest.approx(-wanted, abs=1e-3)
+        assert coefficients.offset.shape == ((32, 48) if quality == "exact" else (16, 24))
+
+
+def test_relighting_multiplies_both_strengths():
+    """Code 10 of 255 at one stop: about twice; at half the enhancer's strength and half the frame's a quarter of it."""
+    picture, relighting = dark_picture(), Relighting(Answer(stops=2.0, strength=0.5), LightSettings(0.0))
+    (light,) = relighting.look([picture])
+    assert relighting.relight(picture, light, 0.0).samples[0, 0, 0] == 20  # one stop, a gain of 1.993
+    assert relighting.relight(picture, light, 0.0, 0.5).samples[0, 0, 0] == 14
+    out = picture.like()
+    assert relighting.relight(picture, light, 0.0, 1.0, out) is out and (out.samples == 20).all()
+    assert (picture.samples == 10).all()
+
+
+def test_relighting_stays_in_its_area():
+    picture = dark_picture(height=64, width=96)
+    relighting = Relighting(Answer(), LightSettings(0.0, Region(48, 0, 48, 64)))
+    (light,) = relighting.look([picture])
+    result = relighting.relight(picture, light, 0.0).samples
+    assert (result[:, :48] == 10).all() and (result[:, 70:] == 40).all()
+
+
+@pytest.mark.parametrize("auto", [False, True])
+def test_relighting_measures_noise_if_the_gain_is_automatic(auto):
+    rng = np.random.default_rng(0)
+    picture = PackedRGB(np.round(0.15 * 255 + rng.normal(0, 0.009 * 255, (240, 320, 3))).astype(np.uint8))
+    enhancer = Answer(auto_max_gain=auto)
+    relighting = Relighting(enhancer)
+    (light,) = relighting.look([picture])
+    relighting.relight(picture, light, 0.0)
+    assert enhancer.limits == [pytest.approx(5, rel=0.1) if auto else math.inf]
+    assert Relighting(enhancer).settings == LightSettings(1.0, None)
+
+
+@pytest.mark.parametrize("quality", ["fast", "exact"])
+def test_relighting_of_hdr_lifts_to_the_light_of_its_sdr_picture(quality):
+    """PQ of 10 cd/m2, one stop: see `test_hdr_is_lifted_to_the_light_its_sdr_picture_would_have`."""
+    level = float(light_to_pq(np.array(10.0)))
+    luma = np.full((32, 48), round(16 * 256 + 219 * 256 * level), np.uint16)
+    coding = Coding(0.2627, 0.0593, False, 16, white=float(light_to_pq(np.array(203.0))))
+    picture = PlanarPixels([luma], coding, transfer=16)
+    relighting = Relighting(Answer(1.0, quality), LightSettings(0.0))
+    (light,) = relighting.look([picture])
+    assert light.transfer is not None and light.luma[0, 0] == pytest.approx((10 / 203) ** (1 / 2.2), rel=1e-3)
+    assert light.signal[0, 0] == pytest.approx(level / coding.white, rel=1e-3)
+    result = (relighting.relight(picture, light, 0.0).planes[0][16, 24] - 16 * 256) / (219 * 256)
+    sdr = (10 / 203) ** (1 / 2.2)
+    assert float(pq_to_light(np.array(result))) == pytest.approx(10 * (0.25 + 0.75 * sdr**2) ** -1.1, rel=0.01)
+
+
+def test_what_relighting_remembers_can_be_continued():
+    picture = dark_picture()
+    first, enhancer = Relighting(Answer(2.0, auto_max_gain=True)), Answer(2.05, auto_max_gain=True)
+    first.relight(picture, first.look([picture])[0], 0.0)
+    second = Relighting(enhancer)
+    second.restore({name: np.asarray(value) for name, value in first.state().items()})
+    (light,) = second.look([picture])
+    assert second.coefficients(light, 0.04).offset == pytest.approx(-2.025, abs=1e-3)
+    names = set(first.state())
+    assert {"temporal noise", "temporal light", "gain limit goal", "gain limit log"} <= names
+
+
+class Card:
+    """A graphics card that takes 8-bit pictures only, two at once."""
+
+    batch = 2
+
+    def __init__(self):
+        self.asked = []
+
+    def takes(self, pixels):
+        return pixels.samples.dtype == np.uint8
+
+    def look(self, pictures, max_gain, steady_size):
+        self.asked.append((len(pictures), max_gain, steady_size(32, 48)))
+        return [self for _ in pictures]
+
+    def small_maps(self):
+        return np.full((16, 24), -2.0, np.float32), np.full((16, 24), 0.04, np.float32)
+
+    def relight(self, out, change, bound, strength, region):
+        self.relighted = change, bound, strength, region
+        out.samples[...] = 99
+
+
+def test_at_full_size_a_card_does_the_work_it_takes():
+    card = Card()
+    relighting = Relighting(Answer(quality="exact", strength=0.5, card=card))
+    assert relighting.batch == 2
+    pictures = [dark_picture(), dark_picture()]
+    lights = relighting.look(pictures)
+    assert card.asked == [(2, 16.0, (16, 24))]
+    assert (relighting.relight(pictures[0], lights[0], 0.0, 0.5).samples == 99).all()
+    change, bound, strength, region = card.relighted
+    assert (change == 0).all() and (bound, strength, region) == (16.0, 0.25, None)
+    mixed = [dark_picture(), PackedRGB(np.zeros((32, 48, 3), np.uint16))]
+    assert all(isinstance(light, Light) for light in relighting.look(mixed))
+    fast = Relighting(Answer(card=card))
+    assert fast.batch == 1 and isinstance(fast.look([dark_picture()])[0], Light)
+    assert Relighting(Answer(quality="exact")).batch == 1
+
+
+def test_the_stages_of_relighting_are_told():
+    stages = []
+    relighting = Relighting(Answer(), profile=stages.append)
+    picture = dark_picture()
+    relighting.relight(picture, relighting.look([picture])[0], 0.0)
+    assert stages == ["proxy", "network", "temporal filter, edges"]

@@ -41,18 +41,20 @@ def test_rearranging_keeps_depth_sampling_and_number_of_components(packed, plana
 @pytest.mark.parametrize(
     "name,layout",
     [
-        ("yuv420p", Layout("yuv420p", 8, False, False, False, (True, True))),
-        ("yuvj422p", Layout("yuv422p", 8, False, False, False, (True, False))),
-        ("yuv440p10be", Layout("yuv440p10le", 10, False, False, False, (False, True))),
-        ("yuv444p16le", Layout("yuv444p16le", 16, False, False, False, (False, False))),
-        ("yuva420p", Layout("yuva420p", 8, False, False, True, (True, True))),
-        ("p012le", Layout("yuv420p12le", 12, False, False, False, (True, True))),
-        ("gray", Layout("gray", 8, False, True, False, (False, False))),
-        ("gray12le", Layout("gray12le", 12, False, True, False, (False, False))),
-        ("bgra", Layout("gbrap", 8, True, False, True, (False, False))),
-        ("gbrp14le", Layout("gbrp14le", 14, True, False, False, (False, False))),
-        ("yuv411p", Layout("yuv422p", 8, False, False, False, (True, False))),
-        ("pal8", Layout("gbrap", 8, True, False, True, (False, False))),
+        ("yuv420p", Layout("yuv420p", 8, False, False, False, (2, 2))),
+        ("yuvj422p", Layout("yuv422p", 8, False, False, False, (2, 1))),
+        ("yuv440p10be", Layout("yuv440p10le", 10, False, False, False, (1, 2))),
+        ("yuv444p16le", Layout("yuv444p16le", 16, False, False, False, (1, 1))),
+        ("yuva420p", Layout("yuva420p", 8, False, False, True, (2, 2))),
+        ("p012le", Layout("yuv420p12le", 12, False, False, False, (2, 2))),
+        ("gray", Layout("gray", 8, False, True, False, (1, 1))),
+        ("gray12le", Layout("gray12le", 12, False, True, False, (1, 1))),
+        ("bgra", Layout("gbrap", 8, True, False, True, (1, 1))),
+        ("gbrp14le", Layout("gbrp14le", 14, True, False, False, (1, 1))),
+        ("yuv411p", Layout("yuv411p", 8, False, False, False, (4, 1))),
+        ("uyyvyy411", Layout("yuv411p", 8, False, False, False, (4, 1))),
+        ("yuv410p", Layout("yuv420p", 8, False, False, False, (2, 2))),
+        ("pal8", Layout("gbrap", 8, True, False, True, (1, 1))),
     ],
 )
 def test_layouts_by_hand(name, layout):
@@ -69,7 +71,7 @@ def test_other_formats_are_refused_by_name(name):
 
 @pytest.mark.parametrize("name,there", sorted(CONVERTED.items()))
 def test_what_is_converted_loses_no_colour_sample_of_what_it_had(name, there):
-    """4:1:1, 4:1:0, palettes and 4 to 6 bits: as many bits and chroma samples as before, or more."""
+    """4:1:0, palettes and 4 to 6 bits: as many bits and chroma samples as before, or more."""
     try:
         bits, width, height, _, _ = form_of(name)
     except ValueError:
@@ -112,7 +114,10 @@ def test_planes_come_in_the_order_of_their_names():
         ("yuva444p", ["yuv444p", "yuva420p"], "yuva420p"),
         ("yuv420p", ["p010le", "yuv420p10le"], "yuv420p10le"),
         ("yuv420p", ["yuvj420p"], "yuvj420p"),
-        ("yuv420p", ["yuv411p", "yuv420p10be", "cuda"], None),
+        ("yuv420p", ["yuv410p", "yuv420p10be", "cuda"], None),
+        ("yuv411p", ["yuv420p", "yuv422p", "yuv444p"], "yuv422p"),
+        ("yuv420p", ["yuv411p"], "yuv411p"),
+        ("yuv422p", ["yuv411p", "yuv444p"], "yuv444p"),
         ("yuv420p", [], None),
     ],
 )
@@ -132,6 +137,8 @@ def test_what_is_lost_counts_before_what_is_wasted(wanted, available, chosen):
         ("yuv420p", "gray", ["colour"]),
         ("yuv422p", "yuv420p", ["the chroma resolution (written as yuv420p)"]),
         ("yuv440p", "yuv422p", ["the chroma resolution (written as yuv422p)"]),
+        ("yuv422p", "yuv411p", ["the chroma resolution (written as yuv411p)"]),
+        ("yuv411p", "yuv422p", []),
         ("gbrp", "yuv444p", ["RGB (written as Y'CbCr)"]),
         ("gbrap12le", "yuv420p", ["transparency", "12 bits a sample (written with 8)",
                                   "the chroma resolution (written as yuv420p)", "RGB (written as Y'CbCr)"]),

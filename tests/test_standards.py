@@ -208,6 +208,21 @@ def test_chroma_takes_the_mean_gain_of_the_pixels_it_covers(loop):
     assert out[1][1, 1] == out[1][0, 1] == out[1][1, 0] == round(128 + 10 * own)
 
 
+@pytest.mark.parametrize("width", [8, 9, 10, 11])
+def test_chroma_of_411_takes_the_mean_gain_of_four_columns(loop, width):
+    """DV's sampling (SMPTE ST 314): a white and three black columns make (1 + 3 own) / 4, as far as there are four."""
+    y = np.full((2, width), 16, np.uint8)
+    y[:, 0] = 235
+    cb, cr = np.full((2, -(-width // 4)), 138, np.uint8), np.full((2, -(-width // 4)), 128, np.uint8)
+    out = tuple(np.empty_like(plane) for plane in (y, cb, cr))
+    coding = Coding(kr=0.2126, kb=1e-6)
+    apply_planes((y, cb, cr), out, even(2), coding)
+    own = (1 / 16 + 15 / 16 * (10 / 224 * 2) ** 2) ** -0.5
+    assert abs(out[1][0, 0] - (128 + 10 * (1 + 3 * own) / 4)) <= 1
+    assert (out[1][:, 1:] == round(128 + 10 * own)).all() and (out[2] == 128).all()
+    assert out[0][0, 0] == 235
+
+
 def test_the_lines_of_a_field_belong_together():
     """4:2:0 interlaced: every second line of each plane (ISO/IEC 13818-2 figure 6-2); others are taken as they are."""
     y, chroma = np.arange(8 * 2).reshape(8, 2), np.arange(4).reshape(4, 1)
@@ -383,7 +398,7 @@ def test_reference_white_and_what_is_above_keep_their_light(transfer):
     """BT.2408: 203 cd/m2 is the white of graphics and paper; lights lie above it."""
     t = hdr.TRANSFERS[transfer]
     luma = np.full((5, 5), 1.0, np.float32)
-    light = hdr.signal_log_light(np.full((5, 5), -2.0, np.float32), Proxy(np.stack([luma] * 3, -1), luma), t)
+    light = hdr.signal_log_light(np.full((5, 5), -2.0, np.float32), luma, t)
     lifted = gain(np.exp2(light), luma)
     assert lifted == pytest.approx(1.0, abs=1e-4)
 
@@ -399,7 +414,7 @@ def test_hdr_is_lifted_to_the_light_its_sdr_picture_would_have(transfer, level):
     light = 2.0**-1.0
     sdr = (level / 203) ** (1 / 2.2)
     factor = (light**2 + (1 - light**2) * sdr**2) ** -0.5
-    log_light = hdr.signal_log_light(np.full((6, 6), -1.0, np.float32), Proxy(np.stack([luma] * 3, -1), luma), t)
+    log_light = hdr.signal_log_light(np.full((6, 6), -1.0, np.float32), luma, t)
     lifted = float(t.to_light(np.array(signal * float(gain(np.exp2(log_light[3, 3]), luma[3, 3])))))
     assert lifted == pytest.approx(level * factor**2.2, rel={PQ: 5e-3, HLG: 0.03}[transfer])
 

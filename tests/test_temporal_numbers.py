@@ -174,7 +174,7 @@ def test_flicker_is_taken_out_to_first_order(y, stops, slope):
         4 * h
     )
     by_light = (np.log2(divisor(y, -stops + h)) - np.log2(divisor(y, -stops - h))) / (4 * h)
-    calm = Steady(light, mean, np.full((2, 2), own, np.float32)).calmed(coefficients)
+    calm = Steady(light, mean, np.full((2, 2), own, np.float32)).flicker_suppressed(coefficients)
     wanted = 0.0005 * (by_luma / max(by_light, 0.05) - slope)
     assert calm.offset - coefficients.offset == pytest.approx(wanted, rel=2e-2, abs=2e-6)
     assert np.array_equal(calm.slope, coefficients.slope)
@@ -380,20 +380,23 @@ def test_flicker_is_taken_out_where_light_is_lifted():
         return luma * (square + (1 - square) * luma * luma) ** -0.5
 
     wanted, uncorrected = relighted(mean, flat), relighted(own, flat)
-    corrected = relighted(own, steady.calmed(flat))
+    corrected = relighted(own, steady.flicker_suppressed(flat))
     assert np.abs(corrected - wanted).max() < 0.08 * np.abs(uncorrected - wanted).max()
     sloped = Coefficients(np.full((4, 4), 4.0, np.float32), light - 0.4, -4.0)
     wanted, uncorrected = relighted(mean, sloped), relighted(own, sloped)
-    assert np.abs(relighted(own, steady.calmed(sloped)) - wanted).max() < 0.08 * np.abs(uncorrected - wanted).max()
+    assert (
+        np.abs(relighted(own, steady.flicker_suppressed(sloped)) - wanted).max()
+        < 0.08 * np.abs(uncorrected - wanted).max()
+    )
 
 
 def test_flicker_is_taken_out_by_a_quarter_of_a_stop_at_most():
     mean, light = np.full((4, 4), 0.1, np.float32), np.full((4, 4), -2.0, np.float32)
     flat = plain_coefficients(light, 16.0)
     for own, change in ((0.3, 0.25), (0.01, -0.25)):
-        calm = Steady(light, mean, np.full((4, 4), own, np.float32)).calmed(flat)
+        calm = Steady(light, mean, np.full((4, 4), own, np.float32)).flicker_suppressed(flat)
         assert calm.offset - flat.offset == pytest.approx(change)
     slight = np.full((4, 4), -0.1, np.float32)  # never more than there is light to take
-    calm = Steady(slight, mean, np.full((4, 4), 0.3, np.float32)).calmed(plain_coefficients(slight, 16.0))
+    calm = Steady(slight, mean, np.full((4, 4), 0.3, np.float32)).flicker_suppressed(plain_coefficients(slight, 16.0))
     assert calm.offset == pytest.approx(0.0, abs=1e-6)
-    assert Steady(light, mean, mean).calmed(flat) is flat
+    assert Steady(light, mean, mean).flicker_suppressed(flat) is flat
