@@ -28,7 +28,7 @@ packages = [
 flags = [] if os.name == "nt" else ["-O3", "-std=c11", "-fno-math-errno", "-fno-trapping-math", "-Wall", "-Wextra"]
 
 extensions = [
-    Extension("cliplit.runtime.light._relight", ["runtime/light/_relight.c"], extra_compile_args=flags, optional=True),
+    Extension("cliplit.runtime.light._relight", ["runtime/light/_relight.c"], extra_compile_args=flags, optional=True)
 ]
 if sys.platform == "linux":
     extensions.append(

@@ -35,7 +35,8 @@ fi
 cp -a "$base/." "$root"
 install -D -m 644 /etc/resolv.conf "$root/etc/resolv.conf"
 
-# Where pip gets things on this machine holds in the root, too: its settings, and the local files and folders they name.
+# Where pip gets things on this machine holds in the root, too: its settings, and the local files and folders they name
+# (a local index with what lies beside its `simple`, the files).
 python3 -m pip config list | python3 -c '
 import ast, sys
 for line in sys.stdin:
@@ -44,7 +45,8 @@ for line in sys.stdin:
 ' >"$root.pip"
 mapfile -t settings <"$root.pip"
 rm "$root.pip"
-for place in /proc $(printf '%s\n' "${settings[@]}" | grep -oE '(file://|=| )/[^ ]+' | sed -E 's,^(file://|=| ),,'); do
+folders() { printf '%s\n' "${settings[@]}" | grep -oE '(file://|=| )/[^ ]+' | sed -E 's,^(file://|=| ),,; s,/simple/?$,,'; }
+for place in /proc $(folders | sort -u); do
     if [ -d "$place" ]; then
         mkdir -p "$root$place"
         mount -o bind,ro "$place" "$root$place"

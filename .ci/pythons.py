@@ -16,19 +16,17 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def classifiers() -> list[str]:
-    """The Pythons pyproject.toml names, such as 3.12."""
+    """Read the Pythons that pyproject.toml names, such as 3.12."""
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     return re.findall(r'"Programming Language :: Python :: (3\.\d+)"', text)
 
 
 def found(version: str) -> str | None:
-    """A Python of that version which runs."""
+    """Find a Python of that version which runs."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     candidates = [shutil.which(f"python{version}"), *sorted(pyenv.glob(f"{version}.*/bin/python"), reverse=True)]
     question = "import sys; print('%d.%d' % sys.version_info[:2])"
-    for path in filter(
-        None, map(str, filter(None, candidates))
-    ):  # pyenv's shims exist for versions that are not chosen
+    for path in filter(None, map(str, filter(None, candidates))):  # pyenv has shims for all versions
         said = subprocess.run([path, "-c", question], capture_output=True, text=True)
         if said.returncode == 0 and said.stdout.strip() == version:
             return path

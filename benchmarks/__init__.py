@@ -1,1 +1,1 @@
-"""Measurements: speed and quality, against references measured in the same run."""
+"""Benchmarks of speed and quality, always against references measured in the same run."""

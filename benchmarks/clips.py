@@ -34,7 +34,7 @@ VIDEO = [sys.executable, "-c", "from cliplit.runtime.video.cli import main; main
 
 
 def flicker_table(clip: Path, methods: Sequence[Method], frames: int = FRAMES) -> dict[str, float]:
-    """{method: per cent}: every method frame by frame, and cliplit-video with its filter over time."""
+    """Measure flicker in per cent: every method frame by frame, and cliplit-video with its temporal filter."""
     before = list(frames_of(clip, frames))
     if len(before) < 2:
         raise InputError(f"{clip}: {len(before)} frames; flicker needs at least 2")
@@ -45,7 +45,7 @@ def flicker_table(clip: Path, methods: Sequence[Method], frames: int = FRAMES) -
 
 @dataclass(frozen=True)
 class Step:
-    """From a frame to the next: where each pixel was before, (H, W) each, and whether the flow can be trusted there."""
+    """The motion between two frames: each pixel's position before, (H, W) each, and where the flow is reliable."""
 
     x: Array
     y: Array
@@ -65,7 +65,7 @@ def flows(frames: Sequence[Array]) -> Iterator[Step]:
 
 
 def jitter(before: Sequence[Array], after: Sequence[Array], steps: Sequence[Step]) -> float:
-    """Mean change of gain along the flow, in per cent."""
+    """Compute the mean change of gain along the optical flow, in per cent."""
     gains = [gain(a, b) for a, b in zip(after, before, strict=True)]
     changes = []
     for (previous, current), step in zip(pairwise(gains), steps, strict=True):
@@ -75,13 +75,13 @@ def jitter(before: Sequence[Array], after: Sequence[Array], steps: Sequence[Step
 
 
 def gain(after: Array, before: Array) -> Array:
-    """In stops; the blur takes out sensor noise, which any gain carries along."""
+    """Compute the gain in stops, blurred to remove sensor noise, which every gain carries along."""
     bright, dark = (cv2.GaussianBlur(luma(picture), (0, 0), BLUR) + 0.02 for picture in (after, before))
     return np.log2(bright / dark)
 
 
 def frames_of(clip: Path, frames: int) -> Iterator[Array]:
-    """The first frames as (H, W, 3) uint8."""
+    """Read the first frames as (H, W, 3) uint8."""
     try:
         with av.open(str(clip)) as container:
             for number, frame in enumerate(container.decode(video=0)):
@@ -93,7 +93,7 @@ def frames_of(clip: Path, frames: int) -> Iterator[Array]:
 
 
 def steadied(clip: Path, frames: int) -> list[Array]:
-    """The same frames as cliplit-video writes them, without loss."""
+    """Relight the same frames with cliplit-video, losslessly."""
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "steadied.mkv"
         command = [*VIDEO, str(clip), str(target), "--codec", "ffv1", "--quiet"]

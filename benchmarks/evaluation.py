@@ -1,4 +1,4 @@
-"""Any model on a folder, through the runtime: what a user will see, scored. `cliplit-eval` prints it."""
+"""Scores of any model on a folder, through the runtime, as users will see it. `cliplit-eval` prints them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from cliplit.arrays import Array
 from cliplit.constants import MAX_GAIN
 from cliplit.networks import checkpoint
+from cliplit.runtime import Enhancer
 from cliplit.runtime.light.gain import apply_rgb
 from cliplit.runtime.light.light_map import guided_coefficients, log_light
 from cliplit.runtime.light.proxy import proxy_size, rgb_proxy
@@ -21,7 +22,7 @@ Relight = Callable[[Array], Array]  # (H, W, 3) uint8 -> the same
 
 
 def score_model(model: str, folder: Path) -> dict[str, Scores]:
-    """{picture: scores, ..., "mean": scores}: against references where the folder has input/ and gt/."""
+    """Score a model: {picture: scores, ..., "mean": scores}, with references if the folder has input/ and gt/."""
     relight = load_model(model)
     rows: dict[str, Scores] = {}
     if (folder / "input").is_dir() and (folder / "gt").is_dir():
@@ -36,16 +37,15 @@ def score_model(model: str, folder: Path) -> dict[str, Scores]:
 
 
 def load_model(model: str) -> Relight:
-    """A checkpoint (ours or a published one), an exported ONNX file, or a bundled model's name."""
+    """Load a checkpoint (ours or a published one), an exported ONNX file, or a bundled model by name."""
     if Path(model).suffix in {".pt", ".pth"}:
         return checkpoint_relight(Path(model))
-    from cliplit.runtime import Enhancer
 
     return Enhancer(model, device="cpu")
 
 
 def checkpoint_relight(path: Path) -> Relight:
-    """The network of a checkpoint in the place of its export; everything around it is the runtime's own."""
+    """Return a function that enhances pictures with a checkpoint's network inside the runtime's own pipeline."""
     network = checkpoint.load_network(path)
 
     def relight(picture: Array) -> Array:
@@ -59,7 +59,7 @@ def checkpoint_relight(path: Path) -> Relight:
 
 
 def relit(picture: Tensor, relight: Relight) -> Tensor:
-    """(1, 3, H, W) in [0, 1] -> the same."""
+    """Enhance a picture, (1, 3, H, W) in [0, 1], to the same shape."""
     before = np.ascontiguousarray(np.round(picture[0].permute(1, 2, 0).numpy() * 255).astype(np.uint8))
     after = relight(before)
     return torch.from_numpy(np.ascontiguousarray(after.transpose(2, 0, 1)))[None].float() / 255

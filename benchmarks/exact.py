@@ -1,13 +1,13 @@
-"""Full-size ("exact") speed: every back end of this machine next to the PyTorch original, side by side in one run.
+"""Full-size ("exact") speed: every back end of this machine against the PyTorch original in one run.
 
     python -m cliplit.benchmarks.exact                    # this CPU: 512x512 and 1080p, and the lite network
     python -m cliplit.benchmarks.exact --size 512x512 --repeats 5
     python -m cliplit.benchmarks.exact --device cuda      # a card: network and apply, CUDA events; a clip, wall time
 
 The original is the paper's network in eager PyTorch, fp32, at full size, with the same number of threads. Runs
-interleave (A B C A B C ...), so that whatever else the machine does falls on all of them; medians and ratios count.
-On a card two things are timed: planes in, planes out without the copies, the frames being there already, a batch at
-once; and the way of `cliplit-video` from frames in memory to frames in memory, with copies and temporal filter.
+interleave (A B C A B C ...), so that other programs disturb all alike; compare medians and ratios. On a card two things
+are timed: planes in, planes out for a batch already in its memory; and `cliplit-video`'s processing from frames in
+memory to frames in memory, with copies and temporal filter.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 import numpy as np
@@ -27,21 +26,21 @@ import torch
 from cliplit.arrays import Array
 from cliplit.command import reports_errors
 from cliplit.errors import BackendError, InputError
+from cliplit.runtime import Enhancer
 from cliplit.runtime.backends import BACKENDS, Backend
 from cliplit.runtime.backends.devices import Device
 from cliplit.runtime.backends.model_file import find_model
 from cliplit.runtime.backends.pytorch import TorchNetwork, from_onnx
+from cliplit.runtime.light.colour import Coding, Colour
 from cliplit.runtime.options import check_device
-
-if TYPE_CHECKING:
-    from cliplit.runtime import Enhancer
+from cliplit.runtime.video.frames import Clip, Frame
 
 Work = Callable[[], object]
 LITE_SIZE = (192, 336)  # its working size for 16:9
 
 
 def interleaved(works: dict[str, Work], repeats: int) -> dict[str, list[float]]:
-    """Seconds of each call, after one that warms up, the works taking turns."""
+    """Time each call in seconds, in turns, after one warm-up call each."""
     for work in works.values():
         work()
     times: dict[str, list[float]] = {name: [] for name in works}
@@ -54,7 +53,7 @@ def interleaved(works: dict[str, Work], repeats: int) -> dict[str, list[float]]:
 
 
 def cpu_backends(model: Path, threads: int, names: Sequence[str]) -> Iterator[tuple[str, Backend]]:
-    """Every back end, or those named, that opens `model` on the CPU, except the reference."""
+    """Open `model` on the CPU with every back end, or those named, except the reference."""
     for row in BACKENDS:
         if "cpu" in row.devices and row.name != "pytorch" and row.name in (names or row.name):
             try:
@@ -66,7 +65,7 @@ def cpu_backends(model: Path, threads: int, names: Sequence[str]) -> Iterator[tu
 def cpu_rows(
     model: Path, size: tuple[int, int], repeats: int, threads: int, extra: dict[str, Path], names: Sequence[str]
 ) -> Iterator[tuple[str, float, float]]:
-    """(name, median milliseconds, times the original) for the network of `model` on a picture of `size`."""
+    """Time the network of `model` on a picture of `size`: (name, median milliseconds, multiple of the original)."""
     torch.set_num_threads(threads)
     network, info = from_onnx(model)
     original = TorchNetwork(network.eval(), info, Device("cpu"))
@@ -84,15 +83,12 @@ def cpu_rows(
 
 
 def noise_picture(size: tuple[int, int]) -> Array:
-    """(1, 3, H, W) float32."""
+    """Make a picture of noise, (1, 3, H, W) float32."""
     return np.random.default_rng(0).random((1, 3, *size), dtype=np.float32)
 
 
 def cuda_rows(model: Path, size: tuple[int, int], repeats: int, batch: int, frames: int, device: str) -> Iterator[str]:
-    """Frames per second on a card: of network and apply by CUDA events, a clip from memory to memory by the clock."""
-    from cliplit.runtime import Enhancer
-    from cliplit.runtime.light.colour import Coding
-
+    """Measure frames per second on a card: network and gain by CUDA events, memory-to-memory clips by wall clock."""
     enhancer = Enhancer(model, device, quality="exact", backend="pytorch")
     exact = enhancer.network.card
     assert exact is not None  # PyTorch on a card
@@ -125,11 +121,10 @@ def cuda_rows(model: Path, size: tuple[int, int], repeats: int, batch: int, fram
 
 
 def clip_seconds(enhancer: Enhancer, size: tuple[int, int], count: int) -> float:
-    """Wall time of `count` 4:2:0 frames by the way of `cliplit-video`, without decoder and encoder, after a few that
-    warm up."""
-    from cliplit.runtime.light.colour import Coding, Colour
+    """Measure wall time of `count` 4:2:0 frames relighted as in `cliplit-video`, without codecs, after a warm-up."""
+    from cliplit.runtime.light.colour import Coding
     from cliplit.runtime.video.frame_loop import FrameLoop
-    from cliplit.runtime.video.frames import Clip, Frame
+    from cliplit.runtime.video.frames import Frame
     from cliplit.runtime.video.request import Steps
 
     coding, tick = Coding(), Fraction(1, 25)
@@ -151,7 +146,7 @@ def clip_seconds(enhancer: Enhancer, size: tuple[int, int], count: int) -> float
 
 
 def made_planes(size: tuple[int, int], count: int) -> list[tuple[Array, Array, Array]]:
-    """8-bit 4:2:0 frames of a still, dark gradient with noise."""
+    """Make 8-bit 4:2:0 frames of a still, dark gradient with noise."""
     height, width = size
     rng = np.random.default_rng(0)
     still = np.linspace(20, 200, height, dtype=np.float32)[:, None]
@@ -216,7 +211,7 @@ def show(rows: Iterator[tuple[str, float, float]]) -> None:
 
 
 def parse(text: str) -> tuple[int, int]:
-    """WxH -> (H, W)."""
+    """Parse WxH into (H, W)."""
     parts = text.split("x")
     if len(parts) != 2 or not all(part.isdigit() and int(part) > 1 for part in parts):
         raise InputError(f"--size {text}: expected WxH")

@@ -1,4 +1,4 @@
-"""At which size the filter over time works with quality "exact": at proxy size, as it does, against full size.
+"""Where to put the temporal filter with quality "exact": at proxy size, as shipped, or at full size.
 
     python -m cliplit.benchmarks.exact_filter                   # both networks, 640x360; prints a table
     python -m cliplit.benchmarks.exact_filter --time 1920x1080  # only what the filter takes, of a made map
@@ -50,7 +50,7 @@ def pulses(enhancer: Enhancer, frames: list[Array], where: str) -> list[float]:
 
 
 def pulse(lumas: Array, block: int) -> float:
-    """Of (n, H, W)."""
+    """Measure how block means of (n, H, W) frames vary over time."""
     rows, columns = lumas.shape[1] // block, lumas.shape[2] // block
     whole = lumas[:, : rows * block, : columns * block]
     blocks = whole.reshape(len(lumas), rows, block, columns, block).mean(axis=(2, 4))
@@ -84,7 +84,7 @@ def rows(frames: int) -> Iterator[str]:
 @click.option("--time", "size", metavar="WxH", help="Only time the filter at this size.")
 @reports_errors
 def main(frames: int, size: str | None) -> None:
-    """Compare the filter over time at proxy size and at full size."""
+    """Compare the temporal filter at proxy size and at full size."""
     if size is None:
         click.echo(f"pulse of the result, {WIDTH}x{HEIGHT}, {frames} frames")
         for line in rows(frames):

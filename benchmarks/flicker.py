@@ -1,19 +1,18 @@
-"""Steadiness of a relighted clip over time, next to the same frames relighted one by one; prints a table.
+"""Temporal stability of a relighted clip against the same frames relighted one by one; prints a table.
 
-    python -m cliplit.benchmarks.flicker                       # made shots only
-    python -m cliplit.benchmarks.flicker --clip FILE ...       # warping error on clips of your own, too
+    python -m cliplit.benchmarks.flicker                       # synthetic shots only
+    python -m cliplit.benchmarks.flicker --clip FILE ...       # warping error also on your own clips
     python -m cliplit.benchmarks.flicker --plot curves.png     # the curves behind the table (needs matplotlib)
 
-What is measured, each with the temporal filter and without it:
+Measured with and without the temporal filter:
 
-- *flicker*: standard deviation over time of mean luminance and of the luminance of 16x16 blocks, on a still shot with
-  sensor noise, in 8-bit codes. "all" is the whole output; it holds the sensor noise that is left in a block's mean and
-  that every gain brings up; "source" is that noise as it came. "light" is the same gain on the noise-free picture:
-  what relighting itself adds.
+- *flicker*: standard deviation over time of mean luminance and of the luminance of 16x16 blocks, on a static shot with
+  sensor noise, in 8-bit codes. "all" is the whole output with its amplified sensor noise, "source" the noise of the
+  input. "light" is the same gain applied to the noise-free picture: what relighting itself adds.
 - *lag*: after a cut (frames until the mean luminance is within 2 % of a fresh start), after a step in exposure (frames
-  until 90 % of the way), and the largest distance from the frame's own light map during a dissolve and a ramp.
+  until 90 % of the change), and the largest distance from the frame's own light map during a dissolve and a ramp.
 - *warping error* (Lai et al., ECCV 2018) on moving shots: the mean difference between a frame and its predecessor
-  carried along by optical flow of the source, where the source itself agrees with it.
+  warped by the source's optical flow, where the source itself agrees with it.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ AGREES = 0.02  # difference of the warped source up to which a pixel counts as f
 
 @dataclass(frozen=True)
 class Relighted:
-    """A shot's light, frame by frame: what is applied, the same without the flicker that is taken back, log2 maps."""
+    """A shot's light, frame by frame: what is applied, the same before flicker suppression, and log2 maps."""
 
     applied: list[Coefficients]
     light: list[Coefficients]
@@ -56,7 +55,7 @@ class Relighted:
 
 
 def relight(enhancer: Enhancer, frames: Iterable[Array], temporal: float) -> Relighted:
-    """The light of each frame, before and after the flicker is taken out; `temporal` 0 is frame by frame."""
+    """Return the light of each frame, with and without its flicker; `temporal` 0 means frame by frame."""
     clip = Relighting(enhancer, LightSettings(time_constant(temporal)))
     applied, light, maps = [], [], []
     for number, frame in enumerate(frames):
@@ -69,7 +68,7 @@ def relight(enhancer: Enhancer, frames: Iterable[Array], temporal: float) -> Rel
 
 
 def luminance(picture: Array) -> Array:
-    """(H, W) luma in 8-bit codes."""
+    """Compute (H, W) luma in 8-bit codes."""
     return picture.astype(np.float32) @ np.array(LUMA_WEIGHTS, np.float32)
 
 
@@ -77,7 +76,7 @@ def luminance(picture: Array) -> Array:
 
 
 def still_picture(height: int = HEIGHT, width: int = WIDTH, seed: int = 0) -> Array:
-    """(H, W, 3) float32 in linear light: a bright sky behind a dark, textured foreground with a few objects."""
+    """Make an (H, W, 3) float32 linear-light picture: bright sky, dark textured foreground, a few objects."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     skyline = height * (0.42 + 0.1 * np.sin(x / width * 7 + seed) + 0.05 * np.sign(np.sin(x / width * 31)))
@@ -93,19 +92,19 @@ def still_picture(height: int = HEIGHT, width: int = WIDTH, seed: int = 0) -> Ar
 
 
 def coded(linear: Array) -> Array:
-    """Linear light to gamma-coded 8 bits."""
+    """Encode linear light as gamma-coded 8 bits."""
     return np.round(np.clip(linear, 0, 1) ** (1 / 2.2) * 255).astype(np.uint8)
 
 
 def noisy(shots: Iterable[Array], seed: int = 1) -> Iterator[Array]:
-    """Sensor noise on each picture in linear light, then 8 bits."""
+    """Add sensor noise to each picture in linear light, then quantise to 8 bits."""
     rng = np.random.default_rng(seed)
     for linear in shots:
         yield coded(add_noise(linear, rng, SHOT, READ))
 
 
 def moving(frames: int) -> Iterator[Array]:
-    """A hand-held camera that pans over a wide still picture."""
+    """Pan a hand-held camera over a wide still picture."""
     wide = still_picture(HEIGHT + 40, WIDTH + 4 * frames + 40)
     for number in range(frames):
         left, top = 3 * number + 10 * np.sin(number / 7) + 10, 20 + 8 * np.sin(number / 5)
@@ -117,8 +116,7 @@ def moving(frames: int) -> Iterator[Array]:
 
 
 def flicker(pictures: Iterable[Array]) -> tuple[float, float, float]:
-    """Standard deviation over time of mean luminance, of block luminance (root mean square over the blocks), and of
-    the darker half of the blocks."""
+    """Compute standard deviations over time: mean luminance, block luminance (RMS), and the darker half of blocks."""
     lumas = [luminance(picture) for picture in pictures]
     blocks = [cv2.resize(y, (y.shape[1] // BLOCK, y.shape[0] // BLOCK), interpolation=cv2.INTER_AREA) for y in lumas]
     means = np.array([y.mean() for y in lumas])
@@ -148,7 +146,7 @@ def static_shot(enhancer: Enhancer, temporal: float, frames: int) -> dict[str, f
 
 
 def lag_after_cut(enhancer: Enhancer, temporal: float, first: Array, second: Array) -> int:
-    """Frames after the cut whose mean luminance is more than 2 % away from a filter that starts with it."""
+    """Count frames after the cut whose mean luminance is over 2 % away from a filter that starts there."""
     shots = list(noisy([first] * 30 + [second] * 20))
     whole, fresh = relight(enhancer, shots, temporal), relight(enhancer, shots[30:], temporal)
     means = [
@@ -160,7 +158,7 @@ def lag_after_cut(enhancer: Enhancer, temporal: float, first: Array, second: Arr
 
 
 def lag_after_step(enhancer: Enhancer, temporal: float, stops: float) -> int:
-    """Frames until the mean log light has gone 90 % of the way after exposure changes by `stops`."""
+    """Count frames until the mean log light has made 90 % of the change after an exposure step of `stops`."""
     picture = still_picture()
     shots = list(noisy([picture] * 30 + [picture * 2.0**stops] * 50))
     curve = relight(enhancer, shots, temporal).maps.mean(axis=(1, 2))
@@ -171,7 +169,7 @@ def lag_after_step(enhancer: Enhancer, temporal: float, stops: float) -> int:
 
 
 def largest_distance(enhancer: Enhancer, temporal: float, shots: Sequence[Array]) -> float:
-    """Stops between the filtered light map and that of the noise-free frame by itself: 95th percentile, worst frame."""
+    """Compare filtered light maps with noise-free single frames: 95th percentile in stops, worst frame."""
     filtered = relight(enhancer, noisy(shots), temporal).maps
     own = relight(enhancer, map(coded, shots), 0.0).maps
     return float(np.percentile(np.abs(filtered - own), 95, axis=(1, 2)).max())
@@ -188,7 +186,7 @@ def exposure_ramp(picture: Array, stops: float, frames: int = 2 * RATE) -> list[
 
 
 def warping_error(sources: list[Array], outputs: list[Array]) -> float:
-    """In 8-bit codes of luma; optical flow by DIS (Kroeger et al., ECCV 2016) on the sources."""
+    """Compute the warping error in 8-bit luma codes; optical flow by DIS (Kroeger et al., ECCV 2016) on the sources."""
     flow_of: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     grey = [np.round(luminance(frame)).astype(np.uint8) for frame in sources]
     y, x = np.mgrid[0 : grey[0].shape[0], 0 : grey[0].shape[1]].astype(np.float32)
@@ -206,13 +204,13 @@ def warping_error(sources: list[Array], outputs: list[Array]) -> float:
 
 
 def moving_shot(enhancer: Enhancer, temporal: float, frames: list[Array], clean: list[Array]) -> float:
-    """Warping error of the light: that of `frames`, applied to the noise-free `clean` ones."""
+    """Compute the warping error of the light of `frames`, applied to the noise-free `clean` ones."""
     light = relight(enhancer, frames, temporal).light
     return warping_error(clean, [apply_rgb(f, c) for f, c in zip(clean, light, strict=True)])
 
 
 def read_frames(path: Path, count: int) -> list[Array]:
-    """The first frames of a clip, brought to the size of the made ones."""
+    """Read the first frames of a clip at the size of the synthetic ones."""
     frames = []
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):
@@ -249,7 +247,7 @@ def rows_of(enhancer: Enhancer, temporal: float, frames: int, clips: Sequence[Pa
 
 
 def plot(enhancer: Enhancer, temporal: float, target: Path) -> None:
-    """Mean and one block's light over time on a shot with noise, a step, a dissolve and a cut."""
+    """Plot the mean and one block's light over time for a shot with noise, a step, a dissolve and a cut."""
     import matplotlib
 
     matplotlib.use("agg")

@@ -1,7 +1,7 @@
-"""What is compared: this project's models and the classical methods a user would pick instead.
+"""The methods compared: this project's models and the classical methods a user might pick instead.
 
 A method is a function from an (H, W, 3) uint8 RGB picture to another. CLAHE, resizing and exposure fusion are OpenCV's.
-No well-kept library was found for LIME, so a short one stands here, without its denoising step, and is called
+We found no maintained library for LIME; the short version here, without its denoising step, is called
 "LIME-style" wherever it is shown.
 """
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from cliplit.arrays import Array
 from cliplit.pictures.tone import srgb_decode, srgb_encode
+from cliplit.runtime import Enhancer
 
 Enhance = Callable[[Array], Array]
 
@@ -38,20 +39,20 @@ class Method:
 
 
 def clahe(picture: Array, clip_limit: float = 3.0, tiles: int = 8) -> Array:
-    """Contrast-limited adaptive histogram equalisation (Zuiderveld 1994) of CIELAB lightness."""
+    """Apply contrast-limited adaptive histogram equalisation (Zuiderveld 1994) to CIELAB lightness."""
     lab = cv2.cvtColor(picture, cv2.COLOR_RGB2LAB)
     lab[..., 0] = cv2.createCLAHE(clip_limit, (tiles, tiles)).apply(np.ascontiguousarray(lab[..., 0]))
     return cv2.cvtColor(lab, cv2.COLOR_LAB2RGB)
 
 
 def gamma(picture: Array, exponent: float = 0.5) -> Array:
-    """One power for every sample: what a brightness slider does."""
+    """Raise every sample to one power, as a brightness slider does."""
     table = np.round(255 * (np.arange(256) / 255) ** exponent).astype(np.uint8)
     return cv2.LUT(picture, table)
 
 
 def virtual_exposures(picture: Array, stops: tuple[float, ...] = (0.0, 1.0, 2.0, 3.0, 4.0)) -> Array:
-    """Exposure fusion (Mertens, Kautz, Van Reeth, Pacific Graphics 2007) of one picture, developed at several stops."""
+    """Fuse one picture developed at several stops (Mertens, Kautz, Van Reeth, Pacific Graphics 2007)."""
     linear = srgb_decode(np.arange(256) / 255)
     bracket = [
         cv2.LUT(picture, np.round(255 * srgb_encode(linear * 2.0**stop)).astype(np.uint8)) for stop in stops
@@ -61,7 +62,7 @@ def virtual_exposures(picture: Array, stops: tuple[float, ...] = (0.0, 1.0, 2.0,
 
 
 def lime(picture: Array, alpha: float = 0.0015, exponent: float = 0.8, iterations: int = 12) -> Array:
-    """LIME-style Retinex (Guo, Li, Ling, TIP 2017): brightest channel, smoothed but for its edges, to a power; divide.
+    """Divide by the LIME-style Retinex light map (Guo, Li, Ling, TIP 2017), raised to a power.
 
     Weighted total variation by alternating directions (the paper's algorithm 1, weights of strategy II); no denoising.
     """
@@ -71,13 +72,13 @@ def lime(picture: Array, alpha: float = 0.0015, exponent: float = 0.8, iteration
 
 
 def lime_light(picture: Array, alpha: float = 0.0015, exponent: float = 0.8, iterations: int = 12) -> Array:
-    """The light map `lime` divides by."""
+    """Compute the light map of `lime`: the brightest channel, smoothed except at its edges."""
     light = smooth_illumination(picture.max(axis=2).astype(np.float32) / 255, alpha, iterations)
     return (light**exponent).astype(np.float32)
 
 
 def smooth_illumination(first: Array, alpha: float, iterations: int) -> Array:
-    """min_T ||T - first||^2 + alpha ||W grad T||_1, (H, W) float32; periodic borders, so that it is solved by FFT."""
+    """Solve min_T ||T - first||^2 + alpha ||W grad T||_1 by FFT with periodic borders; (H, W) float32."""
     height, width = first.shape
     padded = cv2.copyMakeBorder(first, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)  # even sides, real FFT
     rows, columns = padded.shape
@@ -115,15 +116,13 @@ CLASSICAL = (
 
 
 def ours(model: str = "lite", quality: str = "fast", **settings: object) -> Method:
-    """A bundled model, or an exported file, through the runtime."""
-    from cliplit.runtime import Enhancer
-
+    """Build a method from a bundled model or an exported file, run by the runtime."""
     enhancer = Enhancer(model, quality=quality, **settings)  # type: ignore[arg-type]
     return Method(f"{model} {quality}", enhancer, enhancer.light_map, "cliplit's runtime")
 
 
 def effective_light(before: Array, after: Array) -> Array:
-    """What a method did as if it had divided by a light map: blurred luma before over after, (H, W) in [0, 1]."""
+    """Estimate the light map a method implies: blurred luma before over after, (H, W) in [0, 1]."""
     dark, bright = (cv2.cvtColor(p, cv2.COLOR_RGB2GRAY).astype(np.float32) + 2 for p in (before, after))
     blur = partial(cv2.GaussianBlur, ksize=(0, 0), sigmaX=max(1.0, min(before.shape[:2]) / 200))
     return np.clip(blur(dark) / blur(bright), 0, 1)

@@ -53,7 +53,7 @@ class Wiring:
 
 
 def methods_of(text: str, device: str = "cpu") -> list[Method]:
-    """The rows one `--model` makes: `FILE[,key=value...]`, a bundled model's name, or `lite:exact`.
+    """Build the rows of one `--model`: `FILE[,key=value...]`, a bundled model's name, or `lite:exact`.
 
     A light map can be applied in two ways, so it makes two rows: "runtime" as this project shows it, and "paper", the
     network at full size and the clipped division. `way=` chooses one.
@@ -93,7 +93,7 @@ def parse(settings: list[str], text: str) -> dict[str, str]:
 
 
 def checkpoint_method(path: Path, way: str) -> Method:
-    """A checkpoint of this project, or one in the format that CLIP-LIT and RAVE publish."""
+    """Build a method from a checkpoint of this project or of the format that CLIP-LIT and RAVE publish."""
     try:
         import torch
 
@@ -119,7 +119,7 @@ def checkpoint_method(path: Path, way: str) -> Method:
 
 
 def divide(picture: Array, light: Array) -> Array:
-    """The papers' result: clip(I / (L + 1e-9), 0, 1); light (H, W) or (H, W, 3)."""
+    """Compute the papers' result, clip(I / (L + 1e-9), 0, 1); light is (H, W) or (H, W, 3)."""
     spread = light[..., None] if light.ndim == 2 else light
     enhanced = picture.astype(np.float32) / (spread + np.float32(1e-9))
     return np.round(np.clip(np.nan_to_num(enhanced, nan=255.0), 0, 255)).astype(np.uint8)
@@ -136,7 +136,7 @@ def open_session(path: Path) -> Any:
 
 
 def wire(path: Path, session: Any, given: dict[str, str]) -> Wiring:
-    """What the graph tells, then what a try tells. Raises ModelError where nothing fits."""
+    """Work out inputs and outputs from the graph, then from a trial run. Raises ModelError if nothing fits."""
     inputs = [i for i in session.get_inputs() if len(i.shape) == 4]
     if len(session.get_inputs()) != 1 or len(inputs) != 1:
         shapes = ", ".join(f"{i.name} {i.shape}" for i in session.get_inputs())
@@ -164,7 +164,7 @@ def wire(path: Path, session: Any, given: dict[str, str]) -> Wiring:
 
 
 def tried(session: Any, wiring: Wiring, output: str | None, sure: bool) -> Wiring | None:
-    """The wiring completed by one run on a gray ramp, or None where the result makes no sense at this range.
+    """Complete the wiring by one run on a gray ramp; return None if the result is implausible at this range.
 
     `sure`: range and output are given, so only shapes have to fit.
     """
@@ -190,12 +190,12 @@ def tried(session: Any, wiring: Wiring, output: str | None, sure: bool) -> Wirin
 
 
 def plausible(result: Array, white: float) -> bool:
-    """Whether a picture that came out is one in the range that went in: a lit ramp, neither black nor beyond white."""
+    """Return whether an output is a picture in the input's range: a lit ramp, neither black nor beyond white."""
     return 0.2 * white < float(result.mean()) < 1.2 * white and float(result.max()) < 1.6 * white
 
 
 def run(session: Any, wiring: Wiring, picture: Array) -> list[Array | None]:
-    """All outputs at the picture's size, each (H, W, channels) float32, None for one that is no map of it."""
+    """Run the model; each output of the picture's size is (H, W, channels) float32, others are None."""
     height, width = picture.shape[:2]
     if wiring.size:
         fed = cv2.resize(picture, wiring.size[::-1], interpolation=cv2.INTER_AREA)

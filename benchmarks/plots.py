@@ -24,7 +24,7 @@ class Plot:
 
 
 def curves(title: str, x: str, y: str, lines: Mapping[str, Sequence[Point]], logarithmic: bool = True) -> Plot:
-    """One line a name, with its points."""
+    """Plot one line per name through its points."""
     figure, axes = _figure()
     for (name, points), colour in zip(lines.items(), COLOURS * len(lines), strict=False):
         ordered = sorted(points)
@@ -41,7 +41,7 @@ def curves(title: str, x: str, y: str, lines: Mapping[str, Sequence[Point]], log
 
 
 def bars(title: str, x: str, values: Mapping[str, float]) -> Plot:
-    """One horizontal bar a name, its number beside it."""
+    """Plot one horizontal bar per name with its value."""
     figure, axes = _figure(height=0.9 + 0.3 * len(values))
     names = list(values)[::-1]
     drawn = axes.barh(names, [values[n] for n in names], color=COLOURS[0])

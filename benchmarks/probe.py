@@ -1,4 +1,4 @@
-"""One configuration, measured in a process of its own: so start-up and peak memory are its own, too.
+"""One configuration, measured in its own process, so that start-up and peak memory are its own too.
 
     python -m cliplit.benchmarks.probe '{"method": "lite", "height": 1080, "width": 1920, "threads": 1}'
 
@@ -40,10 +40,12 @@ class Task:
 
 @dataclass
 class Result:
-    """Seconds, and bytes of memory. `frame` is wall time, `cpu` processor time of all threads, which other
-    programs on the machine disturb less; `stages` are those of one frame, where the method is this project's."""
+    """Seconds and bytes of memory.
 
-    imports: float = 0.0
+    `frame` is wall time; `cpu` is processor time of all threads, which other programs disturb less; `stages` are those
+    of one frame, for this project's methods.
+    """
+
     load: float = 0.0
     first: float = 0.0
     frame: float = 0.0
@@ -53,13 +55,10 @@ class Result:
 
 
 def measure(task: Task) -> Result:
-    """Runs in the child."""
+    """Run the measurement in the child process."""
     pin(task.threads)
     result = Result()
-    start = time.perf_counter()
-    prepare = PREPARE.get(task.method, prepare_ours)
-    load = prepare(task)
-    result.imports = time.perf_counter() - start
+    load = PREPARE.get(task.method, prepare_ours)(task)
     start = time.perf_counter()
     enhance, stages = load()
     result.load = time.perf_counter() - start
@@ -79,7 +78,7 @@ def measure(task: Task) -> Result:
 
 
 def pin(threads: int) -> None:
-    """To as many cores as there are threads, where the system lets a process do that; libraries then agree."""
+    """Pin this process to as many cores as there are threads, if the system can; libraries then use as many."""
     os.environ |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
@@ -90,7 +89,7 @@ Load = Callable[[], "tuple[Callable[[Any], Any], Stages | None]"]
 
 
 def prepare_ours(task: Task) -> Load:
-    """lite, unet, `unet exact`: import now, load when called."""
+    """Prepare lite, unet or `unet exact`: import now, load when called."""
     import cv2
 
     from cliplit.runtime import Enhancer
@@ -127,7 +126,7 @@ def prepare_ours(task: Task) -> Load:
 
 
 def prepare_original(task: Task) -> Load:
-    """The paper's way: the whole network at full size in PyTorch, division and clip."""
+    """Prepare the paper's method: the whole network at full size in PyTorch, division and clip."""
     import numpy as np
     import torch
 
@@ -164,7 +163,7 @@ PREPARE = {ORIGINAL: prepare_original, **dict.fromkeys(CLASSICAL_NAMES, prepare_
 
 
 def sample_frame(height: int, width: int) -> Any:
-    """(H, W, 3) uint8: a bright sky over a dark foreground, with noise."""
+    """Make a noisy (H, W, 3) uint8 frame with a bright sky over a dark foreground."""
     import numpy as np
 
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
@@ -174,7 +173,7 @@ def sample_frame(height: int, width: int) -> Any:
 
 
 def median_time(work: Callable[[], object], repeats: int) -> float:
-    """Median seconds of a call that is warm."""
+    """Return the median seconds of a warm call."""
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
@@ -184,12 +183,12 @@ def median_time(work: Callable[[], object], repeats: int) -> float:
 
 
 def peak_memory() -> int:
-    """Bytes of the largest resident set of this process so far."""
+    """Return the peak resident memory of this process so far, in bytes."""
     return high_water("self")
 
 
 def high_water(process: int | str) -> int:
-    """Peak resident bytes of a running process, 0 where the system does not tell (Linux does).
+    """Return the peak resident bytes of a running process, or 0 if the system does not report it (Linux does).
 
     Not getrusage's figure: that starts at what the parent had when it forked.
     """

@@ -1,7 +1,7 @@
-"""How good a relighted picture is: one function a measure, one table that names them all.
+"""Quality of a relighted picture: one function per measure, one table that names them all.
 
-PSNR, SSIM and CIEDE2000 are scikit-image's. LPIPS, MUSIQ and NIQE are pyiqa's where it is installed. The measures
-that no library has stand here: halos, noise gain, change of well-lit photos. Pictures are (H, W, 3) uint8 RGB.
+PSNR, SSIM and CIEDE2000 come from scikit-image; LPIPS, MUSIQ and NIQE from pyiqa if installed. This module adds what no
+library has: halos, noise gain, change of well-lit photos. Pictures are (H, W, 3) uint8 RGB.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ STRONG_EDGE = 0.3  # step of luma
 
 @dataclass(frozen=True)
 class Measure:
-    """How a score is shown: label, unit, decimals and which direction is better, if either is."""
+    """Presentation of a score: label, unit, decimals and which direction is better, if either is."""
 
     label: str
     unit: str
@@ -54,7 +54,7 @@ MEASURES = {
 
 
 def pair_scores(before: Array, after: Array, reference: Array) -> Scores:
-    """Against the well-lit picture of the same scene, and what `picture_scores` gives."""
+    """Score a result against the well-lit picture of the same scene, and as `picture_scores` does."""
     metrics, _ = _skimage()
     scores = {
         "psnr": min(float(metrics.peak_signal_noise_ratio(reference, after, data_range=255)), 100.0)
@@ -67,7 +67,7 @@ def pair_scores(before: Array, after: Array, reference: Array) -> Scores:
 
 
 def picture_scores(before: Array, after: Array) -> Scores:
-    """What needs no reference."""
+    """Compute the scores that need no reference."""
     was_white, is_white = (picture.max(axis=2) == WHITE for picture in (before, after))
     return {
         "halo": halo(luma(before), luma(after)),
@@ -78,18 +78,18 @@ def picture_scores(before: Array, after: Array) -> Scores:
 
 
 def luma(picture: Array) -> Array:
-    """(H, W, 3) uint8 -> (H, W) float32 in [0, 1], ITU-R BT.709 on gamma-coded values."""
+    """Convert (H, W, 3) uint8 to (H, W) float32 luma in [0, 1], ITU-R BT.709 on gamma-coded values."""
     return picture.astype(np.float32) @ np.array(LUMA_WEIGHTS, np.float32) / 255
 
 
 def colour_error(one: Array, other: Array) -> float:
-    """Mean CIEDE2000 (Sharma, Wu, Dalal 2005) of two sRGB pictures."""
+    """Compute the mean CIEDE2000 difference (Sharma, Wu, Dalal 2005) of two sRGB pictures."""
     _, color = _skimage()
     return float(color.deltaE_ciede2000(color.rgb2lab(one), color.rgb2lab(other)).mean())
 
 
 def halo(before: Array, after: Array) -> float:
-    """Mean |gain next to a strong edge - gain further away on the same side|, in stops; luma (H, W) in [0, 1].
+    """Compute mean |gain beside a strong edge - gain further away on the same side| in stops; luma (H, W) in [0, 1].
 
     The edges are the outline between the picture's bright and its dark part (Otsu's threshold) where luma steps by
     `STRONG_EDGE` or more. A gain that is blurred across an outline lights up a seam of the sky along the roof, or
@@ -119,7 +119,7 @@ def halo(before: Array, after: Array) -> float:
 
 
 def tone_curve(codes: Array, gain: Array, bins: int = 64) -> Array:
-    """The part of a gain that depends on brightness alone: its mean over all pixels of like luma, (H, W)."""
+    """Compute the part of a gain that depends on brightness alone: its mean over pixels of like luma, (H, W)."""
     classes = codes.astype(np.intp) * bins // 256
     count = np.bincount(classes.ravel(), minlength=bins)
     mean = np.bincount(classes.ravel(), gain.ravel(), minlength=bins) / np.maximum(count, 1)
@@ -129,14 +129,14 @@ def tone_curve(codes: Array, gain: Array, bins: int = 64) -> Array:
 
 
 def _local_mean(values: Array, mask: Array, window: float) -> tuple[Array, Array]:
-    """(mean of the masked values around each pixel, share of the window they fill)."""
+    """Return (mean of the masked values around each pixel, share of the window they fill)."""
     size = (2 * round(window / 2) + 1,) * 2
     weight = cv2.blur(mask.astype(np.float32), size)
     return cv2.blur(values * mask, size) / np.maximum(weight, 1e-6), weight
 
 
 def noise_gain(enhance: Callable[[Array], Array], before: Array, after: Array, seed: int = 0) -> float | None:
-    """By how much noise in dark areas is amplified; None where nothing is dark.
+    """Compute by how much noise in dark areas is amplified; None if nothing is dark.
 
     The picture goes through the method a second time with noise of `NOISE` codes in its dark areas. What differs
     there is noise and nothing else: texture, which a measure on one picture takes for noise, cancels.
@@ -155,12 +155,12 @@ def noise_gain(enhance: Callable[[Array], Array], before: Array, after: Array, s
 
 
 def welllit_change(before: Array, after: Array) -> float:
-    """What was done to a photo that needed nothing: mean CIEDE2000."""
+    """Compute the mean CIEDE2000 change of a photo that needed none."""
     return colour_error(before, after)
 
 
 def learned_scores(after: Array, reference: Array | None) -> Scores:
-    """LPIPS, MUSIQ and NIQE, as far as pyiqa is installed and has its weights."""
+    """Compute LPIPS, MUSIQ and NIQE, if pyiqa is installed and has their weights."""
     try:
         import torch
 
@@ -180,7 +180,7 @@ def learned_scores(after: Array, reference: Array | None) -> Scores:
 
 
 def _skimage() -> tuple[Any, Any]:
-    """scikit-image's metrics and colours; imported when needed, for `--help`."""
+    """Import scikit-image's metrics and colours late, which keeps `--help` fast."""
     try:
         from skimage import color, metrics
     except ImportError as error:

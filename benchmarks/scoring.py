@@ -1,4 +1,4 @@
-"""Methods times pictures: every score of every result, the means, and the pictures themselves for the report."""
+"""Methods by pictures: every score of every result, the means, and the pictures themselves for the report."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Tick = Callable[[str], object]
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture and what each method made of it: (H, W, 3) uint8, light maps (H, W) in [0, 1]; for the report."""
+    """One picture and each method's result: (H, W, 3) uint8, light maps (H, W) in [0, 1]; for the report."""
 
     name: str
     before: Array
@@ -57,7 +57,7 @@ class Comparison:
 def compare(
     folder: Path, methods: Sequence[Method], welllit: Path | None, samples: int, limit: int, tick: Tick
 ) -> Comparison:
-    """All methods on `input/` and `gt/` of a folder, or on its pictures without references.
+    """Run all methods on `input/` and `gt/` of a folder, or on its pictures without references.
 
     Args:
         welllit: folder of photos that need nothing, for the measure of change.
@@ -105,7 +105,7 @@ def score_picture(
 
 
 def attempt(method: Method, name: str, picture: Array, found: Comparison) -> Array | None:
-    """What the method makes of a picture; a failure is noted and the rest goes on."""
+    """Run the method on a picture; a failure is noted and the benchmark goes on."""
     try:
         after = method.enhance(picture)
     except Exception as error:  # a user's model may raise anything
@@ -129,7 +129,7 @@ def add(found: Comparison, method: str, picture: str, scores: quality.Scores) ->
 
 
 def mean(rows: Iterable[quality.Scores]) -> quality.Scores:
-    """Of each measure over the pictures that have it, in the order of `quality.MEASURES`."""
+    """Average each measure over the pictures that have it, in the order of `quality.MEASURES`."""
     listed = list(rows)
     columns = {name: [row[name] for row in listed if name in row] for name in quality.MEASURES}
     return {name: float(np.mean(values)) for name, values in columns.items() if values}
@@ -151,7 +151,7 @@ def sample(
 
 
 def shown(picture: Array) -> Array:
-    """At most `SHOWN_SIDE` pixels long."""
+    """Shrink a picture to at most `SHOWN_SIDE` pixels."""
     scale = SHOWN_SIDE / max(picture.shape[:2])
     if scale >= 1:
         return picture
@@ -160,7 +160,7 @@ def shown(picture: Array) -> Array:
 
 
 def pictures_of(folder: Path, limit: int) -> list[tuple[Path, Path | None]]:
-    """(picture, reference) paths: pairs where the folder has input/ and gt/."""
+    """List (picture, reference) paths: pairs if the folder has input/ and gt/."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
     paired = (folder / "input").is_dir() and (folder / "gt").is_dir()
@@ -191,7 +191,7 @@ def picture_at(path: Path) -> Array:
 
 
 def spread(items: Sequence[object] | range, count: int) -> list:  # type: ignore[type-arg]
-    """At most `count` of them, evenly."""
+    """Pick at most `count` items, evenly spaced."""
     if count >= len(items):
         return list(items)
     return [items[round(i * (len(items) - 1) / max(count - 1, 1))] for i in range(count)]

@@ -1,7 +1,7 @@
 """Speed, memory and start-up over sizes, threads, models and devices, each next to named references of the same run.
 
-Timings of a shared machine are noisy: the ratios are what counts, so everything that is compared is measured minutes
-apart on the same cores, each configuration in a process of its own.
+Timings on a shared machine are noisy and only their ratios are meaningful. So everything compared is measured within
+minutes on the same cores, each configuration in its own process.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .plots import Plot, curves
 from .probe import CLASSICAL_NAMES, ORIGINAL, Result, Task
 from .tables import Table
 from .timing import run_probe, run_program
-from .transcode import VIDEO, Clip, measure_clip
+from .transcode import VIDEO, ClipTimes, measure_clip
 
 SIZES = {"480p": (480, 854), "720p": (720, 1280), "1080p": (1080, 1920), "4K": (2160, 3840)}
 OURS = ("lite", "unet", "unet exact")
@@ -38,8 +38,8 @@ Clock = Literal["frame", "cpu"]  # of a Result
 
 
 @dataclass(frozen=True)
-class Frame:
-    """One configuration: a measurement, or why there is none."""
+class FrameTimes:
+    """One configuration: a measurement, or the reason why there is none."""
 
     task: Task
     result: Result | None
@@ -52,11 +52,11 @@ class Frame:
 
 @dataclass
 class Speed:
-    """Everything a run measured; `as_dict` is what the JSON file holds."""
+    """All measurements of a run; `as_dict` is the content of the JSON file."""
 
     machine: dict[str, str]
-    frames: list[Frame] = field(default_factory=list)
-    clips: list[Clip] = field(default_factory=list)
+    frames: list[FrameTimes] = field(default_factory=list)
+    clips: list[ClipTimes] = field(default_factory=list)
     startup: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -66,7 +66,7 @@ class Speed:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured. `limit`: seconds one configuration may take; `clip_seconds` 0 leaves the clips out."""
+    """What to measure. `limit`: seconds one configuration may take; `clip_seconds` 0 skips the clips."""
 
     sizes: Sequence[str] = tuple(SIZES)
     threads: Sequence[int] = (1, 2)
@@ -81,7 +81,7 @@ class Plan:
 
 
 def measure_speed(plan: Plan, say: Say = lambda text: None) -> Speed:
-    """Raises BackendError where a program that clips are compared with is missing."""
+    """Measure everything in the plan. Raises BackendError if a program to compare clips with is missing."""
     lent = cores()
     threads = [n for n in plan.threads if n <= lent]
     speed = Speed(machine_facts(lent))
@@ -95,8 +95,8 @@ def measure_speed(plan: Plan, say: Say = lambda text: None) -> Speed:
     return speed
 
 
-def frames(plan: Plan, threads: Sequence[int], notes: list[str], say: Say) -> Iterator[Frame]:
-    """Every method, device, thread count and size; a device that does not load is noted once and left out."""
+def frames(plan: Plan, threads: Sequence[int], notes: list[str], say: Say) -> Iterator[FrameTimes]:
+    """Time every method, device, thread count and size; a device that does not load is noted once and skipped."""
     for device in plan.devices:
         for backend in plan.backends:
             plain = (backend, device) == ("auto", "cpu")  # the one that always is there, and the one compared with
@@ -111,9 +111,9 @@ def frames(plan: Plan, threads: Sequence[int], notes: list[str], say: Say) -> It
                     yield from sizes_of(first, method, count, plan, say)
 
 
-def sizes_of(like: Task, method: str, threads: int, plan: Plan, say: Say) -> Iterator[Frame]:
-    """One method over all sizes; what would run over the limit, judged by the size before, is not started."""
-    known: Frame | None = None
+def sizes_of(like: Task, method: str, threads: int, plan: Plan, say: Say) -> Iterator[FrameTimes]:
+    """Time one method at all sizes; skip those expected to exceed the time limit, judged by the size before."""
+    known: FrameTimes | None = None
     for name in plan.sizes:
         task = Task(method, *SIZES[name], threads, like.device, like.backend, plan.repeats)
         say(f"{task.label}, {name}, {threads} threads, {task.device}")
@@ -121,14 +121,16 @@ def sizes_of(like: Task, method: str, threads: int, plan: Plan, say: Say) -> Ite
             known.result.first * task.height * task.width / 1e6 / known.megapixels if known and known.result else 0
         )
         if expected > plan.limit:
-            yield Frame(task, None, f"not run: about {expected:.0f} s a frame, over the limit of {plan.limit:.0f} s")
+            yield FrameTimes(
+                task, None, f"not run: about {expected:.0f} s a frame, over the limit of {plan.limit:.0f} s"
+            )
             continue
         found = run_probe(task, 3 * plan.limit)
-        known = Frame(task, None, found) if isinstance(found, str) else Frame(task, found)
+        known = FrameTimes(task, None, found) if isinstance(found, str) else FrameTimes(task, found)
         yield known
 
 
-def clips(plan: Plan, threads: Sequence[int], say: Say) -> Iterator[Clip]:
+def clips(plan: Plan, threads: Sequence[int], say: Say) -> Iterator[ClipTimes]:
     from cliplit.runtime.video.cli import DEMO
 
     with tempfile.TemporaryDirectory() as folder:
@@ -141,7 +143,7 @@ def clips(plan: Plan, threads: Sequence[int], say: Say) -> Iterator[Clip]:
 
 
 def measure_startup(say: Say) -> dict[str, float]:
-    """Seconds of commands that do nothing much."""
+    """Measure the seconds of commands that do little but start."""
     say("start-up")
     bare = [sys.executable, "-c", "pass"]
     enhancer = [sys.executable, "-c", "from cliplit import Enhancer; Enhancer('lite')"]
@@ -150,7 +152,7 @@ def measure_startup(say: Say) -> dict[str, float]:
 
 
 def machine_facts(cores: int) -> dict[str, str]:
-    """What a reader must know to compare: processor, cores, versions. No host name, no path."""
+    """Collect what a reader needs to compare: processor, cores, versions. No host name, no path."""
     facts = {"processor": processor_name(), "cores": str(cores), "system": f"{platform.system()} {platform.machine()}"}
     facts["python"] = platform.python_version()
     for name in MEASURED_ON:
@@ -178,7 +180,7 @@ def processor_name() -> str:
 
 
 def speed_tables(speed: Speed) -> list[Table]:
-    """Frames, stages, memory, clips and start-up."""
+    """Build the tables for frames, stages, memory, clips and start-up."""
     keys = sorted({(f.task.device, f.task.threads) for f in speed.frames})
     tables = [frame_table(speed, *key) for key in keys]
     tables += [frame_table(speed, device, threads, "cpu") for device, threads in keys[-1:] if device == "cpu"]
@@ -190,7 +192,7 @@ def speed_tables(speed: Speed) -> list[Table]:
 
 
 def frame_table(speed: Speed, device: str, threads: int, clock: Clock = "frame") -> Table:
-    """Milliseconds a frame, picture in, picture out; the last column compares with lite at the largest size."""
+    """Tabulate milliseconds per frame, picture in, picture out; the last column is relative to lite at the top size."""
     chosen = [f for f in speed.frames if (f.task.device, f.task.threads) == (device, threads)]
     names = size_names(chosen)
     lite = {f.task.height: getattr(f.result, clock) for f in chosen if f.task.label == LITE and f.result}
@@ -208,7 +210,7 @@ def frame_table(speed: Speed, device: str, threads: int, clock: Clock = "frame")
     return Table(title, head, tuple(rows), note=". ".join(reasons))
 
 
-def milliseconds(frame: Frame | None, clock: Clock) -> str:
+def milliseconds(frame: FrameTimes | None, clock: Clock) -> str:
     if frame is None or frame.result is None:
         return "-"
     value = 1e3 * float(getattr(frame.result, clock))
@@ -216,7 +218,7 @@ def milliseconds(frame: Frame | None, clock: Clock) -> str:
 
 
 def stage_table(speed: Speed) -> Table:
-    """Where the time of a frame goes."""
+    """Tabulate where the time of a frame goes."""
     rows = []
     for f in speed.frames:
         if f.result and f.result.stages:
@@ -226,7 +228,7 @@ def stage_table(speed: Speed) -> Table:
 
 
 def memory_table(speed: Speed) -> Table:
-    """Peak resident memory of the whole process, Python and libraries included, on the most threads."""
+    """Tabulate peak resident memory of the whole process, Python and libraries included, with the most threads."""
     most = max((f.task.threads for f in speed.frames), default=1)
     chosen = [f for f in speed.frames if f.task.threads == most and f.task.device == "cpu"]
     names = size_names(chosen)
@@ -238,7 +240,7 @@ def memory_table(speed: Speed) -> Table:
     return Table("Peak memory, MB", ("process for one frame", *names), tuple(rows))
 
 
-def clip_table(clips: Sequence[Clip]) -> Table:
+def clip_table(clips: Sequence[ClipTimes]) -> Table:
     head = ("clip, cores", "frames", "cliplit-video f/s", "ffmpeg transcode f/s", "CPU ms a frame: cliplit-video",
             "ffmpeg transcode", "ffmpeg, same pictures", "ratio to same pictures", "peak MB")  # fmt: skip
     rows = tuple(
@@ -258,7 +260,7 @@ def clip_table(clips: Sequence[Clip]) -> Table:
 
 
 def speed_plots(speed: Speed) -> list[Plot]:
-    """Cost over pixels, and over threads at the largest size that every count has."""
+    """Plot cost over pixels, and over threads at the largest size measured with every thread count."""
     most = max((f.task.threads for f in speed.frames), default=1)
     over_pixels: dict[str, list[tuple[float, float]]] = {}
     over_threads: dict[str, list[tuple[float, float]]] = {}
@@ -277,10 +279,10 @@ def speed_plots(speed: Speed) -> list[Plot]:
     return plots
 
 
-def size_names(frames: Sequence[Frame]) -> list[str]:
+def size_names(frames: Sequence[FrameTimes]) -> list[str]:
     heights = {f.task.height for f in frames}
     return [name for name, (height, _) in SIZES.items() if height in heights]
 
 
-def name_of(frame: Frame) -> str:
+def name_of(frame: FrameTimes) -> str:
     return next(name for name, size in SIZES.items() if size == (frame.task.height, frame.task.width))

@@ -1,4 +1,4 @@
-"""Tables as data, and as Markdown. The HTML page draws the same ones."""
+"""Tables as data and as Markdown; the HTML page shows the same ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .quality import MEASURES, Scores
 
 @dataclass(frozen=True)
 class Table:
-    """`head` names the columns, `rows` are cells as text, `best` the (row, column) to be marked."""
+    """`head` names the columns, `rows` are text cells, `best` lists the (row, column) to mark."""
 
     title: str
     head: tuple[str, ...]
@@ -21,7 +21,7 @@ class Table:
 
 
 def score_table(title: str, means: dict[str, Scores], unmarked: Sequence[str] = (), note: str = "") -> Table:
-    """Methods down, measures across; the best of each measure is marked, rows of `unmarked` do not compete."""
+    """Tabulate methods by measures; the best of each measure is marked, except in rows of `unmarked`."""
     columns = [name for name in MEASURES if any(name in scores for scores in means.values())]
     head = ("method", *(f"{MEASURES[c].label}{unit(c)}" for c in columns))
     rows = tuple(
@@ -44,7 +44,7 @@ def unit(name: str) -> str:
 
 
 def markdown(table: Table) -> str:
-    """A pipe table, best cells in bold."""
+    """Format a pipe table with the best cells in bold."""
     lines = [f"### {table.title}", ""] if table.title else []
     lines += ["| " + " | ".join(map(cell, table.head)) + " |", "|" + "---|" * len(table.head)]
     for i, row in enumerate(table.rows):

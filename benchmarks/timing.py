@@ -1,4 +1,4 @@
-"""Programs as they are measured: wall time, processor time and peak memory of one child and no other."""
+"""Measures programs: wall time, processor time and peak memory of one child process alone."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _pin(cores: int) -> Callable[[], None]:
 
 
 def run_probe(task: Task, limit: float) -> Result | str:
-    """A measurement, or why there is none, in a few words."""
+    """Run a measurement; return its result, or a short reason why there is none."""
     command = [sys.executable, "-m", "cliplit.benchmarks.probe", json.dumps(asdict(task))]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=limit)

@@ -1,4 +1,4 @@
-"""Pictures per second of the CLIP-guided step, against the straightforward loop over single pictures.
+"""Pictures per second of the CLIP-guided step, against the plain loop over single pictures.
 
     python -m cliplit.benchmarks.training [--network lite] [--batch 8] [--device auto]
 
@@ -38,7 +38,7 @@ from cliplit.training.state import State, fresh_state
 
 
 class LoopedGuidance:
-    """The two models as open_clip makes them, with the same random weights as ours."""
+    """The two models as open_clip builds them, with the same random weights as ours."""
 
     def __init__(self, config: TrainConfig, device: torch.device) -> None:
         torch.manual_seed(config.seed)
@@ -68,7 +68,7 @@ class LoopedGuidance:
 
 
 def looped_step(run: Run, state: State, published: LoopedGuidance, pictures: Tensor) -> Tensor:
-    """The published way, written straightforwardly: batch in, enhanced batch out, then picture by picture."""
+    """Train one batch as published, written plainly: batch in, enhanced batch out, then picture by picture."""
     assert state.pair is not None
     enhanced = APPLY[run.config.apply](pictures, state.network(pictures))
     pair = state.pair().detach()
@@ -98,7 +98,7 @@ def set_up(config: TrainConfig) -> tuple[Run, State]:
 
 
 def medians(steps: Sequence[Callable[[], object]], device: torch.device, repeats: int) -> list[float]:
-    """Median seconds of each step, taken in turns after one that warms up."""
+    """Compute the median seconds of each step, run in turns after one warm-up."""
     times: list[list[float]] = [[] for _ in steps]
     for _ in range(repeats + 1):
         for taken, step in zip(times, steps, strict=True):

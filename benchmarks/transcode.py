@@ -1,8 +1,8 @@
-"""A clip from file to file, next to ffmpeg on the same machine in the same run.
+"""A clip from file to file, compared with ffmpeg on the same machine in the same run.
 
-Two references: ffmpeg that transcodes the source as it is, and ffmpeg that decodes the source and encodes the very
-pictures that cliplit-video made. The second is the same work without the relighting: relighted shadows hold detail
-that costs an encoder time.
+There are two references: ffmpeg transcoding the source, and ffmpeg decoding the source and encoding the pictures that
+cliplit-video made. The second is the same work without relighting, as the detail in relighted shadows costs an encoder
+time.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ VIDEO = [sys.executable, "-c", "from cliplit.runtime.video.cli import main; main
 
 
 @dataclass(frozen=True)
-class Clip:
-    """One size on so many cores: what each program took for `frames` frames."""
+class ClipTimes:
+    """One size and core count: each program's time for `frames` frames."""
 
     size: str
     cores: int
@@ -37,8 +37,8 @@ class Clip:
 
 def measure_clip(
     clip: Path, name: str, size: tuple[int, int], cores: int, seconds: float, model: str, folder: Path
-) -> Clip:
-    """`size` is (height, width). Raises BackendError without ffmpeg, InputError for a clip that cannot be read."""
+) -> ClipTimes:
+    """Time a clip of `size` (height, width). Raises BackendError without ffmpeg, InputError for an unreadable clip."""
     if shutil.which("ffmpeg") is None:
         raise BackendError("ffmpeg is not installed; the clip is compared with it (Debian: apt-get install ffmpeg)")
     source, pictures = folder / f"source-{name}.mp4", folder / f"pictures-{name}-{model}.mkv"
@@ -53,11 +53,11 @@ def measure_clip(
         ["ffmpeg", "-v", "error", "-y", "-i", source, "-i", pictures, "-map", "0:v", "-f", "null", "-",
          "-map", "1:v", *ENCODER, target], cores,
     )  # fmt: skip
-    return Clip(name, cores, frame_count(source), model, ours, transcode, same)
+    return ClipTimes(name, cores, frame_count(source), model, ours, transcode, same)
 
 
 def make_source(clip: Path, target: Path, size: tuple[int, int], seconds: float) -> None:
-    """H.264 at this size with a little sensor noise, which real footage has and an enlarged clip lacks."""
+    """Write an H.264 clip of this size with slight sensor noise, which real footage has and upscaled clips lack."""
     if not clip.is_file():
         raise InputError(f"{clip}: no such file")
     scaling = f"scale={size[1]}:{size[0]}:flags=lanczos,noise=alls=4:allf=t,format=yuv420p"

@@ -1,4 +1,4 @@
-"""One HTML file with everything in it: pictures, plots, tables, style and script. It fetches nothing.
+"""One self-contained HTML file: pictures, plots, tables, style and script. It fetches nothing.
 
 Templates are Jinja's, which escapes what comes from file names.
 """
@@ -16,7 +16,7 @@ from PIL import Image
 
 from cliplit.arrays import Array
 from cliplit.errors import BackendError
-from cliplit.files import appearing
+from cliplit.files import atomic_write
 from cliplit.install import install_hint
 
 from .plots import Plot
@@ -28,7 +28,7 @@ PAGE = Path(__file__).parent / "page"
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands under it, in this order."""
+    """A heading and its content, in this order."""
 
     title: str
     texts: Sequence[str] = ()
@@ -57,7 +57,7 @@ class Viewer:
 
 
 def write_page(target: Path, title: str, about: str, sections: Sequence[Section]) -> None:
-    """Raises BackendError where Jinja is missing."""
+    """Write the page. Raises BackendError if Jinja is missing."""
     try:
         import jinja2
     except ImportError as error:
@@ -76,7 +76,7 @@ def write_page(target: Path, title: str, about: str, sections: Sequence[Section]
     style, script = ((PAGE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     template = environment.get_template("page.html")
     text = template.render(title=title, about=about, sections=shown, style=style, script=script)
-    with appearing(target) as temporary:
+    with atomic_write(target) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 

@@ -1,5 +1,8 @@
-"""The array type of the code base. Shapes, types and ranges stand in docstrings: numpy's and OpenCV's stubs cannot
-carry them through arithmetic, and casts at every line would hide more than they check."""
+"""The array type of the code base.
+
+Docstrings give shapes, types and ranges: numpy's and OpenCV's stubs cannot carry them through arithmetic, and casts at
+every line would hide more than they check.
+"""
 
 from __future__ import annotations
 

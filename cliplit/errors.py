@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def first_line(error: BaseException) -> str:
-    """The first line another library's error has to say, or its type."""
+    """Return the first line of another library's error message, or the error's type."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
@@ -19,11 +19,11 @@ class InputError(CliplitError):
 
 
 class ModelError(CliplitError):
-    """A checkpoint or an ONNX file is not what it should be."""
+    """A checkpoint or an ONNX file has the wrong content."""
 
 
 class BackendError(CliplitError):
-    """A device or an inference library was asked for and cannot be used."""
+    """A device or an inference library was requested and cannot be used."""
 
     exit_code = 3
 

@@ -1,30 +1,28 @@
-"""Files that appear whole or not at all."""
+"""Atomic writing of files: they appear complete or not at all."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 
 @contextlib.contextmanager
-def appearing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path`, with its suffix: renamed to `path` on success, removed on an exception."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem[:80]}.", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+def atomic_write(path: Path, fsync: bool = False) -> Iterator[Path]:
+    """Yield a temporary file beside `path`, with its suffix; rename it on success, remove it on an exception.
+
+    With `fsync` the content is on the disk before the name, so that a power failure cannot leave an empty file.
+    """
+    temporary = path.with_name(f".{path.stem[:80]}.{secrets.token_hex(6)}{path.suffix}")
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_umask())  # mkstemp's own mode keeps everybody else out
+        if fsync:
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

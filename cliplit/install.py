@@ -33,7 +33,7 @@ def install_hint(extra: str) -> str:
 
 
 def source() -> tuple[str, bool]:
-    """What to install from, and whether the installation is an editable one.
+    """Tell what to install from, and whether the installation is an editable one.
 
     The checkout this runs in; or the folder or wheel it was installed from, while that is there; or the name, which
     is good beside an installed copy.
@@ -48,7 +48,7 @@ def source() -> tuple[str, bool]:
 
 
 def installed_from() -> tuple[Path | None, bool]:
-    """The folder or file pip or uv noted (PEP 610), and whether it is an editable installation."""
+    """Return the folder or file that pip or uv noted (PEP 610), and whether it is an editable installation."""
     try:
         text = metadata.distribution(PROJECT).read_text("direct_url.json")
         noted = json.loads(text or "{}")
@@ -69,7 +69,7 @@ def shown(place: Path) -> str:
 
 
 def installer() -> str:
-    """The program that made this environment: pipx and uv keep tools in their own, without a pip inside."""
+    """Name the program that made this environment; pipx and uv keep tools in their own, without a pip inside."""
     prefix = Path(sys.prefix)
     if (prefix / "pipx_metadata.json").is_file():
         return "pipx install --force"

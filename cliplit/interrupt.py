@@ -1,4 +1,4 @@
-"""Ctrl-C during training waits for the end of the step: what is saved then is a state a run really was in."""
+"""Ctrl-C during training takes effect after the step, so that the saved state is one the run really was in."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Stop:
 
 @contextmanager
 def interruption_after_step() -> Iterator[Stop]:
-    """Within, the first SIGINT or SIGTERM only sets `asked`; the second interrupts at once."""
+    """Delay interruption: the first SIGINT or SIGTERM only sets `asked`, the second interrupts at once."""
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():  # where handlers cannot be set
         yield stop
@@ -37,5 +37,5 @@ def interruption_after_step() -> Iterator[Stop]:
 
 
 def ignore_interrupts(worker: int) -> None:
-    """For the processes that make batches: a terminal sends them Ctrl-C too, and the step still needs its batch."""
+    """Ignore Ctrl-C in processes that make batches: the terminal sends it to them too, the step still needs one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""Names that a package offers without importing the modules that define them, until one is asked for (PEP 562)."""
+"""Package attributes that are imported from their modules on first use (PEP 562)."""
 
 from __future__ import annotations
 

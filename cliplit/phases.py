@@ -1,4 +1,4 @@
-"""The stage machine of a run: which phase comes next, how long it lasts, when it is extended. Plain arithmetic.
+"""The state machine of a run: which phase comes next, how long it lasts, when it is extended. Plain arithmetic.
 
 paired:           TARGETS
 rave:             RECONSTRUCT, ENHANCE
@@ -14,7 +14,7 @@ from .config import ALTERNATING, TrainConfig
 
 
 class Stage(StrEnum):
-    """What a step trains, and by which loss."""
+    """The part a step trains, and the loss it uses."""
 
     TARGETS = "targets"  # the enhancer, by known targets
     PROMPTS = "prompts"  # the prompt pair, to tell backlit from well-lit pictures
@@ -50,7 +50,7 @@ def first_phase(config: TrainConfig) -> Phase:
 
 
 def next_phase(config: TrainConfig, phase: Phase) -> Phase | None:
-    """What follows a phase that is over; None at the end of the run."""
+    """Return the phase after a finished one; None at the end of the run."""
     left = config.steps - phase.end
     if left <= 0:
         return None
@@ -62,7 +62,7 @@ def next_phase(config: TrainConfig, phase: Phase) -> Phase | None:
 
 
 def extended(config: TrainConfig, phase: Phase, loss: float) -> Phase:
-    """A phase at its end: longer while its loss is above the threshold, within the steps of the run."""
+    """Extend a phase at its end while its loss is above the threshold, within the steps of the run."""
     threshold, extension = {
         Stage.ENHANCE: (config.enhancer_threshold, config.enhancer_extension),
         Stage.REFINE: (config.prompt_threshold, config.prompt_extension),
@@ -74,7 +74,7 @@ def extended(config: TrainConfig, phase: Phase, loss: float) -> Phase:
 
 
 def restarted(config: TrainConfig, phase: Phase) -> Phase:
-    """Self-reconstruction after its network was initialised anew: 100 steps more."""
+    """Extend self-reconstruction by 100 steps after its network was initialised anew."""
     return replace(phase, length=min(phase.length + 100, config.steps - phase.start))
 
 

@@ -1,1 +1,1 @@
-"""Turns a checkpoint into files that run elsewhere."""
+"""Export of a checkpoint to files that run elsewhere."""

@@ -1,4 +1,4 @@
-"""`cliplit-export CHECKPOINT`: a trained network as files that run elsewhere, proven equal."""
+"""`cliplit-export CHECKPOINT`: a trained network as files that run elsewhere, checked against PyTorch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SIZE = re.compile(r"(?:(\d+)x)?(\d+)x(\d+)")
 
 
 def parse_size(text: str) -> Size:
-    """HxW or NxHxW. Raises click's error of wrong usage for anything else."""
+    """Parse HxW or NxHxW. Raises click's usage error for anything else."""
     found = SIZE.fullmatch(text)
     if found is None or 0 in (size := (int(found[1] or 1), int(found[2]), int(found[3]))):
         raise click.BadParameter(f"{text!r} is not HxW or NxHxW, such as 192x336")
@@ -41,40 +41,49 @@ def optional_size(context: click.Context, option: click.Parameter, text: str | N
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("checkpoint", type=click.Path(path_type=Path), required=False)
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="File, or folder that exists. [default: beside CHECKPOINT]"
+    "-o", "--output", type=click.Path(path_type=Path), help="File, or existing folder.  [default: beside CHECKPOINT]"
 )
-@click.option("--fp16", "half", is_flag=True, help="Half precision; beside it the fp32 file, to fall back on.")
-@click.option("--int8", is_flag=True, help="Statically quantised, for CPUs with VNNI.")
+@click.option("--fp16", "half", is_flag=True, help="Half precision; also writes the fp32 file as a fallback.")
+@click.option("--int8", is_flag=True, help="Static 8-bit quantisation, for CPUs with VNNI.")
 @click.option(
-    "--calibration", type=click.Path(path_type=Path), help="Folder of pictures for --int8.  [default: the demo clip]"
+    "--calibration",
+    type=click.Path(path_type=Path),
+    help="Folder of calibration pictures for --int8.  [default: the demo clip]",
 )
 @click.option(
-    "--shape", callback=optional_size, metavar="[Nx]HxW", help="Fixed size of what the network sees.  [default: free]"
+    "--shape",
+    callback=optional_size,
+    metavar="[Nx]HxW",
+    help="Fix the size of the network's input.  [default: any size]",
 )
-@click.option("--whole-image", is_flag=True, help="Image in, enhanced image out, for any ONNX host.")
+@click.option("--whole-image", is_flag=True, help="Export image in, enhanced image out, for any ONNX program.")
 @click.option(
     "--image-type",
     type=click.Choice(["uint8", "float32"]),
     default="uint8",
     show_default=True,
-    help="Of --whole-image.",
+    help="Input and output type of --whole-image.",
 )
-@click.option("--strength", type=click.FloatRange(0, 2), default=1.0, show_default=True, help="Inside --whole-image.")
 @click.option(
-    "--max-gain", type=click.FloatRange(1, 256), default=MAX_GAIN, show_default=True, help="Inside --whole-image."
+    "--strength", type=click.FloatRange(0, 2), default=1.0, show_default=True, help="Built into --whole-image."
+)
+@click.option(
+    "--max-gain", type=click.FloatRange(1, 256), default=MAX_GAIN, show_default=True, help="Built into --whole-image."
 )
 @click.option("--triton", type=click.Path(path_type=Path), metavar="DIR", help="Write a Triton model repository.")
-@click.option("--tensorrt", is_flag=True, help="Also build the TensorRT engine, into the cache.")
+@click.option("--tensorrt", is_flag=True, help="Also build the TensorRT engine and cache it.")
 @click.option(
     "--shapes",
     metavar="MIN,BEST,MAX",
-    help="Range of sizes of the --tensorrt engine.  [default: --shape, or the proxy of 16:9]",
+    help="Sizes the --tensorrt engine accepts.  [default: --shape, or the proxy size of 16:9]",
 )
-@click.option("--workspace", default=4096, show_default=True, help="Megabytes TensorRT's layers may use.")
-@click.option("--device", default="cuda", show_default=True, metavar="cuda[:N]", help="Of --tensorrt.")
-@click.option("--list-cache", is_flag=True, help="Show the engines in the cache (CLIPLIT_HOME) and stop.")
-@click.option("--clear-cache", is_flag=True, help="Remove them and stop.")
-@click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
+@click.option(
+    "--workspace", default=4096, show_default=True, help="Megabytes of GPU memory that TensorRT's layers may use."
+)
+@click.option("--device", default="cuda", show_default=True, metavar="cuda[:N]", help="Card for --tensorrt.")
+@click.option("--list-cache", is_flag=True, help="List the cached engines (CLIPLIT_HOME) and exit.")
+@click.option("--clear-cache", is_flag=True, help="Remove the cached engines and exit.")
+@click.option("--overwrite", is_flag=True, help="Replace existing files.")
 @click.version_option(__version__)
 @reports_errors
 def main(
@@ -99,8 +108,9 @@ def main(
 ) -> None:
     """Export CHECKPOINT, ours or one published by the CLIP-LIT authors, to ONNX.
 
-    Every file is compared with PyTorch on every back end of this machine and written only if it passes (else exit
-    code 4). Names tell what is inside: NAME.onnx, NAME.fp16.onnx, NAME.int8.onnx, NAME.image.onnx, NAME.1x192x336.onnx.
+    Each file is compared with PyTorch on every back end of this machine. It is written only if it passes; otherwise
+    the exit code is 4. File names show the content: NAME.onnx, NAME.fp16.onnx, NAME.int8.onnx, NAME.image.onnx,
+    NAME.1x192x336.onnx.
     """
     if list_cache or clear_cache:
         show_cache(clear_cache)
@@ -158,14 +168,14 @@ def main(
 
 
 def name_output(checkpoint: Path, output: Path | None, tags: Sequence[str]) -> Path:
-    """The output as given, or CHECKPOINT's name with what is inside before the suffix."""
+    """Return the given output, or CHECKPOINT's name with tags for the content before the suffix."""
     if output is not None and not output.is_dir():
         return output
     return (output or checkpoint.parent) / ".".join([checkpoint.stem, *tags, "onnx"])
 
 
 def is_of(path: Path, checkpoint: Path) -> bool:
-    """Whether `path` is the fp32 export of this very checkpoint already."""
+    """Return whether `path` is already the fp32 export of this very checkpoint."""
     from cliplit.errors import ModelError
     from cliplit.networks.checkpoint import sha256
     from cliplit.runtime.backends.model_file import model_info
@@ -178,20 +188,20 @@ def is_of(path: Path, checkpoint: Path) -> bool:
 
 
 def read_pictures(folder: Path) -> list[Array]:
-    """Every picture below a folder, (H, W, 3) float32. Raises InputError where there is none."""
+    """Read every picture below a folder, (H, W, 3) float32. Raises InputError if there is none."""
     import numpy as np
 
-    from cliplit.runtime.folders import Kind, files_of
-    from cliplit.runtime.image.image_io import SUFFIXES, read_picture, upright
+    from cliplit.runtime.folders import files_of
+    from cliplit.runtime.image.image_io import PICTURES, SUFFIXES, read_picture, upright
+    from cliplit.runtime.light.gain import WHITE
 
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder of calibration pictures")
     found = []
-    for path, _ in files_of(str(folder), folder, Kind("pictures", tuple(SUFFIXES))):
+    for path, _ in files_of(str(folder), folder, PICTURES):
         picture = read_picture(path)
         pixels = upright(picture.pixels, picture.orientation)[..., :3]
-        white = 1.0 if pixels.dtype == np.float32 else np.iinfo(pixels.dtype).max
-        found.append(pixels.astype(np.float32) / np.float32(white))
+        found.append(pixels.astype(np.float32) / np.float32(WHITE[pixels.dtype]))
     if not found:
         raise InputError(f"{folder}: no pictures ({', '.join(SUFFIXES)}) to calibrate with")
     return found
@@ -209,7 +219,7 @@ def report(target: Path, lines: Sequence[Comparison]) -> None:
 
 
 def parse_shapes(text: str | None, shape: Size | None) -> Shapes | None:
-    """MIN,BEST,MAX of an engine. A click usage error for anything else."""
+    """Parse an engine's MIN,BEST,MAX. Raises click's usage error for anything else."""
     from cliplit.runtime.backends.engine_file import Shapes
 
     if text is None:
@@ -221,7 +231,7 @@ def parse_shapes(text: str | None, shape: Size | None) -> Shapes | None:
 
 
 def check_tensorrt(device: str) -> None:
-    """Before minutes are spent on the files: raises BackendError where no engine can be built here."""
+    """Check early, before minutes of work, that an engine can be built here. Raises BackendError if not."""
     from cliplit.runtime.backends import tensorrt_native
     from cliplit.runtime.backends.devices import Device
 
@@ -232,7 +242,7 @@ def check_tensorrt(device: str) -> None:
 
 
 def build(model: Path, shapes: Shapes | None, workspace: int, device: str) -> None:
-    """The engine of an exported file, into the cache, with progress. Raises BackendError where it cannot be built."""
+    """Build the engine of an exported file into the cache, with progress. Raises BackendError on failure."""
     from tqdm import tqdm
 
     from cliplit.runtime.backends import tensorrt_native

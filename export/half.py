@@ -1,11 +1,11 @@
 """fp16: the layers that cost time in half precision, everything that could overflow or lose bits in fp32.
 
-The types stand in the graph itself (a strongly typed network), which is how TensorRT 11 wants them and ONNX Runtime
-runs them. Input and output stay float32. So do the head (the last convolution and all after it), the pooling, whose
-positions a half cannot count beyond 2048 (R5.8, R5.11), and statistics over the picture.
+The graph states the types (a strongly typed network), as TensorRT 11 requires and ONNX Runtime accepts. Input and
+output stay float32. So do the head (the last convolution and all after it), the pooling, as half precision cannot
+count positions beyond 2048 (R5.8, R5.11), and statistics over the picture.
 
-ONNX Runtime's converter goes by operator, not by where a tensor comes from, casts to and fro between fp32 nodes and
-leaves them unsorted, which TensorRT's parser refuses; putting that right takes as much code as this.
+ONNX Runtime's converter selects by operator instead of a tensor's origin, adds casts back and forth between fp32 nodes,
+and leaves nodes unsorted, which TensorRT's parser refuses. Correcting that would take as much code as this.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FEATURE_INPUTS = {"Resize": 1, "Pad": 1}  # the others are sizes, scales and amo
 
 
 def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of an fp32 graph whose feature layers compute in half precision, types checked throughout."""
+    """Convert an fp32 graph to one whose feature layers compute in half precision; types are checked throughout."""
     model = onnx.shape_inference.infer_shapes(model)
     float32 = {tensor.name for tensor in model.graph.initializer if tensor.data_type == TensorProto.FLOAT}
     values = (*model.graph.input, *model.graph.value_info, *model.graph.output)
@@ -60,7 +60,7 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def feature_nodes(model: onnx.ModelProto) -> set[int]:
-    """Indices of the convolutions before the head, and of what hangs on them up to the head."""
+    """Return the indices of convolutions before the head, and of the nodes that follow them up to the head."""
     nodes = model.graph.node
     head = max((index for index, node in enumerate(nodes) if node.op_type == "Conv"), default=0)
     after = set(nodes[head].output)
@@ -76,7 +76,7 @@ def feature_nodes(model: onnx.ModelProto) -> set[int]:
 
 
 def _fold_weights(model: onnx.ModelProto) -> None:
-    """Casts of weights become weights; weights that only they used go."""
+    """Turn casts of weights into weights, and drop weights that nothing else uses."""
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     kept = []
     for node in model.graph.node:
@@ -94,7 +94,7 @@ def _fold_weights(model: onnx.ModelProto) -> None:
 
 
 def half_convolutions(model: onnx.ModelProto) -> tuple[int, int]:
-    """(convolutions with half-precision weights, all convolutions)."""
+    """Count (convolutions with half-precision weights, all convolutions)."""
     types = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
     kinds = [types.get(node.input[1]) for node in model.graph.node if node.op_type == "Conv"]
     return kinds.count(TensorProto.FLOAT16), len(kinds)

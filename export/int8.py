@@ -27,7 +27,7 @@ from .parity import demo_frames
 
 
 class Proxies(CalibrationDataReader):  # type: ignore[misc]
-    """What the network will see of the calibration pictures."""
+    """The network's inputs for the calibration pictures."""
 
     def __init__(self, pictures: Sequence[Array], info: ModelInfo) -> None:
         self._left = iter(pictures)
@@ -44,7 +44,7 @@ class Proxies(CalibrationDataReader):  # type: ignore[misc]
 
 
 def demo_pictures() -> list[Array]:
-    """For want of the user's own: frames that the comparison does not use, as they are, darker, brighter, cropped."""
+    """Make default calibration pictures: demo frames not used in the comparison, darkened, brightened, cropped."""
     pictures = []
     for frame in demo_frames([0.1, 0.2, 0.45, 0.55, 0.8, 0.9]):
         height, width = frame.shape[:2]
@@ -53,7 +53,7 @@ def demo_pictures() -> list[Array]:
 
 
 def to_int8(model: onnx.ModelProto, info: ModelInfo, calibration: Sequence[Array] = ()) -> onnx.ModelProto:
-    """A quantised copy of an fp32 graph; `calibration` pictures are (H, W, 3) float32 in [0, 1]."""
+    """Quantise an fp32 graph; `calibration` pictures are (H, W, 3) float32 in [0, 1]."""
     pictures = list(calibration) or demo_pictures()
     with tempfile.TemporaryDirectory() as folder:
         plain, prepared, done = (Path(folder) / name for name in ("plain.onnx", "prepared.onnx", "int8.onnx"))

@@ -18,7 +18,7 @@ import torch
 
 from cliplit.arrays import Array
 from cliplit.errors import InputError, ParityError
-from cliplit.files import appearing
+from cliplit.files import atomic_write
 from cliplit.networks.light_network import LightNetwork
 from cliplit.runtime.backends.devices import Device
 from cliplit.runtime.backends.model_file import PROPERTY, ModelInfo
@@ -61,7 +61,7 @@ def export_onnx(
         )
     model = light_graph(network, info, precision, shape, calibration)
     reference = TorchNetwork(network, replace(info, shape=shape), Device("cpu"))
-    with appearing(target) as temporary:
+    with atomic_write(target) as temporary:
         temporary.write_bytes(model.SerializeToString())
         return parity.check(temporary, reference, precision, source)
 
@@ -73,7 +73,7 @@ def light_graph(
     shape: Shape | None = None,
     calibration: Sequence[Array] = (),
 ) -> onnx.ModelProto:
-    """The checked graph of a network with its description inside."""
+    """Build the checked graph of a network with its description inside."""
     model = build_graph(network, shape)
     if precision == "fp16":
         model = to_half(model)
@@ -93,7 +93,7 @@ def describe(model: onnx.ModelProto, info: ModelInfo) -> None:
 
 
 def build_graph(network: LightNetwork, shape: Shape | None = None) -> onnx.ModelProto:
-    """The network as ONNX: `picture` (N, 3, H, W) -> `light` (N, 1, H, W), in fp32."""
+    """Convert the network to ONNX: `picture` (N, 3, H, W) -> `light` (N, 1, H, W), in fp32."""
     side = 6 * network.multiple
     batch, height, width = shape or (1, side, side + 2 * network.multiple)
     axes = {"picture": {0: "N", 2: "H", 3: "W"}, "light": {0: "N", 2: "H", 3: "W"}}
@@ -119,7 +119,7 @@ def declare_output(model: onnx.ModelProto, dimensions: Sequence[int | str]) -> N
 def trace(
     module: torch.nn.Module, example: torch.Tensor, source: str, result: str, axes: dict[str, dict[int, str]] | None
 ) -> onnx.ModelProto:
-    """A module of one input and one output as ONNX."""
+    """Trace a module of one input and one output to ONNX."""
     buffer = io.BytesIO()
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the tracer warns about itself

@@ -1,7 +1,7 @@
 """The proof that an exported file computes what its checkpoint computes: a table, and a bound for each precision.
 
-Compared are the light maps and, as PSNR, the enhanced pictures (float, so that rounding to 8 bits hides nothing), on
-frames of the demo clip as they are, at sizes that no layer divides evenly, and at random sizes.
+It compares light maps and, by PSNR, enhanced pictures (in float, so that rounding to 8 bits hides nothing) for frames
+of the demo clip at their own size, at sizes that no layer divides evenly, and at random sizes.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ EXACT_SIZE = (143, 187)  # of the picture that is also enhanced at full size
 
 @dataclass(frozen=True)
 class Tolerance:
-    """What counts as equal: `largest` |difference| of the light map, least `psnr` (dB) of the enhanced picture."""
+    """Bounds of equality: `largest` |difference| of the light map, least `psnr` (dB) of the enhanced picture."""
 
     largest: float
     psnr: float
 
 
-# fp32: rounding in another order. fp16: T7 of the requirements. int8: what no eye tells apart at 8 bits.
+# fp32: rounding in another order. fp16: T7 of docs/requirements.md. int8: what no eye tells apart at 8 bits.
 TOLERANCES = {
     "fp32": Tolerance(1e-5, 100.0),
     "fp16": Tolerance(5e-3, 50.0),
@@ -59,7 +59,7 @@ class Comparison:
 
 
 def sample_pictures() -> Iterator[tuple[str, Array]]:
-    """(name, (H, W, 3) float32 in [0, 1]) of frames of the demo clip, as they are and at odd and random sizes.
+    """Yield (name, (H, W, 3) float32 in [0, 1]) of demo frames, original and at odd and random sizes.
 
     The random sizes are the same each time, so that a file which passes once passes again.
     """
@@ -74,14 +74,14 @@ def sample_pictures() -> Iterator[tuple[str, Array]]:
 
 
 def demo_frames(times: Sequence[float]) -> list[Array]:
-    """Frames of the demo clip, (H, W, 3) float32 in [0, 1], at these shares of its length."""
+    """Read frames of the demo clip, (H, W, 3) float32 in [0, 1], at these fractions of its length."""
     with av.open(str(DEMO)) as container:
         decoded = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     return [decoded[int(len(decoded) * time)].astype(np.float32) / np.float32(255) for time in times]
 
 
 def compare(reference: Backend, others: Sequence[tuple[str, Backend]]) -> list[Comparison]:
-    """The table, one back end after the other. All are shown the same proxies; their names head their lines."""
+    """Compare back ends with the reference on the same proxies; one block of lines per back end."""
     lines: dict[str, list[Comparison]] = {name: [] for name, _ in others}
     for title, picture, quality in _cases(reference.info.shape is None):
         light, enhanced = _run(reference, picture, quality)
@@ -103,14 +103,14 @@ def _cases(every_size: bool) -> Iterator[tuple[str, Array, Quality]]:
 
 
 def _run(backend: Backend, picture: Array, quality: Quality) -> tuple[Array, Array]:
-    """(light map, enhanced picture)."""
+    """Return (light map, enhanced picture)."""
     network = Recorder(backend)
     enhanced = Enhancer(network, quality=quality)(picture)
     return network.light, enhanced
 
 
 class Recorder(LightMapNetwork):
-    """A network that keeps its last answer. No guard: NaN is to be seen."""
+    """A network that keeps its last light map, NaN included."""
 
     light: Array
 
@@ -120,13 +120,13 @@ class Recorder(LightMapNetwork):
 
 
 def psnr(a: Array, b: Array) -> float:
-    """dB, peak 1; 200 for equal pictures."""
+    """Compute the PSNR in dB for a peak of 1; 200 for equal pictures."""
     error = float(np.mean((a.astype(np.float64) - b) ** 2))
     return 200.0 if error < 1e-20 else float(-10 * np.log10(error))
 
 
 def opened_here(path: Path) -> Iterator[tuple[str, Backend]]:
-    """Every back end of this machine that opens `path` and computes in the file's own precision."""
+    """Open `path` with every back end of this machine that computes in the file's own precision."""
     for row in BACKENDS:
         if row.reduced or path.suffix not in row.suffixes or row.name == "pytorch":
             continue
@@ -160,7 +160,7 @@ def check(path: Path, reference: Backend, precision: str, source: Path) -> list[
 
 
 def table(lines: Sequence[Comparison]) -> str:
-    """For people."""
+    """Format the comparisons as an aligned text table."""
     head = ("back end", "picture", "largest", "mean", "PSNR")
     rows = [
         (line.backend, line.picture, f"{line.largest:.1e}", f"{line.mean:.1e}", f"{line.psnr:.1f} dB") for line in lines

@@ -3,7 +3,7 @@
     DIR/cliplit_lite/config.pbtxt
     DIR/cliplit_lite/1/model.onnx      the whole-image graph: uint8 image in, enhanced image out
 
-Triton gathers the requests of many clients into batches, which the graph takes as they are (images of one size each).
+Triton collects requests of many clients into batches, which the graph accepts directly (images of one size each).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from cliplit.constants import MAX_GAIN
 from cliplit.errors import InputError
+from cliplit.runtime.backends.pytorch import from_checkpoint
 
 from .parity import Comparison
 from .whole_image import export_whole_image
@@ -50,8 +51,6 @@ def write_repository(
         InputError: the model is there already.
         ParityError: see `export_whole_image`.
     """
-    from cliplit.runtime.backends.pytorch import from_checkpoint
-
     name = f"cliplit_{from_checkpoint(source)[1].name}"
     target = folder / name
     if target.exists() and not overwrite:

@@ -1,7 +1,7 @@
 """The whole enhancement as one graph: image in, enhanced image out, so that any ONNX host can be the filter.
 
-Inside are the proxy, the network, the guided filter, the enlargement and the gain: what `Enhancer` does with quality
-"fast", as tensor operations whose sizes are data (a traced graph would keep the example's sizes as constants).
+It contains the proxy, the network, the guided filter, the enlargement and the gain, as `Enhancer` with quality "fast",
+in tensor operations whose sizes are data (a traced graph would keep the example's sizes as constants).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from cliplit.arrays import Array
 from cliplit.constants import GUIDE_EPSILON, GUIDE_RADIUS, LUMA_WEIGHTS, MAX_GAIN
 from cliplit.errors import BackendError, ParityError
-from cliplit.files import appearing
+from cliplit.files import atomic_write
 from cliplit.networks.light_network import LightNetwork
 from cliplit.runtime.backends.devices import Device
 from cliplit.runtime.backends.model_file import ModelInfo
@@ -59,7 +59,7 @@ class WholeImage(nn.Module):
         self.weights = torch.tensor(LUMA_WEIGHTS).reshape(1, 3, 1, 1)
 
     def forward(self, image: Tensor) -> Tensor:
-        """See the class."""
+        """Enhance images, (N, H, W, 3) uint8 or float32 in [0, 1]."""
         colour = image.permute(0, 3, 1, 2).to(torch.float32)
         bounded = torch.where(torch.isnan(colour), torch.zeros_like(colour), colour / self.white).clamp(0.0, 1.0)
         slope, offset = self.coefficients(self.proxy(bounded))
@@ -79,7 +79,7 @@ class WholeImage(nn.Module):
         return (rgb * self.weights).sum(dim=1, keepdim=True)
 
     def proxy(self, bounded: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The picture the network sees and, as 0-d tensors, its height and width without padding to even sides."""
+        """Return the network's input and, as 0-d tensors, its height and width before padding to even sides."""
         rows, columns = bounded[0, 0, :, 0], bounded[0, 0, 0, :]
         height, width = torch.ones_like(rows).sum(), torch.ones_like(columns).sum()
         multiple = float(self.network.multiple)
@@ -99,7 +99,7 @@ class WholeImage(nn.Module):
         return vertical @ bounded @ horizontal.transpose(0, 1), h, w
 
     def coefficients(self, proxy: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """Slope and offset of the guided filter at proxy size, after strength: (N, 1, h, w) each."""
+        """Compute slope and offset of the guided filter at proxy size, after strength: (N, 1, h, w) each."""
         padded, h, w = proxy
         rows, columns = torch.arange(h), torch.arange(w)  # type: ignore[call-overload]
         light = _crop(self.network(padded), rows, columns)
@@ -114,7 +114,7 @@ class WholeImage(nn.Module):
 
 
 def resampling(line: Tensor, length: Tensor, goal: Tensor, shrinking: Tensor) -> Tensor:
-    """(goal rounded up to even, length) matrix that resamples a line: area average, or linear where it enlarges.
+    """Build the (goal rounded up to even, length) matrix that resamples a line: area average, or linear if it enlarges.
 
     The row that makes an odd side even repeats the last one.
     """
@@ -129,7 +129,7 @@ def resampling(line: Tensor, length: Tensor, goal: Tensor, shrinking: Tensor) ->
 
 
 def _crop(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """x[:, :, :h, :w] with sizes that are data."""
+    """Compute x[:, :, :h, :w] with sizes that are data."""
     return x.index_select(2, rows.long()).index_select(3, columns.long())
 
 
@@ -146,7 +146,7 @@ def whole_image_graph(
     strength: float = 1.0,
     max_gain: float = MAX_GAIN,
 ) -> onnx.ModelProto:
-    """`image` (N, H, W, 3) -> `enhanced`, the same; batch and size are free."""
+    """Build the graph `image` (N, H, W, 3) -> `enhanced` of the same shape; batch and size are free."""
     whole = WholeImage(network, strength, max_gain, image_type == "uint8").eval()
     example = torch.zeros(1, 200, 264, 3, dtype=torch.uint8 if image_type == "uint8" else torch.float32)
     axes = {name: {0: "N", 1: "H", 2: "W"} for name in ("image", "enhanced")}
@@ -179,7 +179,7 @@ def export_whole_image(
         LightMapNetwork(TorchNetwork(network, info, Device("cpu"))), strength=strength, max_gain=max_gain
     )
     model = whole_image_graph(network, info, half, image_type, strength, max_gain)
-    with appearing(target) as temporary:
+    with atomic_write(target) as temporary:
         temporary.write_bytes(model.SerializeToString())
         lines = compare(temporary, reference, image_type)
         if failed := [line for line in lines if not line.psnr >= LEAST_PSNR]:
@@ -194,7 +194,7 @@ Host = Callable[[Array], Array]  # (1, H, W, 3) -> the same, enhanced
 
 
 def hosts(path: Path) -> dict[str, Host]:
-    """The programs of this machine that run the file as it is."""
+    """Return the installed programs that can run the file directly."""
     runtime = import_onnxruntime()
     options = runtime.SessionOptions()
     options.log_severity_level = 4
@@ -208,7 +208,7 @@ def hosts(path: Path) -> dict[str, Host]:
 
 
 def compare(path: Path, reference: Enhancer, image_type: ImageType) -> list[Comparison]:
-    """The graph in every host, against the pipeline in numpy, C and PyTorch; errors are in units of white."""
+    """Compare the graph in every host with the pipeline in numpy, C and PyTorch; errors are in units of white."""
     white = 255.0 if image_type == "uint8" else 1.0
     found = hosts(path)
     lines: dict[str, list[Comparison]] = {name: [] for name in found}

@@ -16,21 +16,25 @@ HOST = click.Choice(["gimp", "frei0r"])
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 def main() -> None:
-    """Plug-ins for GIMP (Filters > Light and Shadow) and for frei0r hosts: ffmpeg, melt, GStreamer, Kdenlive, Shotcut.
+    """Install plug-ins for GIMP (Filters > Light and Shadow) and frei0r hosts (ffmpeg, melt, GStreamer, Kdenlive).
 
-    They start this Python with its cliplit, so install them again when it moves.
+    The plug-ins start this Python with its cliplit. Install them again if it moves.
     """
 
 
 @main.command()
 @click.argument("host", type=HOST)
-@click.option("--profile", type=click.Path(path_type=Path), help="gimp: this profile only, e.g. ~/.config/GIMP/3.0.")
+@click.option(
+    "--profile",
+    type=click.Path(path_type=Path),
+    help="GIMP profile to install into, e.g. ~/.config/GIMP/3.0.  [default: all]",
+)
 @click.option("--model", default="lite", show_default=True, help="lite, unet, or an exported ONNX file.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@click.option("--check", is_flag=True, help="Then start the host, or load the filter, and see that it works.")
+@click.option("--check", is_flag=True, help="Then test it in the host.")
 @reports_errors
 def install(host: str, profile: Path | None, model: str, device: str, check: bool) -> None:
-    """Install the plug-in for HOST for this user, in place of an earlier one."""
+    """Install the plug-in for HOST for the current user, replacing an earlier one."""
     if host == "gimp":
         install_gimp(profile, model, device, check)
     elif profile is not None:
@@ -92,7 +96,7 @@ def uninstall(host: str) -> None:
 @main.command("list")
 @reports_errors
 def list_installed() -> None:
-    """Say where the plug-ins are and could be."""
+    """Show where plug-ins are installed or could be."""
     from . import frei0r_install, gimp_install
 
     profiles = gimp_install.find_profiles()

@@ -1,4 +1,4 @@
-"""The worker's client for programs with a Python of their own: starts it, sends pictures, ends it.
+"""The worker's client for programs with their own Python: starts it, sends pictures, ends it.
 
 Standard library only: the GIMP plug-in takes this file along.
 """
@@ -53,7 +53,7 @@ class Worker:
     def relight(
         self, request: Request, pixels: bytes | memoryview, progress: Progress = lambda share: None
     ) -> bytearray:
-        """The relighted pixels, as many bytes as came. Raises WorkerError; the worker is of no use then."""
+        """Return the relighted pixels, as many bytes as were sent. After a WorkerError the worker is unusable."""
         if len(pixels) != request.size:
             raise ValueError(f"{len(pixels)} bytes of pixels where the request says {request.size}")
         with contextlib.suppress(OSError):  # a worker that refuses stops reading; its answer says why
@@ -67,13 +67,13 @@ class Worker:
         return answer
 
     def hello(self) -> str:
-        """The worker's name and version, once it is ready."""
+        """Return the worker's name and version once it is ready."""
         with contextlib.suppress(OSError):
             self._send(Request().pack())
         return self._message(self._reply())
 
     def close(self) -> None:
-        """End the process at once; nothing is lost, as it keeps nothing."""
+        """Kill the process; it holds no state that could be lost."""
         self._process.kill()
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout, self._errors):

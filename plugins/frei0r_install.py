@@ -1,4 +1,4 @@
-"""Puts the frei0r filter where ffmpeg, melt and GStreamer look for it by themselves."""
+"""Installation of the frei0r filter where ffmpeg, melt and GStreamer find it."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from pathlib import Path
 import numpy as np
 
 from cliplit.errors import BackendError, CliplitError, InputError
+from cliplit.files import atomic_write
 
-from .launch import worker_command, write_whole
+from .launch import worker_command
 
 SHARED_MEMORY = "3"  # the descriptor under which worker.c hands it over
 SIDE = 64
 
 
 def built_library() -> Path:
-    """The compiled filter of this installation. Raises BackendError where there is none."""
+    """Find the compiled filter of this installation. Raises BackendError if there is none."""
     for path in Path(__file__).parent.glob("_frei0r*.so"):
         return path
     raise BackendError(
@@ -37,8 +38,12 @@ def install(model: str, device: str) -> Path:
     """Copy the filter and write its worker's command beside it; returns the filter's path."""
     library = built_library().read_bytes()
     command = [*worker_command(model, device), "--shared", SHARED_MEMORY]
-    write_whole(folder() / "cliplit.worker", "".join(f"{argument}\n" for argument in command).encode())
-    write_whole(folder() / "cliplit.so", library, executable=True)
+    folder().mkdir(parents=True, exist_ok=True)
+    with atomic_write(folder() / "cliplit.worker") as temporary:
+        temporary.write_bytes("".join(f"{argument}\n" for argument in command).encode())
+    with atomic_write(folder() / "cliplit.so") as temporary:
+        temporary.write_bytes(library)
+        temporary.chmod(0o755)
     return folder() / "cliplit.so"
 
 

@@ -1,4 +1,4 @@
-"""Puts the plug-in into every GIMP profile of this user, and asks GIMP whether it found it."""
+"""Installation of the plug-in in every GIMP profile of this user, and a check by GIMP itself."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Profile:
 
 
 def profile_roots() -> list[Path]:
-    """The folders that hold a profile per GIMP version."""
+    """Return the folders that hold a profile per GIMP version."""
     home = Path.home()
     if sys.platform == "win32":
         return [Path(os.environ.get("APPDATA", home / "AppData" / "Roaming")) / "GIMP"]
@@ -69,7 +69,7 @@ def profile_roots() -> list[Path]:
 
 
 def find_profiles() -> list[Profile]:
-    """Every profile the plug-in can be used in; for a GIMP that was never started, the one it will make."""
+    """Find every profile the plug-in can use; for a GIMP that was never started, the one it will create."""
     profiles = [
         Profile(path)
         for root in profile_roots()
@@ -85,7 +85,7 @@ def find_profiles() -> list[Profile]:
 
 
 def profile_at(path: Path) -> Profile:
-    """The profile in a folder the user names. Raises InputError for what is none, or of another version."""
+    """Return the profile in a folder the user names. Raises InputError if it is none, or of another version."""
     profile = Profile(path.expanduser().absolute())
     if not re.fullmatch(r"\d+\.\d+", profile.path.name):
         raise InputError(f"{path}: not a GIMP profile; the folder is named after the version, e.g. 3.0")
@@ -95,13 +95,13 @@ def profile_at(path: Path) -> Profile:
 
 
 def programs() -> list[str]:
-    """GIMP's programs on the PATH, consoles first: they start without a display."""
+    """List GIMP's programs on the PATH, consoles first, which start without a display."""
     names = ("gimp-console", "gimp-console-3.2", "gimp-console-3.0", "gimp-console-2.10", "gimp", "gimp-3", "gimp-2.10")
     return [path for name in names if (path := shutil.which(name))]
 
 
 def version_of(program: str) -> tuple[int, int] | None:
-    """(major, minor) of the profile that a GIMP program uses: 3.0 for 3.0.4, 3.2 for 3.1 and 3.2."""
+    """Return (major, minor) of the profile a GIMP program uses: 3.0 for 3.0.4, 3.2 for 3.1 and 3.2."""
     try:
         answer = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired):
@@ -138,7 +138,7 @@ def install(profiles: list[Profile], model: str, device: str) -> None:
 
 
 def write_gimp3(folder: Path) -> None:
-    """The plug-in proper as a small package of its own: GIMP's Python does not have ours."""
+    """Write the plug-in as a small package of its own; GIMP's Python cannot import ours."""
     source, package = Path(__file__).parent, folder / "cliplit_plugins"
     package.mkdir()
     for name in SHARED_MODULES:
@@ -150,7 +150,7 @@ def write_gimp3(folder: Path) -> None:
 
 
 def write_gimp2(folder: Path) -> None:
-    """A shell script, because the path of our Python may be too long for a first line, or have spaces."""
+    """Write a shell script, since our Python's path may be too long for a first line, or contain spaces."""
     entry = folder / "cliplit"
     command = shlex.join(python_command("gimp2.plug_in"))
     entry.write_text(f'#!/bin/sh\nexec {command} "$0" "$@"\n')
@@ -197,7 +197,7 @@ def check(profile: Profile) -> None:
 
 
 def question(profile: Profile) -> list[str]:
-    """Batch arguments that make GIMP print FOUND or MISSING and end."""
+    """Build batch arguments that make GIMP print FOUND or MISSING and exit."""
     if profile.version >= (3, 0):
         there = f"Gimp.get_pdb().procedure_exists('{PROCEDURE}')"
         code = f"print('{FOUND}' if {there} else '{MISSING}')"

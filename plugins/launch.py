@@ -1,10 +1,8 @@
-"""The command that starts the worker in this installation's Python, as plug-ins keep it in a file."""
+"""The command that starts the worker in this installation's Python; plug-ins keep it in a file."""
 
 from __future__ import annotations
 
-import os
 import sys
-import tempfile
 from pathlib import Path
 
 from cliplit.errors import InputError
@@ -16,12 +14,12 @@ BOOT = "import sys; sys.path.pop(0); from cliplit.plugins.{module} import main; 
 
 
 def python_command(module: str) -> list[str]:
-    """The command that runs `main` of a module of this package, from any folder."""
+    """Build the command that runs `main` of a module of this package, from any folder."""
     return [sys.executable, "-E", "-c", BOOT.format(module=module)]
 
 
 def worker_command(model: str, device: str) -> list[str]:
-    """The worker's command. Raises InputError where a worker started with it does not get ready."""
+    """Build the worker's command. Raises InputError if a worker started with it does not become ready."""
     path = Path(model)
     if path.suffix and path.is_file():
         model = str(path.resolve())
@@ -34,17 +32,3 @@ def worker_command(model: str, device: str) -> list[str]:
     except WorkerError as error:
         raise InputError(f"the worker does not start ({error})") from error
     return command
-
-
-def write_whole(path: Path, content: bytes, executable: bool = False) -> None:
-    """Write a file that other programs may have open or read at this moment: it is replaced as a whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(name).chmod(0o755 if executable else 0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -1,9 +1,9 @@
-"""What GIMP and the frei0r filter say to the worker, and what it answers.
+"""The messages between GIMP or the frei0r filter and the worker.
 
 A client writes a request and, for a picture, its pixels; the worker answers with a reply and as many bytes as it
 announces. Everything is little-endian and of fixed size; `frei0r.c` declares the same structures. Pixels follow their
-header on the same stream, or stand in shared memory, where no copy goes through the kernel: first half the
-client's, second half the worker's.
+header on the same stream, or lie in shared memory, without copies through the kernel: the first half is the client's,
+the second the worker's.
 
 The first two fields of a request and the whole reply keep their places in every version, so that each side can always
 tell the user which of the two is too old.
@@ -32,11 +32,11 @@ STILL = -1.0  # in place of a time constant: a picture by itself
 
 
 class ProtocolError(Exception):
-    """The other side is not a cliplit program, or one of another version; the message is for the user."""
+    """The other side is not a cliplit program, or has another version; the message is for the user."""
 
 
 class Pixels(IntEnum):
-    """How pixels are laid out; NONE asks the worker to get ready and tell its name."""
+    """The layout of pixels; NONE asks the worker to get ready and tell its name."""
 
     NONE = 0
     RGBA8 = 1
@@ -53,7 +53,7 @@ class Pixels(IntEnum):
 
 
 class Status(IntEnum):
-    """What a reply is followed by: pixels (in the stream or in shared memory), or a message in UTF-8."""
+    """The content after a reply: pixels (in the stream or in shared memory), or a message in UTF-8."""
 
     DONE = 0
     FAILED = 1
@@ -105,7 +105,7 @@ class Request:
 
     @classmethod
     def unpack(cls, header: bytes | bytearray) -> Request:
-        """From REQUEST_SIZE bytes. Raises ProtocolError for what this version does not understand."""
+        """Unpack REQUEST_SIZE bytes. Raises ProtocolError for what this version does not understand."""
         check_prefix(header)
         _, _, pixels, width, height, exact, strength, max_gain, time_constant, time, model = _REQUEST.unpack(header)
         if pixels not in set(Pixels):
@@ -121,7 +121,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """What became of a request, and how many bytes follow."""
+    """The result of a request, and how many bytes follow."""
 
     status: Status
     length: int
@@ -131,7 +131,7 @@ class Reply:
 
     @classmethod
     def unpack(cls, header: bytes | bytearray) -> Reply:
-        """From REPLY_SIZE bytes. A failure is understood from every version, as it may say that versions differ."""
+        """Unpack REPLY_SIZE bytes. Failures of every version are understood, as they may say that versions differ."""
         magic, version, status, _, length = _REPLY.unpack(header)
         if magic != MAGIC or status not in set(Status):
             raise ProtocolError("the worker's answer is not one of cliplit's")
@@ -141,13 +141,13 @@ class Reply:
 
 
 def check_prefix(header: bytes | bytearray) -> None:
-    """Raises ProtocolError where a request, of which PREFIX_SIZE bytes are enough, is not one of this version."""
+    """Check that a request, at least PREFIX_SIZE bytes of it, is of this version. Raises ProtocolError if not."""
     magic, version = _PREFIX.unpack_from(header)
     check_version(magic, version, "the plug-in")
 
 
 def check_version(magic: bytes, version: int, other: str) -> None:
-    """Raises ProtocolError where the other side does not speak this version."""
+    """Check that the other side speaks this version. Raises ProtocolError if not."""
     if magic != MAGIC:
         raise ProtocolError(f"{other} does not speak cliplit's protocol")
     if version != VERSION:

@@ -26,9 +26,9 @@ class Relighter:
     """
 
     def __init__(self, model: str, device: str) -> None:
-        self._device = device
-        self._enhancers = {"": Enhancer(model, device)}
-        self._clip = Relighting(self._enhancers[""])
+        self._model, self._device = model, device
+        self._enhancers: dict[tuple[str, Quality], Enhancer] = {}
+        self._clip = Relighting(self._opened("", "fast"))
         self._time = 0.0
 
     def __call__(self, request: Request, picture: Array, out: Array) -> None:
@@ -47,12 +47,15 @@ class Relighter:
         clip.relight(pixels, clip.look([pixels])[0], time, out=result)
 
     def _enhancer(self, request: Request) -> Enhancer:
-        if request.model not in self._enhancers:
-            if request.model not in bundled_models():
-                raise InputError(f"no model {request.model!r} is bundled; there are {', '.join(bundled_models())}")
-            self._enhancers[request.model] = Enhancer(request.model, self._device)
         quality: Quality = "exact" if request.exact else "fast"
-        return self._enhancers[request.model].adjusted(request.strength, request.max_gain, quality)
+        return self._opened(request.model, quality).adjusted(request.strength, request.max_gain, quality)
+
+    def _opened(self, model: str, quality: Quality) -> Enhancer:
+        if (model, quality) not in self._enhancers:
+            if model and model not in bundled_models():
+                raise InputError(f"no model {model!r} is bundled; there are {', '.join(bundled_models())}")
+            self._enhancers[model, quality] = Enhancer(model or self._model, self._device, quality=quality)
+        return self._enhancers[model, quality]
 
 
 def check_room(request: Request) -> None:

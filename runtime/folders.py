@@ -1,27 +1,32 @@
-"""Which files to read and where to write them; the table at the end."""
+"""The files to read, and where their results go; the table printed at the end."""
 
 from __future__ import annotations
 
 import glob
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import TypeVar
 
 from cliplit.errors import InputError
 
-Job = tuple[Path, Path]  # a file to read, a file to write
+AnyPath = TypeVar("AnyPath", bound=PurePath)
 
 
 @dataclass(frozen=True)
-class Kind:
-    """What is looked for in folders: its name in messages, suffixes, and the suffix of what is not written as it is."""
+class FileKind:
+    """A kind of file to look for: its name in messages, its suffixes, and other suffixes for formats never written."""
 
     name: str
     suffixes: tuple[str, ...]
     rewritten: dict[str, str] = field(default_factory=dict)
 
+    def target_name(self, name: AnyPath) -> AnyPath:
+        """Return the name of the result of a file."""
+        return name.with_suffix(self.rewritten.get(name.suffix.lower(), name.suffix))
 
-CLIPS = Kind(
+
+CLIPS = FileKind(
     "clips",
     (
         ".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv",
@@ -32,8 +37,8 @@ CLIPS = Kind(
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """A row of the table: `problem` is empty for a clip that is whole."""
+class FileResult:
+    """A row of the table: `problem` is empty if the clip is complete."""
 
     source: Path
     target: Path
@@ -42,9 +47,10 @@ class Outcome:
     problem: str = ""
 
 
-def plan(sources: Sequence[str], target: Path, kind: Kind = CLIPS) -> list[Job]:
-    """One file goes to the file `target`; several, patterns and folders (with those below) go into the folder
-    `target` under their own names.
+def plan(sources: Sequence[str], target: Path, kind: FileKind = CLIPS) -> list[tuple[Path, Path]]:
+    """Pair inputs with outputs: one file goes to the file `target`, several go into the folder `target`.
+
+    Patterns and folders (with their subfolders) count as several; files keep their names.
 
     Raises:
         InputError: nothing found, or two files would get one name.
@@ -56,10 +62,10 @@ def plan(sources: Sequence[str], target: Path, kind: Kind = CLIPS) -> list[Job]:
         raise InputError(f"{sources[0]}: no such file")
     if target.is_file():
         raise InputError(f"{target}: is a file; several {kind.name} need a folder to go to")
-    jobs: list[Job] = []
+    jobs: list[tuple[Path, Path]] = []
     for source in sources:
         for file, below in files_of(source, target, kind):
-            jobs.append((file, target / below.with_suffix(kind.rewritten.get(file.suffix.lower(), file.suffix))))
+            jobs.append((file, target / kind.target_name(below)))
     if not jobs:
         raise InputError(f"no {kind.name} ({', '.join(kind.suffixes)}) in {', '.join(sources)}")
     seen: dict[Path, Path] = {}
@@ -71,8 +77,8 @@ def plan(sources: Sequence[str], target: Path, kind: Kind = CLIPS) -> list[Job]:
     return jobs
 
 
-def files_of(source: str, target: Path, kind: Kind) -> Iterator[tuple[Path, Path]]:
-    """(file, its place below the target folder) of a file, a folder or a pattern; nothing that lies in the target."""
+def files_of(source: str, target: Path, kind: FileKind) -> Iterator[tuple[Path, Path]]:
+    """Yield (file, its path below the target folder) of a file, folder or pattern; skip what lies in the target."""
     path = Path(source)
     if path.is_dir():
         inside = target.resolve()
@@ -88,8 +94,8 @@ def files_of(source: str, target: Path, kind: Kind) -> Iterator[tuple[Path, Path
         yield from ((file, Path(file.name)) for file in files if file.is_file())
 
 
-def table(outcomes: Sequence[Outcome]) -> str:
-    """Rows of clip, frames, seconds, frames a second, and what went wrong."""
+def table(outcomes: Sequence[FileResult]) -> str:
+    """Format rows of clip, frames, seconds, frames per second, and what went wrong."""
     rows = [("clip", "frames", "seconds", "frames/s", "")]
     for outcome in outcomes:
         rate = f"{outcome.frames / outcome.seconds:.1f}" if outcome.frames and outcome.seconds else "-"

@@ -1,4 +1,4 @@
-"""The network behind the light map: a back end, and a guard over what comes out of it."""
+"""The network behind the light map: a back end, and a check of its output."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from cliplit.errors import BackendError, ModelError
 
 from .backends import Backend, open_backend
 from .backends.model_file import ModelInfo, find_model, model_info
+from .backends.pytorch import TorchNetwork
 
 if TYPE_CHECKING:
     from .exact.card import Card
@@ -23,7 +24,7 @@ log = logging.getLogger("cliplit")
 
 
 class LightMapNetwork:
-    """Proxy in, light map out. Holds one back end; calls may come from several threads at once.
+    """Computes light maps from proxies with one back end; safe to call from several threads.
 
     Attributes:
         path: of the model's file, None for a back end that came opened.
@@ -67,26 +68,26 @@ class LightMapNetwork:
 
     @cached_property
     def card(self) -> Card | None:
-        """Relights at full size without leaving the card: with PyTorch on CUDA, else None."""
-        if self.backend.device == "cpu" or not self.backend.detail.startswith("torch"):
+        """What relights at full size without leaving the card: with PyTorch on CUDA, else None."""
+        if self.backend.device == "cpu" or not isinstance(self.backend, TorchNetwork):
             return None
         from .exact.card import Card
 
-        return Card(self.backend)  # type: ignore[arg-type]
+        return Card(self.backend)
 
     def __call__(self, rgb: Array) -> Array:
-        """(h, w, 3) float32 RGB in [0, 1], sides multiples of `info.multiple` -> light map (h, w) float32."""
+        """Map (h, w, 3) float32 RGB in [0, 1], sides multiples of `info.multiple`, to a light map (h, w) float32."""
         return self.light_maps(np.ascontiguousarray(rgb.transpose(2, 0, 1))[None])[0, 0]
 
     def light_maps(self, pictures: Array) -> Array:
-        """(N, 3, h, w) contiguous float32 -> (N, 1, h, w) float32, all of it finite.
+        """Map (N, 3, h, w) contiguous float32 to (N, 1, h, w) float32, all of it finite.
 
-        Raises BackendError where the network answers with NaN or infinity and no fp32 network is at hand.
+        Raises BackendError if the network gives NaN or infinity and there is no fp32 network to fall back on.
         """
         light = self.backend(pictures)
         if np.isfinite(light).all():
             return light
-        with self._lock:  # R5.8: half precision overflowed; go on in fp32, for good, and say so once
+        with self._lock:  # R5.8: half precision overflowed; use fp32 from now on, and log it once
             if self.backend.precision != "fp32":
                 self._fall_back()
         light = self.backend(pictures)
@@ -111,7 +112,7 @@ class LightMapNetwork:
 
 
 def full_precision_sibling(path: Path, info: ModelInfo) -> Path | None:
-    """The fp32 ONNX model of the same checkpoint: `path` itself, or a file in its folder."""
+    """Find the fp32 ONNX model of the same checkpoint: `path` itself, or a file in its folder."""
     if info.precision == "fp32":  # the file is fp32, the back end was not
         return path
     for other in sorted(path.parent.glob("*.onnx")):

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -22,7 +23,8 @@ fsspec = pytest.importorskip("fsspec", reason="needs the extra batch")
 
 from cliplit.runtime.batch.cli import main
 from cliplit.runtime.batch.manifest import Manifest
-from cliplit.runtime.batch.plan import find_jobs, target_name
+from cliplit.runtime.batch.plan import find_jobs
+from cliplit.runtime.folders import CLIPS
 
 QUICK = "--preset", "ultrafast"  # x264's medium is not the same to the bit from run to run, on pictures this small
 COMMAND = [sys.executable, "-c", "from cliplit.runtime.batch.cli import main; main(prog_name='cliplit-batch')"]
@@ -258,13 +260,13 @@ def test_the_address_wants_the_engine(source, tmp_path):
 
 
 def test_the_longest_job_is_first_and_names_do_not_collide(tmp_path):
-    assert target_name("a/b.AVI") == "a/b.mkv" and target_name("a.mov") == "a.mov"
+    assert CLIPS.target_name(Path("a/b.WMV")) == Path("a/b.mkv") and CLIPS.target_name(Path("a.mov")) == Path("a.mov")
     make_folder(tmp_path, ["x.png"])
-    (tmp_path / "c.avi").write_bytes(b"0" * 9999)
+    (tmp_path / "c.wmv").write_bytes(b"0" * 9999)
     (tmp_path / "c.mkv").write_bytes(b"0")
     from cliplit.errors import InputError
 
-    with pytest.raises(InputError, match=r"c.avi and c.mkv would both be written to"):
+    with pytest.raises(InputError, match=r"c.mkv and c.wmv would both be written to"):
         find_jobs(str(tmp_path), "out")
 
 

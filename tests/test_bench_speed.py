@@ -15,7 +15,7 @@ pytest.importorskip("matplotlib", reason="needs the extra bench")
 from cliplit.benchmarks.cli import main
 from cliplit.benchmarks.methods import CLASSICAL
 from cliplit.benchmarks.probe import CLASSICAL_NAMES, ORIGINAL, Task, sample_frame
-from cliplit.benchmarks.speed import SIZES, Frame, Plan, Speed, frame_table, frames
+from cliplit.benchmarks.speed import SIZES, FrameTimes, Plan, Speed, frame_table, frames
 from cliplit.benchmarks.timing import run_probe, run_program
 from cliplit.errors import BackendError
 
@@ -25,7 +25,7 @@ def test_a_probe_measures_every_part():
     assert not isinstance(result, str), result
     assert set(result.stages) == {"proxy", "network", "refine", "apply"}
     assert 0 < sum(result.stages.values()) < 1
-    assert 0 < result.frame <= 1 and result.load > 0 and result.imports > 0
+    assert 0 < result.frame <= 1 and result.load > 0
     assert 40 < result.peak / 2**20 < 400
 
 
@@ -90,7 +90,7 @@ def test_ratios_compare_like_with_like():
     from cliplit.benchmarks.probe import Result
 
     def at(method, name, seconds):
-        return Frame(Task(method, *SIZES[name]), Result(frame=seconds, cpu=2 * seconds))
+        return FrameTimes(Task(method, *SIZES[name]), Result(frame=seconds, cpu=2 * seconds))
 
     frames = [at("lite", "480p", 1), at("lite", "1080p", 2), at("unet", "480p", 10), at("unet", "1080p", 30)]
     table = frame_table(Speed({}, frames), "cpu", 1)

@@ -149,7 +149,7 @@ def test_detail_of_a_slow_unsteady_pan_leaves_no_ghost(enhancer, speed, shake):
         proxy = rgb_proxy(frame, enhancer.proxy_size(*frame.shape[:2]))
         steady = smooth(enhancer.log_light(proxy), proxy.luma, i / RATE)
         light = enhancer.refine(steady.log_light, steady.luma)
-        taken = apply_rgb(frame, light).astype(float) - apply_rgb(frame, steady.calmed(light))
+        taken = apply_rgb(frame, light).astype(float) - apply_rgb(frame, steady.flicker_suppressed(light))
         assert np.mean(np.abs(taken) > 3) < 2e-4, i
 
 

@@ -1,1 +1,1 @@
-"""What judges a picture in training: image encoders, prompts and residual vectors."""
+"""Guidance of training: image encoders, prompts and residual vectors that judge pictures."""

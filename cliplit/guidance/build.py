@@ -11,8 +11,10 @@ from .plain_encoder import load_encoder
 
 
 def build_guidance(config: TrainConfig, device: torch.device) -> Guidance:
-    """The encoders a run asks for, frozen, on the device. Raises InputError and ModelError where they are not to be
-    had; nothing is downloaded at import, and open_clip's own cache is used."""
+    """Build the frozen encoders of a run on `device`.
+
+    Raises InputError or ModelError if they cannot be had. open_clip's cache is used; importing downloads nothing.
+    """
     if config.encoder:
         encoder = load_encoder(config.encoder, config.encoder_weights, device)
         return Guidance(encoder, encoder)

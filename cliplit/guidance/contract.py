@@ -1,4 +1,4 @@
-"""The contract between training and whatever judges pictures: unit embeddings, stages of features, maybe words.
+"""The contract between training and the models that judge pictures: unit embeddings, features, optional text.
 
 An image encoder is a frozen module with two functions of pictures (N, 3, H, W), sRGB in [0, 1], of any size:
 
@@ -34,16 +34,16 @@ class TextTower(Protocol):
     name: str
 
     def tokens(self, texts: Sequence[str]) -> Tensor:
-        """Token numbers, (N, context)."""
+        """Tokenise texts into (N, context) token numbers."""
 
     def word_vectors(self, tokens: Tensor) -> Tensor:
-        """What the transformer sees of them, (N, context, width)."""
+        """Look up the transformer's input vectors, (N, context, width)."""
 
     def encode(self, vectors: Tensor, tokens: Tensor) -> Tensor:
-        """Unit embeddings (N, D) of word vectors; `tokens` tell where a text ends. Gradients reach `vectors`."""
+        """Encode word vectors as unit embeddings (N, D), differentiably; `tokens` mark where each text ends."""
 
     def vocabulary(self) -> list[str]:
-        """Every word piece, in the order of its number."""
+        """List every word piece in the order of its number."""
 
 
 @dataclass

@@ -17,22 +17,22 @@ BACKLIT, WELL_LIT = 0, 1  # labels, and rows of a prompt pair
 
 
 def negative_probability(embeddings: Tensor, pair: Tensor) -> Tensor:
-    """S(I), (N,): the softmax probability of the negative prompt."""
+    """Compute S(I), (N,): the softmax probability of the negative prompt."""
     return (LOGIT_SCALE * embeddings @ pair.T).softmax(dim=-1)[:, BACKLIT]
 
 
 def prompt_loss(embeddings: Tensor, labels: Tensor, pair: Tensor) -> Tensor:
-    """Cross-entropy of telling backlit (0) from well-lit (1) pictures; CLIP-LIT section 3.1."""
+    """Compute the cross-entropy of telling backlit (0) from well-lit (1) pictures; CLIP-LIT section 3.1."""
     return F.cross_entropy(LOGIT_SCALE * embeddings @ pair.T, labels)
 
 
 def clip_loss(embeddings: Tensor, pair: Tensor) -> Tensor:
-    """L_clip: the mean probability that an enhanced picture is backlit."""
+    """Compute L_clip: the mean probability that an enhanced picture is backlit."""
     return negative_probability(embeddings, pair).mean()
 
 
 def identity_loss(enhanced: Sequence[Tensor], original: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
-    """L_identity: weighted mean squared errors of the stages' features, summed over the batch as published."""
+    """Compute L_identity: weighted mean squared errors of the stages' features, summed over the batch as published."""
     per_picture = [
         weight * F.mse_loss(a, b, reduction="none").flatten(1).mean(dim=1)
         for weight, a, b in zip(weights, enhanced, original, strict=True)
@@ -41,7 +41,7 @@ def identity_loss(enhanced: Sequence[Tensor], original: Sequence[Tensor], weight
 
 
 def ranking_loss(ladder: Sequence[Tensor], margins: tuple[float, float]) -> Tensor:
-    """L_prompt: S must fall from picture to picture of the ladder, (N,) each: backlit, results old to new, well-lit.
+    """Compute L_prompt: S must fall along the ladder, (N,) each: backlit, results from old to new, well-lit.
 
     Well-lit and the first result must each lie a wide margin under backlit, every later step a narrow one. Two,
     three and four rungs give the losses of the initial, the first and the later rounds (CLIP-LIT section 3.2).
@@ -56,10 +56,10 @@ def ranking_loss(ladder: Sequence[Tensor], margins: tuple[float, float]) -> Tens
 
 
 def hinge(higher: Tensor, lower: Tensor, margin: float) -> Tensor:
-    """0 where `lower` is at least `margin` under `higher`."""
+    """Compute the hinge loss, 0 if `lower` is at least `margin` under `higher`."""
     return (lower - higher + margin).clamp(min=0.0)
 
 
 def residual_loss(embeddings: Tensor, residual: Tensor, threshold: float) -> Tensor:
-    """L_res of RAVE: how far enhanced pictures are along the residual vector (D,) from where well-lit ones lie."""
+    """Compute L_res of RAVE: squared distance along the residual vector (D,) from where well-lit pictures lie."""
     return ((embeddings @ residual - threshold) ** 2).mean()

@@ -20,8 +20,10 @@ RANDOM = "random"
 
 
 class OpenClipEncoder(nn.Module):
-    """The image half of an open_clip model. Pre-processing is the paper's: a bilinear resize to the model's square
-    without a crop, then the mean and standard deviation the model was trained with.
+    """The image half of an open_clip model.
+
+    Pre-processing is the paper's: a bilinear resize to the model's square without a crop, then the mean and standard
+    deviation the model was trained with.
 
     The model runs in `dtype`, whatever the precision around it; pictures, embeddings and features are float32.
     """
@@ -52,8 +54,11 @@ class OpenClipEncoder(nn.Module):
             return F.normalize(embedding.float(), dim=-1)
 
     def features(self, pictures: Tensor) -> list[Tensor]:
-        """Of a CLIP ResNet: what its stem and its four layers give, the five stages of the published code. Of a
-        transformer: five of its blocks, evenly spread."""
+        """Compute the five stages of features.
+
+        A CLIP ResNet gives the output of its stem and four layers, as in the published code; a transformer gives five
+        of its blocks, evenly spaced.
+        """
         visual: Any = self.visual
         with torch.autocast(pictures.device.type, enabled=False):
             inputs = self.preprocess(pictures.float()).to(self.dtype)
@@ -63,11 +68,14 @@ class OpenClipEncoder(nn.Module):
 
 
 def streamlined(visual: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """The same frozen model, cheaper: the batch normalisation of CLIP's ResNets, a scale and an offset, goes into the
-    convolution before it, maps lie channels last, and the weights are cast once instead of at every step."""
+    """Optimise a frozen model without changing its function.
+
+    Batch normalisation of CLIP's ResNets is folded into the convolution before it, tensors are channels-last, and
+    weights are cast once instead of at every step.
+    """
     for block in visual.modules():
         if type(block).__module__ != "open_clip.modified_resnet":
-            continue  # only there the names say what follows what
+            continue  # only there the names give the order
         for i in (1, 2, 3):
             fold(block, f"conv{i}", f"bn{i}")
         if isinstance(getattr(block, "downsample", None), nn.Module):
@@ -103,7 +111,7 @@ class OpenClipText:
         return vectors.detach()
 
     def encode(self, vectors: Tensor, tokens: Tensor) -> Tensor:
-        # The look-up of word vectors answers with ours: every kind of text tower then works as it is.
+        # The look-up of word vectors returns ours, which works with every kind of text tower.
         hook = self.embedding.register_forward_hook(lambda *_: vectors)
         try:
             embedding: Tensor = self.model.encode_text(tokens, normalize=True)
@@ -118,7 +126,7 @@ class OpenClipText:
 def open_clip_encoder(
     name: str, weights: str, antialias: bool, device: torch.device, dtype: torch.dtype = torch.float32
 ) -> tuple[OpenClipEncoder, Any]:
-    """(frozen image encoder, the whole model it is half of, whose text half stays float32).
+    """Load (frozen image encoder, the whole model it belongs to, whose text half stays float32).
 
     Raises InputError for a name or tag that does not exist and ModelError for weights that cannot be had.
     """
@@ -159,7 +167,7 @@ def _create(name: str, weights: str) -> Any:
 
 
 def offline_advice(name: str, tag: str, error: Exception) -> str:
-    """What to fetch on another machine, and where to put it here."""
+    """Describe what to download on another machine and where to put it here."""
     from open_clip.pretrained import get_pretrained_cfg
 
     source = get_pretrained_cfg(name, tag)
@@ -179,7 +187,7 @@ def offline_advice(name: str, tag: str, error: Exception) -> str:
 
 
 def _registered(name: str) -> str:
-    """A model's name; a `.json` model configuration is made known to open_clip first."""
+    """Return a model's name, after registering a `.json` model configuration with open_clip."""
     path = Path(name)
     if path.suffix != ".json":
         return name

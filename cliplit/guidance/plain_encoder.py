@@ -1,4 +1,4 @@
-"""Image encoders of the user's own: any module with `encode_image`."""
+"""The user's own image encoders: any module with `encode_image`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .contract import STAGES, ImageEncoder, freeze
 
 
 def load_encoder(spec: str, argument: str, device: torch.device) -> ImageEncoder:
-    """`FILE.py:FACTORY` -> an image encoder. The factory is called with `argument` when there is one.
+    """Load an image encoder from `FILE.py:FACTORY`. The factory is called with `argument` if it is not empty.
 
     It gives an object that fulfils the contract, or any module with `encode_image(pictures)` on pictures in [0, 1]
     (see `PlainEncoder`). The file is executed: it is the user's own code.
@@ -39,7 +39,7 @@ def load_encoder(spec: str, argument: str, device: torch.device) -> ImageEncoder
 
 
 def adapt(made: Any, name: str, device: torch.device) -> ImageEncoder:
-    """A frozen encoder from what a factory made. Raises ModelError where it breaks the contract."""
+    """Turn what a factory made into a frozen encoder. Raises ModelError if it breaks the contract."""
     if isinstance(made, nn.Module):
         freeze(made.to(device))
     if callable(getattr(made, "embed", None)) and not isinstance(getattr(made, "features", None), nn.Module):
@@ -88,7 +88,7 @@ class PlainEncoder(nn.Module):
 
     @torch.no_grad()
     def calibrate(self, pictures: Tensor) -> None:
-        """From typical pictures, (N, 3, H, W) in [0, 1]."""
+        """Set the scales from typical pictures, (N, 3, H, W) in [0, 1]."""
         self.scales = [1.0] * len(self.stages)
         self.scales = [1.0 / max(float(f.square().mean().sqrt()), 1e-12) for f in self.features(pictures)]
 
@@ -100,7 +100,7 @@ class PlainEncoder(nn.Module):
         return [(name, out.shape[-1]) for name, out in maps.items() if isinstance(out, Tensor) and out.ndim == 4]
 
     def _run(self, pictures: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
-        """The outputs of the named submodules in one pass, in the order they come."""
+        """Return the outputs of the named submodules in one pass, in execution order."""
         found: dict[str, Tensor] = {}
 
         def keep(name: str) -> Callable[[nn.Module, Any, Tensor], None]:

@@ -1,4 +1,4 @@
-"""What CLIP-LIT and CLIP-LIT-Latent learn beside the enhancer: a negative and a positive point in embedding space."""
+"""The learned half of CLIP-LIT and CLIP-LIT-Latent guidance: a negative and a positive point in embedding space."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class PromptPair(nn.Module):
         self._encode = text.encode
 
     def forward(self) -> Tensor:
-        """Unit embeddings (2, D)."""
+        """Compute unit embeddings (2, D)."""
         return self._encode(self.embedding_prompt, self.tokens)
 
 
@@ -45,12 +45,12 @@ class LatentPair(nn.Module):
         self.vectors = nn.Parameter(torch.randn(2, dimensions))
 
     def forward(self) -> Tensor:
-        """Unit embeddings (2, D)."""
+        """Compute unit embeddings (2, D)."""
         return F.normalize(self.vectors, dim=-1)
 
 
 def build_pair(config: TrainConfig, guidance: Guidance, device: torch.device) -> PromptPair | LatentPair:
-    """A fresh pair for the method, or the one in `config.init_prompts`."""
+    """Build a fresh pair for the method, or load the one in `config.init_prompts`."""
     pair: PromptPair | LatentPair
     if config.method == "cliplit":
         assert guidance.text is not None  # build_guidance makes it for this method
@@ -65,7 +65,7 @@ def build_pair(config: TrainConfig, guidance: Guidance, device: torch.device) ->
 
 
 def save_pair(pair: PromptPair | LatentPair, path: Path, config: TrainConfig, scores: Mapping[str, Any]) -> None:
-    """A prompt file that says what it belongs to: kind, length, encoder and the scores of both prompts."""
+    """Write a prompt file with its kind, length, encoder and the scores of both prompts."""
     described = {
         "kind": config.method,
         "length": config.prompt_length if config.method == "cliplit" else 1,
@@ -76,7 +76,7 @@ def save_pair(pair: PromptPair | LatentPair, path: Path, config: TrainConfig, sc
 
 
 def load_pair(pair: PromptPair | LatentPair, path: Path) -> None:
-    """Ours, and the published ones (`module.embedding_prompt` among the text encoder's weights)."""
+    """Load our prompt files and the published ones (`module.embedding_prompt` among the text encoder's weights)."""
     content = checkpoint.read(path)
     state = {k.removeprefix("module."): v for k, v in content.get("prompts", content.get("weights", {})).items()}
     try:

@@ -23,7 +23,7 @@ class Residual:
 
 
 def residual_of(backlit: Tensor, well_lit: Tensor, away_from: Tensor | None = None) -> Residual:
-    """From the unit embeddings of both folders, (N, D) and (M, D); `away_from` (D,) is projected out."""
+    """Compute the residual from unit embeddings of both folders, (N, D) and (M, D), without `away_from` (D,)."""
     positive, negative = mean_direction(well_lit), mean_direction(backlit)
     vector = F.normalize(positive - negative, dim=0)
     if away_from is not None:
@@ -36,7 +36,7 @@ def mean_direction(embeddings: Tensor) -> Tensor:
 
 
 def vocabulary_bias(vector: Tensor, words: Tensor, count: int) -> Tensor:
-    """What the vector says beside light, (D,): the words (V, D) at both of its ends, weighted by how far they lie.
+    """Compute what the vector encodes besides light, (D,), from the words (V, D) at both of its ends.
 
     The two folders show other things too (more landscapes here, more people there), and the residual vector has
     learnt that. Its most and least similar words name it.
@@ -49,7 +49,7 @@ def vocabulary_bias(vector: Tensor, words: Tensor, count: int) -> Tensor:
 
 @torch.no_grad()
 def embed_vocabulary(text: TextTower, batch: int = 256) -> Tensor:
-    """Unit embeddings of every word piece the tower knows, (V, D)."""
+    """Compute unit embeddings of every word piece the tower knows, (V, D)."""
     words = text.vocabulary()
     parts = []
     for start in range(0, len(words), batch):
@@ -62,7 +62,7 @@ def embed_vocabulary(text: TextTower, batch: int = 256) -> Tensor:
 def residual_of_sources(
     config: TrainConfig, guidance: Guidance, sources: GuidedSources, device: torch.device
 ) -> Residual:
-    """Over all pictures of both folders, unchanged."""
+    """Compute the residual over all pictures of both folders, without augmentation."""
     backlit = embed_pictures(guidance.score, sources.backlit, True, config, device)
     well_lit = embed_pictures(guidance.score, sources.well_lit, False, config, device)
     away = None
@@ -76,6 +76,6 @@ def residual_of_sources(
 def embed_pictures(
     encoder: ImageEncoder, pictures: Pictures, backlit: bool, config: TrainConfig, device: torch.device
 ) -> Tensor:
-    """Unit embeddings (N, D)."""
+    """Compute unit embeddings of all pictures, (N, D)."""
     batches = all_pictures(pictures, backlit, config.seed, config.batch)
     return torch.cat([encoder.embed(batch.to(device)).float() for batch in batches])

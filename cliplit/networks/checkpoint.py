@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ..errors import InputError, ModelError, first_line
-from ..files import appearing
+from ..files import atomic_write
 from .light_network import LightNetwork
 from .registry import all_networks
 
@@ -20,12 +20,12 @@ FORMAT = "cliplit-checkpoint"
 def save(path: Path, content: dict[str, Any]) -> None:
     """Write atomically: a crash leaves the previous file or the new one, never half of one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with appearing(path) as temporary:
+    with atomic_write(path) as temporary:
         torch.save({"format": FORMAT, **content}, temporary)
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The content of a checkpoint file; a bare state dict comes back as {"weights": state dict}.
+    """Read a checkpoint file; a bare state dict is returned as {"weights": state dict}.
 
     Raises InputError where there is no such file and ModelError where it is not a checkpoint. Nothing in the
     file is executed (`weights_only`).
@@ -48,7 +48,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def load_network(path: Path) -> LightNetwork:
-    """The network a checkpoint holds, in evaluation mode; which one is told by its keys.
+    """Load the network of a checkpoint in evaluation mode; its keys tell which network it is.
 
     Published checkpoints load with or without the `module.` prefix of DataParallel.
     """
@@ -56,7 +56,7 @@ def load_network(path: Path) -> LightNetwork:
 
 
 def network_from(content: Mapping[str, Any], path: Path) -> LightNetwork:
-    """The network in a checkpoint's content; `path` is for messages."""
+    """Build the network in a checkpoint's content; `path` is for messages."""
     weights = {key.removeprefix("module."): value for key, value in content["weights"].items()}
     networks = all_networks()
     for name, build in networks.items():
@@ -79,7 +79,7 @@ def sha256(path: Path) -> str:
 
 
 def training_summary(content: Mapping[str, Any]) -> str:
-    """One line on how the checkpoint was made."""
+    """Summarise in one line how the checkpoint was trained."""
     config, scores = content.get("config"), content.get("scores")
     if not isinstance(config, dict):
         return "published checkpoint, training not recorded in the file"

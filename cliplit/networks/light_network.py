@@ -1,4 +1,4 @@
-"""What every enhancement network is: a module from pictures to light maps, and what the runtime must know of it."""
+"""The base class of enhancement networks, with what the runtime must know of each."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from torch import nn
 
 
 class LightNetwork(nn.Module):
-    """(N, 3, H, W) sRGB in [0, 1] -> light map (N, 1, H, W), >= 0.
+    """A module from (N, 3, H, W) sRGB in [0, 1] to a light map (N, 1, H, W), >= 0.
 
     Attributes:
         multiple: height and width must be multiples of this.

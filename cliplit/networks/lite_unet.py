@@ -19,7 +19,7 @@ def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
 
 
 class GlobalContext(nn.Module):
-    """Adds to every position what the whole picture says: how bright, how contrasted, how backlit it is."""
+    """Adds global statistics to every position: how bright, how contrasted, how backlit the picture is."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class LiteUNet(LightNetwork):
         nn.init.constant_(self.head.bias, 1.0)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, H, W) sRGB in [0, 1], H and W multiples of 16 -> light map (N, 1, H, W) in (0, 1)."""
+        """Map (N, 3, H, W) sRGB in [0, 1], sides multiples of 16, to a light map (N, 1, H, W) in (0, 1)."""
         x1 = self.down1(x * 4.0 - 1.0)
         x2 = self.down2(x1)
         x3 = self.down3(x2)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def averaging_matrix(line: Tensor, cells: int) -> Tensor:
-    """(cells, n) matrix, n the length of `line`, whose row i averages [floor(i n / cells), ceil((i + 1) n / cells)).
+    """Build a (cells, n) matrix, n = len(line); row i averages [floor(i n / cells), ceil((i + 1) n / cells)).
 
     The length enters as data (a running sum of ones), so that a traced graph computes it at run time.
     """
@@ -26,7 +26,7 @@ def averaging_matrix(line: Tensor, cells: int) -> Tensor:
 
 
 def adaptive_average_pool(x: Tensor, cells: int) -> Tensor:
-    """The same as `adaptive_avg_pool2d(x, cells)`: (N, C, H, W) -> (N, C, cells, cells).
+    """Compute `adaptive_avg_pool2d(x, cells)`: (N, C, H, W) -> (N, C, cells, cells).
 
     In float32 at least: a half cannot count positions beyond 2048, nor average many of them.
     """

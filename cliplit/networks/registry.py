@@ -22,7 +22,7 @@ NETWORKS: dict[str, Callable[[], LightNetwork]] = {"lite": LiteUNet, "unet": UNe
 
 @cache
 def installed_networks() -> dict[str, Callable[[], LightNetwork]]:
-    """Those that other packages bring. Raises ModelError for one that cannot be loaded."""
+    """Load the networks that other packages provide. Raises ModelError for one that cannot be loaded."""
     found: dict[str, Callable[[], LightNetwork]] = {}
     for point in metadata.entry_points(group="cliplit.networks.registry"):
         try:
@@ -37,7 +37,7 @@ def all_networks() -> dict[str, Callable[[], LightNetwork]]:
 
 
 def build_network(name: str) -> LightNetwork:
-    """A fresh network by its name; raises InputError for an unknown one."""
+    """Build a new network by name. Raises InputError for an unknown one."""
     networks = all_networks()
     if name not in networks:
         raise InputError(f"no network called {name!r}; there is {', '.join(networks)}")

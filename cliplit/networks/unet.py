@@ -1,6 +1,6 @@
 """The enhancement network of CLIP-LIT (Liang et al., ICCV 2023, section 3.2): full resolution, 278,790 parameters.
 
-Attribute names are those of the published checkpoints, so that their state dicts load as they are.
+Attribute names are those of the published checkpoints, so that their state dicts load directly.
 """
 
 from __future__ import annotations
@@ -51,8 +51,7 @@ class PyramidPooling(nn.Module):
             nn.Sequential(ExactPool(size), nn.Conv2d(channels, branch, 1, bias=False), nn.PReLU()) for size in cells
         )
         self.fuse = nn.Sequential(
-            nn.Conv2d(channels + branch * len(cells), channels, 3, padding=1, bias=False),
-            nn.PReLU(),
+            nn.Conv2d(channels + branch * len(cells), channels, 3, padding=1, bias=False), nn.PReLU()
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -110,7 +109,7 @@ class UNet(LightNetwork):
         nn.init.ones_(self.cond_add1.bias)  # type: ignore[arg-type]  # start near L = 1, away from ReLU's dead side
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, H, W) sRGB in [0, 1], H and W at least 2 -> light map (N, 1, H, W), >= 0."""
+        """Map (N, 3, H, W) sRGB in [0, 1], sides at least 2, to a light map (N, 1, H, W), >= 0."""
         x = F.leaky_relu(self.cond1(x), 0.2)
         x = self.ResidualBlock2(self.ResidualBlock1(x))
         x = self.PPM1(x)

@@ -11,7 +11,7 @@ from ..arrays import Array
 
 
 def augmented(pictures: Sequence[Array], rng: np.random.Generator) -> list[Array]:
-    """The same random change to every picture, (H, W, 3); square pictures may be turned by 90 degrees."""
+    """Apply one random change to all pictures, (H, W, 3); square ones may be turned by 90 degrees."""
     mirror, upside_down, turn = rng.random(3) < 0.5
     rotate, zoom = rng.random(2) < 0.3
     angle, stretch = rng.uniform(-90.0, 90.0), rng.uniform(0.7, 1.3, 2)
@@ -30,7 +30,7 @@ def augmented(pictures: Sequence[Array], rng: np.random.Generator) -> list[Array
 
 
 def warped(picture: Array, angle: float, stretch: Array) -> Array:
-    """Stretched along both axes, then rotated (degrees), about the centre; what lies outside is mirrored."""
+    """Stretch along both axes, then rotate (degrees), about the centre; outside, the picture is mirrored."""
     height, width = picture.shape[:2]
     centre = np.array([(width - 1) / 2, (height - 1) / 2])
     turn = np.radians(angle)

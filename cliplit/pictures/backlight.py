@@ -9,7 +9,7 @@ from ..arrays import Array
 
 
 def shadow_of_dark_areas(luma: Array, rng: np.random.Generator) -> Array:
-    """What is dark in the photo falls into shadow, as foregrounds do against the light."""
+    """Put the dark parts of the photo into shadow, like a foreground against the light."""
     sigma = float(np.exp(rng.uniform(np.log(0.7), np.log(12.0))))
     blurred = cv2.GaussianBlur(luma, (0, 0), sigma)
     threshold = np.percentile(blurred, rng.uniform(30, 80))
@@ -18,7 +18,7 @@ def shadow_of_dark_areas(luma: Array, rng: np.random.Generator) -> Array:
 
 
 def shadow_of_objects(luma: Array, rng: np.random.Generator) -> Array:
-    """A few random outlines with crisp edges: figures in front of a window."""
+    """Draw a few random outlines with crisp edges, like figures in front of a window."""
     height, width = luma.shape
     mask = np.zeros((height, width), np.float32)
     for _ in range(rng.integers(1, 5)):
@@ -33,7 +33,7 @@ def shadow_of_objects(luma: Array, rng: np.random.Generator) -> Array:
 
 
 def shadow_of_people(luma: Array, rng: np.random.Generator) -> Array:
-    """Heads and shoulders, near or far: the face against the window, the group before the sunset."""
+    """Draw heads and shoulders, near or far: a face against a window, a group before a sunset."""
     height, width = luma.shape
     mask = np.zeros((height, width), np.float32)
     for _ in range(rng.integers(1, 4)):
@@ -52,7 +52,7 @@ def shadow_of_people(luma: Array, rng: np.random.Generator) -> Array:
 
 
 def shadow_of_gradient(luma: Array, rng: np.random.Generator) -> Array:
-    """A soft horizon at any tilt: ground under a bright sky, the far end of a room."""
+    """Draw a soft horizon at any tilt: ground under a bright sky, the far end of a room."""
     height, width = luma.shape
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     tilt = rng.normal(0.0, 0.6)
@@ -64,7 +64,7 @@ SHADOWS = (shadow_of_dark_areas, shadow_of_dark_areas, shadow_of_objects, shadow
 
 
 def exposure_map(luma: Array, rng: np.random.Generator) -> tuple[Array, Array]:
-    """(shadow in [0, 1], exposure change in stops <= 0), both (H, W): deep in the shadow, slight in the light."""
+    """Return (shadow in [0, 1], exposure change in stops <= 0), both (H, W): large in the shadow, slight elsewhere."""
     shadow = SHADOWS[rng.integers(len(SHADOWS))](luma, rng)
     if rng.random() < 0.3:
         shadow = np.maximum(shadow, SHADOWS[rng.integers(len(SHADOWS))](luma, rng))

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..arrays import Array
 from ..command import reports_errors
-from ..files import appearing
+from ..files import atomic_write
 from .panorama import View, meter_highlights, perspective_crop, read_panorama
 from .tone import film_curve
 
@@ -24,7 +24,7 @@ WIDTH, HEIGHT = 640, 360
 
 
 def pan(panorama: Array, start: float, stop: float, seconds: float) -> Iterator[Array]:
-    """(H, W, 3) uint8 frames; the camera eases in and out, its exposure is metered once, for the highlights."""
+    """Yield (H, W, 3) uint8 frames of a pan that eases in and out, exposed once for the highlights."""
     frames = round(seconds * RATE)
     views = [View(start + (stop - start) * ease(i / (frames - 1)), 4.0, 75.0, WIDTH, HEIGHT) for i in range(frames)]
     exposures = [meter_highlights(perspective_crop(panorama, view), 98.0) for view in views[:: RATE // 2]]
@@ -38,7 +38,7 @@ def ease(t: float) -> float:
 
 
 def hum(seconds: float, sample_rate: int = 48000) -> Array:
-    """A soft chord, (1, samples) int16: the clip has sound so that one can hear it is kept."""
+    """Synthesise a soft chord, (1, samples) int16, so that one can hear that sound is kept."""
     t = np.arange(round(seconds * sample_rate)) / sample_rate
     chord = sum(np.sin(2 * np.pi * f * t) for f in (220.0, 277.18, 329.63))
     fade = np.clip(np.minimum(t, seconds - t) / 0.5, 0.0, 1.0)
@@ -55,7 +55,7 @@ def hum(seconds: float, sample_rate: int = 48000) -> Array:
 def main(panorama: Path, target: Path, yaw: tuple[float, float], seconds: float, crf: int) -> None:
     """Render a backlit pan through PANORAMA (.hdr) into the clip TARGET."""
     radiance = read_panorama(panorama)
-    with appearing(target) as file, av.open(str(file), "w") as container:
+    with atomic_write(target) as file, av.open(str(file), "w") as container:
         video = container.add_stream("libx264", rate=RATE, options={"crf": str(crf), "preset": "veryslow"})
         video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         context = video.codec_context

@@ -25,7 +25,7 @@ BACKLIT_STREAM, WELL_LIT_STREAM = 0, 1
 
 @dataclass(frozen=True)
 class GuidedSources:
-    """Backlit and well-lit pictures; `matched` where number i of one shows what number i of the other shows."""
+    """Backlit and well-lit pictures; if `matched`, picture i of both shows the same scene."""
 
     backlit: Pictures
     well_lit: Pictures
@@ -37,7 +37,7 @@ class GuidedSources:
 
 
 def read_guided_sources(config: TrainConfig, tick: Callable[[], object] = lambda: None) -> GuidedSources:
-    """Raises InputError where there are fewer pictures of a kind than a batch has."""
+    """Read the pictures. Raises InputError if there are fewer of a kind than a batch has."""
     size = max(config.sizes)
     if config.pairs:
         inputs, references = read_pairs(Path(config.pairs), size, config.batch)
@@ -74,7 +74,7 @@ class GuidedBatches(Dataset[tuple[Tensor, ...]]):
         return _stack([i[0] for i in items]), _stack([i[1] for i in items]), _stack([i[2] for i in items if len(i) > 2])
 
     def _enhancer_item(self, step: int, i: int, size: tuple[int, int]) -> list[Array]:
-        """[input, clean input] and the reference where it is known."""
+        """Return [input, clean input] and the reference if it is known."""
         rng = np.random.default_rng((self.config.seed, step, i))
         number = self._number(BACKLIT_STREAM, step * self.config.batch + i)
         pictures = [developed(self.sources.backlit.pictures[number], True, rng)]
@@ -106,14 +106,14 @@ class GuidedBatches(Dataset[tuple[Tensor, ...]]):
         return range(batch * rank // processes, batch * (rank + 1) // processes)
 
     def _number(self, stream: int, position: int) -> int:
-        """Which picture comes at a position of an endless stream of shuffled passes through the folder."""
+        """Return the picture number at a position of an endless stream of shuffled passes through the folder."""
         count = len((self.sources.backlit, self.sources.well_lit)[stream].pictures)
         lap, place = divmod(position, count)
         return int(np.random.default_rng((self.config.seed, stream, lap)).permutation(count)[place])
 
 
 def all_pictures(pictures: Pictures, backlit: bool, seed: int, batch: int) -> list[Tensor]:
-    """Every picture once, unchanged, in batches: what RAVE's residual vector averages over."""
+    """Return every picture once, unchanged, in batches; RAVE's residual vector averages over them."""
     rng = np.random.default_rng(seed)
     plain = [developed(picture, backlit, rng) for picture in pictures.pictures]
     return [_stack(plain[start : start + batch]) for start in range(0, len(plain), batch)]

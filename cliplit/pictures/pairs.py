@@ -30,7 +30,7 @@ Pair = tuple[Array, Array]  # input and target, (H, W, 3) float32 in [0, 1]
 
 @dataclass(frozen=True)
 class Sources:
-    """Where pictures come from; a kind whose source is empty is left out."""
+    """The sources of pictures; a kind with an empty source is left out."""
 
     scenes: Sequence[Scene] = ()
     photos: Sequence[Array] = ()
@@ -40,7 +40,7 @@ class Sources:
 def render_scenes(
     folder: Path, count: int, seed: int, exclude: Sequence[str] = (), size: tuple[int, int] = (288, 216)
 ) -> Iterator[Scene]:
-    """`count` backlit views from all panoramas in `folder`, in turn; `exclude` names panoramas by prefix."""
+    """Render `count` backlit views from all panoramas in `folder`, in turn; `exclude` names panoramas by prefix."""
     paths = [p for p in sorted(folder.glob("*.hdr")) if not p.name.startswith(tuple(exclude) or ("\0",))]
     if not paths:
         raise InputError(f"{folder}: no .hdr panoramas found there (after leaving out {', '.join(exclude) or 'none'})")
@@ -57,8 +57,7 @@ def render_scenes(
 
 
 def read_photos(folders: Sequence[Path], short_side: int = 320) -> tuple[list[Array], list[Path]]:
-    """The well-lit pictures below the folders, (H, W, 3) uint8 RGB, short side at most the given one; and the files
-    that could not be read."""
+    """Read the well-lit pictures below the folders, (H, W, 3) uint8 RGB, and list the files that cannot be read."""
     photos, failed = [], []
     paths = sorted(p for f in folders for p in f.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES)
     for path in paths:
@@ -75,13 +74,13 @@ def read_photos(folders: Sequence[Path], short_side: int = 320) -> tuple[list[Ar
 
 
 def is_well_lit(picture: Array) -> bool:
-    """Whether a photo can serve as a target: not dark as a whole, no large black part against a bright one."""
+    """Return whether a photo can be a target: not dark as a whole, no large black part against a bright one."""
     dark, bright, mean = backlit_share(picture.astype(np.float32) / 255)
     return 0.28 < mean < 0.85 and not (dark > 0.12 and bright > 0.03) and dark < 0.4
 
 
 def random_crop(height: int, width: int, aspect: float, rng: np.random.Generator) -> tuple[slice, slice]:
-    """A window of the given width / height ratio that covers 60 to 100 % of what fits."""
+    """Choose a window of the given width / height ratio that covers 60 to 100 % of the largest one."""
     scale = rng.uniform(0.6, 1.0)
     w = min(width, height * aspect) * scale
     h = w / aspect
@@ -90,7 +89,7 @@ def random_crop(height: int, width: int, aspect: float, rng: np.random.Generator
 
 
 def backlit_scene(sources: Sources, size: tuple[int, int], rng: np.random.Generator) -> Pair:
-    """A rendered panorama view through a random camera curve, sometimes underexposed as well."""
+    """Render a panorama view through a random camera curve, sometimes underexposed as well."""
     scene = sources.scenes[int(rng.integers(len(sources.scenes)))]
     height, width = size
     window = random_crop(scene.target.shape[0], scene.target.shape[1], width / height, rng)
@@ -107,7 +106,7 @@ def backlit_scene(sources: Sources, size: tuple[int, int], rng: np.random.Genera
 
 
 def photo(sources: Sources, size: tuple[int, int], rng: np.random.Generator) -> Array:
-    """A random crop of a well-lit photo, (H, W, 3) in [0, 1]."""
+    """Crop a well-lit photo at random, (H, W, 3) in [0, 1]."""
     picture = sources.photos[int(rng.integers(len(sources.photos)))]
     height, width = size
     window = random_crop(picture.shape[0], picture.shape[1], width / height, rng)
@@ -115,7 +114,7 @@ def photo(sources: Sources, size: tuple[int, int], rng: np.random.Generator) -> 
 
 
 def expose(target: Array, stops: Array | float, rng: np.random.Generator) -> Array:
-    """The photo taken again with another exposure, noise and curve included."""
+    """Retake the photo with another exposure, noise and tone curve included."""
     linear = random_noise(srgb_decode(target) * np.exp2(np.float32(stops)), rng)
     coded = srgb_encode(linear)
     if rng.random() < 0.3:
@@ -124,7 +123,7 @@ def expose(target: Array, stops: Array | float, rng: np.random.Generator) -> Arr
 
 
 def backlit_photo(sources: Sources, size: tuple[int, int], rng: np.random.Generator) -> Pair:
-    """A well-lit photo whose foreground fell into shadow, half of the time before a background that is glaring."""
+    """Put the foreground of a well-lit photo into shadow, half of the time before a glaring background."""
     target = photo(sources, size, rng)
     shadow, stops = exposure_map(cv2.cvtColor(target, cv2.COLOR_RGB2GRAY), rng)
     if rng.random() < 0.5:
@@ -134,8 +133,10 @@ def backlit_photo(sources: Sources, size: tuple[int, int], rng: np.random.Genera
 
 
 def figures_before_light(sources: Sources, size: tuple[int, int], rng: np.random.Generator) -> Pair:
-    """People or things cut out of one photo, in shadow, before another one that is bright: whatever they are made of,
-    the light map must find them by their outline against the light."""
+    """Put people or things cut out of one photo, in shadow, before another, bright one.
+
+    Whatever they are made of, the light map must find them by their outline against the light.
+    """
     figures, background = photo(sources, size, rng), photo(sources, size, rng)
     outlines = shadow_of_people if rng.random() < 0.7 else shadow_of_objects
     shadow = outlines(figures[..., 0], rng)
@@ -147,19 +148,19 @@ def figures_before_light(sources: Sources, size: tuple[int, int], rng: np.random
 
 
 def dark_photo(sources: Sources, size: tuple[int, int], rng: np.random.Generator) -> Pair:
-    """Underexposed as a whole, down to a mean luminance of a few percent."""
+    """Underexpose a photo as a whole, down to a mean luminance of a few percent."""
     target = photo(sources, size, rng)
     return expose(target, -rng.uniform(1.0, 7.0), rng), target
 
 
 def well_lit_photo(sources: Sources, size: tuple[int, int], rng: np.random.Generator) -> Pair:
-    """Nothing to do: the target is the input."""
+    """Return a photo that needs no change: the target is the input."""
     stored = store_8bit(photo(sources, size, rng), rng)
     return stored, stored
 
 
 def known_pair(sources: Sources, size: tuple[int, int], rng: np.random.Generator) -> Pair:
-    """A true pair, cropped alike."""
+    """Crop a true pair, both pictures alike."""
     both = sources.pairs[int(rng.integers(len(sources.pairs)))]
     height, width = size
     window = random_crop(both[0].shape[0], both[0].shape[1], width / height, rng)
@@ -167,10 +168,10 @@ def known_pair(sources: Sources, size: tuple[int, int], rng: np.random.Generator
     return source.astype(np.float32) / 255, target.astype(np.float32) / 255
 
 
-Kind = Callable[[Sources, tuple[int, int], np.random.Generator], Pair]
+PairMaker = Callable[[Sources, tuple[int, int], np.random.Generator], Pair]
 
 # How often each kind is drawn, by task; a kind without sources is left out.
-MIXTURES: dict[str, dict[Kind, float]] = {
+MIXTURES: dict[str, dict[PairMaker, float]] = {
     "backlit": {
         backlit_scene: 0.40,
         backlit_photo: 0.24,
@@ -184,7 +185,7 @@ MIXTURES: dict[str, dict[Kind, float]] = {
 
 
 def white_balance(pair: Pair, rng: np.random.Generator) -> Pair:
-    """The same slight colour cast on input and target: the light map must not depend on it."""
+    """Apply the same slight colour cast to input and target; the light map must not depend on it."""
     cast = np.float32(1.0) - rng.uniform(0.0, 0.12, 3).astype(np.float32) * (rng.random() < 0.4)
     return pair[0] * cast, pair[1] * cast
 
@@ -207,8 +208,8 @@ class PairBatches(Dataset[tuple[Tensor, Tensor]]):
         task: str = "backlit",
         part: tuple[int, int] = (0, 1),
     ) -> None:
-        """`part` = (rank, processes): this process's share of every batch."""
-        source_of: dict[Kind, Sequence[Any]] = {backlit_scene: sources.scenes, known_pair: sources.pairs}
+        """Set up batches; `part` = (rank, processes) is this process's share of each."""
+        source_of: dict[PairMaker, Sequence[Any]] = {backlit_scene: sources.scenes, known_pair: sources.pairs}
         usable = {kind: share for kind, share in MIXTURES[task].items() if source_of.get(kind, sources.photos)}
         if not usable:
             raise InputError("paired training found no panorama views, no well-lit photos and no pairs")

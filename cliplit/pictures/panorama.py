@@ -19,7 +19,7 @@ from .tone import film_curve
 
 @dataclass(frozen=True)
 class View:
-    """Where the camera looks: degrees; size in pixels."""
+    """The camera's direction in degrees, and its picture size in pixels."""
 
     yaw: float
     pitch: float
@@ -37,7 +37,7 @@ class Scene:
 
 
 def read_panorama(path: Path) -> Array:
-    """Equirectangular linear RGB (H, W, 3) float32, >= 0."""
+    """Read an equirectangular panorama as linear RGB (H, W, 3) float32, >= 0."""
     data = np.fromfile(path, np.uint8)
     picture = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
     if picture is None or picture.ndim != 3:
@@ -46,7 +46,7 @@ def read_panorama(path: Path) -> Array:
 
 
 def perspective_crop(panorama: Array, view: View) -> Array:
-    """What a pinhole camera sees: linear RGB (height, width, 3)."""
+    """Project what a pinhole camera sees: linear RGB (height, width, 3)."""
     rows, columns = panorama.shape[:2]
     focal = view.width / 2 / np.tan(np.radians(view.field_of_view) / 2)
     x, y = np.meshgrid(np.arange(view.width) - view.width / 2 + 0.5, np.arange(view.height) - view.height / 2 + 0.5)
@@ -68,20 +68,20 @@ def luminance(radiance: Array) -> Array:
 
 
 def meter_highlights(radiance: Array, percentile: float) -> float | None:
-    """Exposure that puts the given percentile of the blurred luminance at 0.9; None for a black scene."""
+    """Compute the exposure that puts a percentile of the blurred luminance at 0.9; None for a black scene."""
     highlight = float(np.percentile(cv2.GaussianBlur(luminance(radiance), (0, 0), 3), percentile))
     return 0.9 / highlight if highlight > 0 else None
 
 
 def backlit_share(picture: Array) -> tuple[float, float, float]:
-    """(dark share, bright share, mean) of a gamma-coded picture: the three numbers that tell it is backlit."""
+    """Compute (dark share, bright share, mean) of a gamma-coded picture, which together show whether it is backlit."""
     y = luminance(picture)
     blurred = cv2.GaussianBlur(y, (0, 0), 5)
     return float((blurred < 0.16).mean()), float((blurred > 0.65).mean()), float(y.mean())
 
 
 def well_lit(radiance: Array, exposure: float) -> Array:
-    """Exposure fusion from just under the metered exposure up to one that shows the dark 40 % at a middle gray."""
+    """Fuse exposures from just under the metered one up to one that shows the dark 40 % as middle gray."""
     dark = 0.25 / max(float(np.percentile(luminance(radiance), 40)), 1e-6)
     exposures = np.geomspace(exposure * 0.7, max(dark * 1.6, exposure * 4), 6)
     bracket = [np.round(film_curve(radiance * e) * 255).astype(np.uint8) for e in exposures]
@@ -90,7 +90,7 @@ def well_lit(radiance: Array, exposure: float) -> Array:
 
 
 def render_scene(panorama: Array, rng: np.random.Generator, width: int, height: int) -> Scene | None:
-    """A random view metered for its highlights; None where it is not backlit (nothing dark, or nothing bright)."""
+    """Render a random view metered for its highlights; None if it is not backlit (nothing dark, or nothing bright)."""
     view = View(rng.uniform(0, 360), rng.uniform(-8, 22), rng.uniform(55, 90), width, height)
     radiance = perspective_crop(panorama, view)
     exposure = meter_highlights(radiance, rng.choice([93.0, 96.0, 98.0, 99.5]))

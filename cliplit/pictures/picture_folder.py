@@ -1,7 +1,7 @@
-"""Folders of pictures, of any format and depth: read once, at the size training needs, broken files named.
+"""Folders of pictures of any format and depth: read once, at training size; unreadable files are named.
 
-Scene-linear pictures (Radiance HDR, OpenEXR, float TIFF) keep their range: they are exposed like a camera would, anew
-each time they are drawn, for the highlights when they play the backlit part.
+Scene-linear pictures (Radiance HDR, OpenEXR, float TIFF) keep their range: each time one is drawn it is exposed
+like by a camera, for the highlights if it serves as the backlit picture.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Pictures:
 
 
 def list_pictures(folders: Sequence[Path]) -> list[Path]:
-    """Everything below the folders that looks like a picture, sorted."""
+    """List every file below the folders with a picture's suffix, sorted."""
     suffixes = PICTURE_SUFFIXES | LINEAR_SUFFIXES | OTHER_SUFFIXES
     return sorted(p for folder in folders for p in folder.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
 
@@ -44,7 +44,7 @@ def list_pictures(folders: Sequence[Path]) -> list[Path]:
 def read_folder(
     folders: Sequence[Path], size: tuple[int, int], least: int, tick: Callable[[], object] = lambda: None
 ) -> Pictures:
-    """All pictures below the folders, resized to (height, width) without a crop, as the paper does.
+    """Read all pictures below the folders, resized to (height, width) without a crop, as the paper does.
 
     Raises InputError where fewer than `least` can be read.
     """
@@ -70,26 +70,31 @@ def check_enough(found: Pictures, folders: Sequence[Path], least: int) -> None:
 
 
 def read_pairs(folder: Path, size: tuple[int, int], least: int) -> tuple[Pictures, Pictures]:
-    """`input/` and `gt/` of a folder, matched by file name whatever the suffix."""
-    targets = {p.stem: p for p in list_pictures([folder / "gt"])}
-    inputs = [p for p in list_pictures([folder / "input"]) if p.stem in targets]
-    if not inputs:
-        raise InputError(f"{folder}: no picture of input/ has a namesake in gt/")
+    """Read `input/` and `gt/` of a folder, matched by file name whatever the suffix."""
     backlit, references = Pictures(), Pictures()
-    for path in inputs:
-        both = read_picture(path, size), read_picture(targets[path.stem], size)
+    for path, target in matched_paths(folder):
+        both = read_picture(path, size), read_picture(target, size)
         if both[0] is None or both[1] is None:
-            backlit.failed.append(path if both[0] is None else targets[path.stem])
+            backlit.failed.append(path if both[0] is None else target)
             continue
-        for part, picture, source in ((backlit, both[0], path), (references, both[1], targets[path.stem])):
+        for part, picture, source in ((backlit, both[0], path), (references, both[1], target)):
             part.pictures.append(picture)
             part.paths.append(source)
     check_enough(backlit, [folder], least)
     return backlit, references
 
 
+def matched_paths(folder: Path) -> list[tuple[Path, Path]]:
+    """List (input, target) paths of `input/` and `gt/` with one stem. Raises InputError if there are none."""
+    targets = {path.stem: path for path in list_pictures([folder / "gt"])}
+    paths = [(path, targets[path.stem]) for path in list_pictures([folder / "input"]) if path.stem in targets]
+    if not paths:
+        raise InputError(f"{folder}: no picture of input/ has a namesake in gt/")
+    return paths
+
+
 def read_picture(path: Path, size: tuple[int, int]) -> Array | None:
-    """(height, width, 3) RGB uint8, or float16 scene-linear; None for a file that cannot be read."""
+    """Read (height, width, 3) RGB uint8, or float16 scene-linear; None for a file that cannot be read."""
     rgb = decoded(path)
     if rgb is None:
         return None
@@ -103,7 +108,7 @@ def read_picture(path: Path, size: tuple[int, int]) -> Array | None:
 
 
 def decoded(path: Path) -> Array | None:
-    """RGB (H, W, 3), uint8 gamma-coded or float32 scene-linear, upright; None for what no decoder here reads."""
+    """Decode RGB (H, W, 3), uint8 gamma-coded or float32 scene-linear, upright; None if no decoder here reads it."""
     data = np.fromfile(path, np.uint8)
     if not data.size:
         return None
@@ -124,7 +129,7 @@ def decoded(path: Path) -> Array | None:
 
 
 def _open_exr(path: Path) -> Array | None:
-    """By OpenEXR's own library: OpenCV's wheels have none since version 5, and refused by default before."""
+    """Read with OpenEXR's own library; OpenCV's wheels lack it since version 5 and disabled it before."""
     try:
         import OpenEXR
     except ImportError as error:
@@ -150,7 +155,7 @@ def _opencv(data: Array, flags: int) -> Array | None:
 
 
 def developed(picture: Array, backlit: bool, rng: np.random.Generator) -> Array:
-    """A picture as a file would have it: (H, W, 3) float32 in [0, 1], gamma-coded."""
+    """Convert a picture to what a file would hold: (H, W, 3) float32 in [0, 1], gamma-coded."""
     if picture.dtype == np.uint8:
         return picture.astype(np.float32) / 255
     linear = picture.astype(np.float32)

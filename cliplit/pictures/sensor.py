@@ -1,4 +1,4 @@
-"""What a camera adds between light and file: shot and read noise, 8 bits, JPEG."""
+"""The camera between light and file: shot and read noise, 8 bits, JPEG."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from ..arrays import Array
 
 
 def add_noise(linear: Array, rng: np.random.Generator, shot: float, read: float) -> Array:
-    """Poisson-Gaussian noise (Foi et al., TIP 2008) as a signal-dependent Gaussian: variance shot * x + read^2."""
+    """Add Poisson-Gaussian noise (Foi et al., TIP 2008) as a signal-dependent Gaussian: variance shot * x + read^2."""
     noise = rng.standard_normal(linear.shape, dtype=np.float32)
     return linear + noise * np.sqrt(shot * np.maximum(linear, 0.0) + read * read)
 
 
 def random_noise(linear: Array, rng: np.random.Generator) -> Array:
-    """Noise of a random camera at a random ISO; one picture in three is clean."""
+    """Add noise of a random camera at a random ISO; one picture in three stays clean."""
     if rng.random() < 0.33:
         return linear
     shot = float(np.exp(rng.uniform(np.log(1e-5), np.log(1.5e-3))))
@@ -23,7 +23,7 @@ def random_noise(linear: Array, rng: np.random.Generator) -> Array:
 
 
 def store_8bit(coded: Array, rng: np.random.Generator) -> Array:
-    """Gamma-coded [0, 1] -> what a file gives back, [0, 1]: quantised, half of the time through JPEG."""
+    """Quantise gamma-coded [0, 1] as a file would, to [0, 1]; half of the time through JPEG."""
     picture: Array = np.round(np.clip(coded, 0.0, 1.0) * 255).astype(np.uint8)
     if rng.random() < 0.5:
         quality = int(rng.integers(60, 99))

@@ -8,22 +8,22 @@ from ..arrays import Array
 
 
 def srgb_encode(linear: Array) -> Array:
-    """IEC 61966-2-1, linear [0, 1] -> gamma-coded [0, 1]; clips."""
+    """Encode linear [0, 1] as gamma-coded [0, 1] by IEC 61966-2-1; clips."""
     x = np.clip(linear, 0.0, 1.0, dtype=np.float32)
     return np.where(x <= 0.0031308, 12.92 * x, 1.055 * x ** np.float32(1 / 2.4) - 0.055)
 
 
 def srgb_decode(coded: Array) -> Array:
-    """IEC 61966-2-1, gamma-coded [0, 1] -> linear [0, 1]."""
+    """Decode gamma-coded [0, 1] to linear [0, 1] by IEC 61966-2-1."""
     x = np.clip(coded, 0.0, 1.0, dtype=np.float32)
     return np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** np.float32(2.4))
 
 
 def film_curve(exposed: Array, shoulder: float = 1.35) -> Array:
-    """A camera with a soft shoulder: linear light, 1 at the metered highlight -> gamma-coded [0, 1]."""
+    """Develop linear light, 1 at the metered highlight, to gamma-coded [0, 1] with a soft shoulder."""
     return srgb_encode(1.0 - np.exp(-shoulder * np.maximum(exposed, 0.0)))
 
 
 def s_curve(coded: Array, amount: float) -> Array:
-    """Contrast curve around middle gray, as cameras add: 0 is the identity, 1 is a smoothstep."""
+    """Apply a camera's contrast curve around middle gray: `amount` 0 is the identity, 1 a smoothstep."""
     return coded + amount * (coded * coded * (3.0 - 2.0 * coded) - coded)

@@ -16,7 +16,7 @@ from ..config import PRESETS, TYPES, TrainConfig, cli_name, read_json, read_yaml
 from ..errors import InputError
 
 FOLDERS = ("hdri", "photos", "pairs", "backlit", "welllit", "validation", "validation_photos")
-# What torch raises as a bare RuntimeError although the user can do something about it.
+# Texts of torch's bare RuntimeErrors that the user can act on.
 ADVICE = {
     "out of memory": "out of GPU memory; a smaller --batch or smaller --sizes need less",
     "DataLoader worker": "a process that makes batches was killed, perhaps for its memory; --workers 0 needs none",
@@ -37,7 +37,7 @@ class TrainOrReport(click.Command):
 
 
 def config_options(command: Callable[..., None]) -> Callable[..., None]:
-    """An option for every field of TrainConfig; the first field is listed first."""
+    """Add an option for every field of TrainConfig, in their order."""
     for f in reversed(fields(TrainConfig)):
         varies = any(f.name in values for _, values in PRESETS)
         default = "by method and network" if varies else _shown(f.default)
@@ -48,7 +48,7 @@ def config_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _kind(name: str, choices: tuple[str, ...]) -> dict[str, Any]:
-    """How click reads a field. Nothing given means the recipe's value, or the default."""
+    """Return how click reads a field; if it is not given, the recipe's value or the default applies."""
     kind: Any = TYPES[name]
     if choices:
         return {"type": click.Choice(choices), "default": None}
@@ -71,19 +71,19 @@ def _shown(value: Any) -> str:
 
 @click.command(cls=TrainOrReport, context_settings=HELP)
 @click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
-@click.option("--config", "recipe", metavar="FILE|RECIPE", help="YAML file, or a recipe by name; options override it.")
+@click.option("--config", "recipe", metavar="FILE|RECIPE", help="YAML file or recipe name; options override it.")
 @config_options
-@click.option("--resume", is_flag=True, help="Go on with the run in RUN; its own configuration is used.")
-@click.option("--quiet", is_flag=True, help="No progress bar.")
+@click.option("--resume", is_flag=True, help="Continue the run in RUN with its own configuration.")
+@click.option("--quiet", is_flag=True, help="Show no progress bar.")
 @click.version_option(__version__)
 @reports_errors
 def main(run: Path, recipe: str | None, resume: bool, quiet: bool, **options: Any) -> None:
     """Train a network into the folder RUN: best.pt, last.pt, log.jsonl, config.json, samples/.
 
     \b
-    RUN continues exactly where it stopped:        cliplit-train RUN --resume
-    Its curves as one HTML page, RUN/report.html:  cliplit-train report RUN
-    Many GPUs:  torchrun --nproc-per-node 8 --no-python cliplit-train RUN ...
+    Continue a run exactly where it stopped:   cliplit-train RUN --resume
+    Draw its curves into RUN/report.html:      cliplit-train report RUN
+    Use several GPUs:  torchrun --nproc-per-node 8 --no-python cliplit-train RUN ...
     """
     given = {name: value for name, value in options.items() if value not in (None, ())}
     if resume:
@@ -123,7 +123,7 @@ def report(run: Path, output: Path | None) -> None:
 
 
 def check_folders(config: TrainConfig) -> None:
-    """Before torch is loaded: a misspelt folder is the most common mistake."""
+    """Check folders before torch is loaded: a misspelt folder is the most common mistake."""
     for name in FOLDERS:
         value = getattr(config, name)
         for folder in (value,) if isinstance(value, str) else value:

@@ -1,4 +1,4 @@
-"""Several processes that train as one, started by `torchrun`: the few lines between them and a single process."""
+"""Several processes, started by `torchrun`, that train as one."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class World:
         return self.rank == 0
 
     def wrap(self, module: nn.Module) -> nn.Module:
-        """The module, its gradients averaged over all processes."""
+        """Wrap the module so that its gradients are averaged over all processes."""
         return DistributedDataParallel(module) if self.size > 1 else module
 
     def mean(self, values: Tensor) -> Tensor:
-        """Of all processes, so that they decide alike."""
+        """Average values over all processes, so that they decide alike."""
         if self.size > 1:
             dist.all_reduce(values)
             values /= self.size
@@ -39,8 +39,7 @@ class World:
 
 
 def join_world(config: TrainConfig) -> World:
-    """What torchrun says in the environment; a single process without it. Raises InputError for a batch that cannot be
-    split evenly."""
+    """Join the processes that torchrun describes in the environment. Raises InputError for an uneven batch."""
     size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     device = find_device(config.device, int(os.environ.get("LOCAL_RANK", "0")))
     if size > 1:
@@ -58,7 +57,7 @@ def leave_world(world: World) -> None:
 
 
 def find_device(name: str, local_rank: int = 0) -> torch.device:
-    """auto: CUDA where there is some. Raises InputError for nonsense, BackendError for what is not here."""
+    """Find a device; auto is CUDA if there is some. Raises InputError for nonsense, BackendError for a missing one."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:

@@ -1,4 +1,4 @@
-"""What a run tells about itself: a progress bar a phase, `log.jsonl`, sample sheets, TensorBoard."""
+"""The record of a run: a progress bar per phase, `log.jsonl`, sample sheets, TensorBoard."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tqdm import tqdm
 from ..arrays import Array
 from ..config import TrainConfig
 from ..errors import InputError
-from ..files import appearing
+from ..files import atomic_write
 from ..phases import Phase
 from .samples import write_png
 
@@ -22,7 +22,7 @@ SAMPLES = "samples"
 
 
 class Journal:
-    """Only the first process of many keeps one (`active`). Resumed at `step`, it forgets what came after."""
+    """The record of a run, kept by the first process only (`active`); resumed at `step`, it drops later entries."""
 
     def __init__(self, folder: Path, config: TrainConfig, step: int, quiet: bool = False, active: bool = True) -> None:
         self.folder, self.config, self.quiet, self.active = folder, config, quiet or not active, active
@@ -41,7 +41,7 @@ class Journal:
         self.last = (time.perf_counter(), step)
 
     def step(self, phase: Phase, step: int, losses: Mapping[str, float], rate: float) -> None:
-        """After every step: the bar; every `log_every` steps and at the end of a phase: the log."""
+        """Update the bar after every step, and the log every `log_every` steps and at the end of a phase."""
         self.bar.total = phase.length * self.batch_of(phase)  # phases are extended
         self.bar.update(self.batch_of(phase))
         if phase.stage.trains_prompts:
@@ -93,7 +93,7 @@ class Journal:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The entries of a log; a line cut off by a crash is left out."""
+    """Read the entries of a log; a line cut off by a crash is left out."""
     entries = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
         try:
@@ -107,7 +107,7 @@ def forget_after(path: Path, step: int) -> None:
     """Drop the entries of steps that a resumed run will do again."""
     if path.is_file():
         kept = [json.dumps(entry) + "\n" for entry in read_log(path) if entry["step"] <= step]
-        with appearing(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text("".join(kept), encoding="utf-8")
 
 

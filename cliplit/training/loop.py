@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..config import TrainConfig
 from ..errors import InputError
-from ..guidance.guided_losses import negative_probability, prompt_loss, ranking_loss
+from ..guidance.guided_losses import BACKLIT, WELL_LIT, negative_probability, prompt_loss, ranking_loss
 from ..interrupt import Stop, interruption_after_step
 from ..networks import checkpoint
 from ..phases import Stage, extended, next_phase, restarted
@@ -61,7 +61,7 @@ def train(config: TrainConfig, folder: Path, resume: bool = False, quiet: bool =
 
 
 def train_phase(run: Run, state: State, journal: Journal, stop: Stop) -> None:
-    """Steps of one stage until its phase is over, which it is not while its loss is above the threshold."""
+    """Run steps of one stage until its phase ends; it is extended while its loss is above the threshold."""
     config, phase = run.config, state.phase
     assert phase is not None
     journal.begin(phase, state.step)
@@ -93,7 +93,7 @@ def train_phase(run: Run, state: State, journal: Journal, stop: Stop) -> None:
 
 
 def finish_phase(run: Run, state: State, journal: Journal) -> None:
-    """The best of the phase goes into the next one; a round ends with the enhancer remembered for the ranking."""
+    """Carry the best of the phase into the next; a round ends by remembering the enhancer for the ranking."""
     phase, loss = state.phase, state.best.loss
     assert phase is not None
     if phase.stage is not Stage.TARGETS:  # whose result is the average over its steps, scored on the way
@@ -112,7 +112,7 @@ def finish_phase(run: Run, state: State, journal: Journal) -> None:
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
-    """Linear warm-up, then a cosine down to the final learning rate."""
+    """Compute the rate: linear warm-up, then a cosine down to the final learning rate."""
     if step < config.warmup:
         return config.learning_rate * (step + 1) / config.warmup
     done = (step - config.warmup) / max(1, config.steps - config.warmup)
@@ -126,7 +126,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 
 def must_restart(state: State, reconstruction: float, config: TrainConfig) -> bool:
-    """Whether self-reconstruction went astray: under 8 dB on average, 100 steps after the last initialisation."""
+    """Return whether self-reconstruction failed: under 8 dB on average, 100 steps after the last initialisation."""
     state.psnrs = [*state.psnrs, reconstruction][-WINDOW:]
     return state.step - state.started > 100 and sum(state.psnrs) / len(state.psnrs) < config.restart_psnr
 
@@ -135,7 +135,7 @@ def must_restart(state: State, reconstruction: float, config: TrainConfig) -> bo
 
 
 def target_step(run: Run, state: State, batch: tuple[Tensor, ...]) -> Losses:
-    """Known targets, through the light map, the runtime's refinement and the protected gain."""
+    """Train on known targets, through the light map, the runtime's refinement and the protected gain."""
     picture, target = batch
     loss = paired_loss(enhance(run, picture), target)
     update_enhancer(run, state, loss)
@@ -143,7 +143,7 @@ def target_step(run: Run, state: State, batch: tuple[Tensor, ...]) -> Losses:
 
 
 def reconstruct_step(run: Run, state: State, batch: tuple[Tensor, ...]) -> Losses:
-    """Self-reconstruction: the identity loss alone, every layer alike, so that guidance starts near the identity."""
+    """Train self-reconstruction: the identity loss alone, all layers weighted alike, as a start for guidance."""
     picture, clean, _ = batch
     enhanced = enhance(run, picture)
     identity = identity_of(run, enhanced, clean, (1.0,) * len(run.config.identity_layers))
@@ -153,7 +153,7 @@ def reconstruct_step(run: Run, state: State, batch: tuple[Tensor, ...]) -> Losse
 
 
 def enhance_step(run: Run, state: State, batch: tuple[Tensor, ...]) -> Losses:
-    """L_enhance = w_g L_guidance + w_i L_identity; prompts and encoders stay as they are."""
+    """Train by L_enhance = w_g L_guidance + w_i L_identity; prompts and encoders are frozen."""
     config = run.config
     picture, clean, reference = batch
     enhanced = enhance(run, picture)
@@ -169,16 +169,16 @@ def enhance_step(run: Run, state: State, batch: tuple[Tensor, ...]) -> Losses:
 
 
 def prompt_step(run: Run, state: State, batch: tuple[Tensor, ...]) -> Losses:
-    """Prompt initialisation: tell backlit (0) from well-lit (1) pictures."""
+    """Train the initial prompts to tell backlit (0) from well-lit (1) pictures."""
     backlit, well_lit = batch
-    labels = torch.tensor([0, 1], device=run.world.device).repeat_interleave(len(backlit))
+    labels = torch.tensor([BACKLIT, WELL_LIT], device=run.world.device).repeat_interleave(len(backlit))
     loss = prompt_loss(embed(run, torch.cat([backlit, well_lit])), labels, live_pair(run))
     update_pair(state, loss)
     return {"loss": loss}
 
 
 def refine_step(run: Run, state: State, batch: tuple[Tensor, ...]) -> Losses:
-    """Prompt refinement: rank backlit < earlier result < result < well-lit, as many of them as there are yet."""
+    """Refine the prompts: rank backlit < earlier result < result < well-lit, as many as exist so far."""
     backlit, well_lit = batch
     with torch.no_grad():
         enhancers = [e for e in (state.previous, state.average) if e is not None]

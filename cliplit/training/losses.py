@@ -11,12 +11,12 @@ from .relight import box_mean, luma
 
 
 def psnr(x: Tensor, y: Tensor, floor: float = 0.0) -> Tensor:
-    """Peak signal-to-noise ratio in dB per picture, (N,); `floor` is added to the squared error."""
+    """Compute the peak signal-to-noise ratio in dB per picture, (N,); `floor` is added to the squared error."""
     return -10.0 * torch.log10(((x - y) ** 2).mean(dim=(1, 2, 3)) + floor)
 
 
 def ssim(x: Tensor, y: Tensor, window: int = 7) -> Tensor:
-    """Structural similarity (Wang et al., TIP 2004) with a uniform window, (N,)."""
+    """Compute structural similarity (Wang et al., TIP 2004) with a uniform window, (N,)."""
 
     def mean(t: Tensor) -> Tensor:
         return box_mean(t, window // 2, replicate=False)
@@ -31,7 +31,7 @@ def ssim(x: Tensor, y: Tensor, window: int = 7) -> Tensor:
 
 
 def paired_loss(enhanced: Tensor, target: Tensor, ssim_weight: float = 0.4) -> Tensor:
-    """Mean over the batch of log error and structure: the metrics the result is judged by, made differentiable.
+    """Average log error and structure over the batch: the metrics of the result, made differentiable.
 
     The log of the error weighs a bad picture no more than a mediocre one; the floor (30 dB) keeps pictures that
     are already right, such as well-lit ones, from dominating.

@@ -1,4 +1,4 @@
-"""What the losses of a step are made of: the enhanced picture, what the encoders say of it, and the updates."""
+"""The parts of a step's losses: the enhanced picture, the encoders' judgement, and the updates."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .state import State, average_weights
 
 
 def enhance(run: Run, picture: Tensor) -> Tensor:
-    """I_t, from the network that is being trained. The light map is applied in float32 whatever the precision."""
+    """Compute I_t with the network being trained. The light map is applied in float32 at any precision."""
     with amp(run, run.config.precision):
         light = run.network(picture)
     return APPLY[run.config.apply](picture, light.float())
 
 
 def guidance_of(run: Run, state: State, enhanced: Tensor) -> Tensor:
-    """L_res for rave, else L_clip with the current prompts."""
+    """Compute L_res for rave, else L_clip with the current prompts."""
     assert run.guidance is not None
     with amp(run, run.config.encoder_arithmetic):
         embeddings = run.guidance.score.embed(enhanced)
@@ -34,7 +34,7 @@ def guidance_of(run: Run, state: State, enhanced: Tensor) -> Tensor:
 
 
 def identity_of(run: Run, enhanced: Tensor, original: Tensor, weights: tuple[float, ...]) -> Tensor:
-    """L_identity, a sum over the global batch: gradients are averaged over processes, hence the factor."""
+    """Compute L_identity summed over the global batch; the factor undoes averaging gradients over processes."""
     assert run.guidance is not None
     with amp(run, run.config.encoder_arithmetic):
         with torch.no_grad():
@@ -48,14 +48,14 @@ def identity_of(run: Run, enhanced: Tensor, original: Tensor, weights: tuple[flo
 
 @torch.no_grad()
 def embed(run: Run, pictures: Tensor) -> Tensor:
-    """f(I) for prompts to be compared with: the encoder is frozen and no gradient leaves towards pictures."""
+    """Compute f(I) to compare with prompts; no gradient flows to the pictures."""
     assert run.guidance is not None
     with amp(run, run.config.encoder_arithmetic):
         return run.guidance.score.embed(pictures).float()
 
 
 def live_pair(run: Run) -> Tensor:
-    """g(T) of the prompts that are being trained."""
+    """Compute g(T) of the prompts being trained."""
     assert run.pair is not None
     pair: Tensor = run.pair()
     return pair

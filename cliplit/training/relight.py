@@ -1,4 +1,4 @@
-"""From a light map to the enhanced picture, differentiable: what `cliplit.runtime` computes, in torch.
+"""The runtime's relighting in torch, differentiable: from a light map to the enhanced picture.
 
 Training through the same edge-aware refinement and highlight protection that the runtime applies is what makes
 the trained light map look right there. `tests/test_relight.py` holds the two implementations together.
@@ -16,13 +16,13 @@ from ..constants import GUIDE_EPSILON, GUIDE_RADIUS, LUMA_WEIGHTS, MAX_GAIN
 
 
 def luma(x: Tensor) -> Tensor:
-    """(N, 3, H, W) -> (N, 1, H, W), ITU-R BT.709 weights on gamma-coded values."""
+    """Compute luma, (N, 3, H, W) -> (N, 1, H, W), ITU-R BT.709 weights on gamma-coded values."""
     r, g, b = LUMA_WEIGHTS
     return r * x[:, :1] + g * x[:, 1:2] + b * x[:, 2:]
 
 
 def box_mean(x: Tensor, radius: int, replicate: bool = True) -> Tensor:
-    """Mean over a (2 radius + 1) window; borders are replicated, or else left out as in `avg_pool2d`."""
+    """Average over a (2 radius + 1) window; borders are replicated, or cropped as in `avg_pool2d`."""
     window = 2 * radius + 1
     if replicate:
         x = F.pad(x, [radius] * 4, mode="replicate")
@@ -30,7 +30,7 @@ def box_mean(x: Tensor, radius: int, replicate: bool = True) -> Tensor:
 
 
 def guided_refine(log_light: Tensor, guide: Tensor) -> Tensor:
-    """Guided filter (He, Sun, Tang, PAMI 2013) of the log light map; both (N, 1, H, W)."""
+    """Apply the guided filter (He, Sun, Tang, PAMI 2013) to the log light map; both (N, 1, H, W)."""
     mean_g, mean_l = box_mean(guide, GUIDE_RADIUS), box_mean(log_light, GUIDE_RADIUS)
     covariance = box_mean(guide * log_light, GUIDE_RADIUS) - mean_g * mean_l
     variance = box_mean(guide * guide, GUIDE_RADIUS) - mean_g * mean_g
@@ -40,12 +40,12 @@ def guided_refine(log_light: Tensor, guide: Tensor) -> Tensor:
 
 
 def bounded_log2(light: Tensor, max_gain: float) -> Tensor:
-    """log2 of the light map clamped to [1 / max_gain, 1]."""
+    """Compute log2 of the light map clamped to [1 / max_gain, 1]."""
     return torch.log2(straight_clamp(light, 1.0 / max_gain, 1.0))
 
 
 def straight_clamp(x: Tensor, low: float, high: float) -> Tensor:
-    """A clamp that passes gradients straight through.
+    """Clamp, but pass gradients straight through.
 
     A plain one would leave a network whose last ReLU went to 0, or whose map exceeds 1 everywhere (as it may at the
     start), without a gradient.
@@ -54,13 +54,13 @@ def straight_clamp(x: Tensor, low: float, high: float) -> Tensor:
 
 
 def protected_gain(log_light: Tensor, peak: Tensor) -> Tensor:
-    """Gain that is 1 / L in the dark and falls smoothly to 1 where the brightest channel, `peak`, reaches 1."""
+    """Compute the gain: 1 / L in the dark, falling smoothly to 1 where the brightest channel, `peak`, reaches 1."""
     square = torch.exp2(2.0 * log_light)
     return torch.rsqrt(square + (1.0 - square) * peak * peak)
 
 
 def relight(picture: Tensor, light: Tensor, max_gain: float = MAX_GAIN) -> Tensor:
-    """Enhanced picture: (N, 3, H, W) in [0, 1] and light map (N, 1, H, W) -> (N, 3, H, W) in [0, 1]."""
+    """Relight pictures (N, 3, H, W) in [0, 1] by light maps (N, 1, H, W) -> (N, 3, H, W) in [0, 1]."""
     refined = guided_refine(bounded_log2(light, max_gain), luma(picture))
     log_light = straight_clamp(refined, -math.inf, 0.0)
     peak = picture.amax(dim=1, keepdim=True).clamp(0.0, 1.0)
@@ -68,7 +68,7 @@ def relight(picture: Tensor, light: Tensor, max_gain: float = MAX_GAIN) -> Tenso
 
 
 def divide(picture: Tensor, light: Tensor) -> Tensor:
-    """The papers' enhanced picture, clip(I / (L + 1e-9), 0, 1); shapes as in `relight`."""
+    """Compute the papers' enhanced picture, clip(I / (L + 1e-9), 0, 1); shapes as in `relight`."""
     return (picture / (light + 1e-9)).clamp(0.0, 1.0)
 
 

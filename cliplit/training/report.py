@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..files import appearing
+from ..files import atomic_write
 from .journal import LOG, SAMPLES, read_log
 
 WIDTH, HEIGHT, MARGIN = 640, 220, 46
@@ -35,7 +35,7 @@ STYLE = (
 
 
 def write_report(run: Path, target: Path) -> None:
-    """Raises InputError where there is no run, or one that has not logged anything yet."""
+    """Write the page. Raises InputError if there is no run, or none that has logged anything yet."""
     entries = read_log(run / LOG)
     if not entries:
         raise InputError(f"{run}: no run with a log ({LOG}) to draw")
@@ -48,18 +48,18 @@ def write_report(run: Path, target: Path) -> None:
     )
     head = f'<meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
     page = f'<!doctype html><html lang="en"><head>{head}</head><body>{body}</body></html>'
-    with appearing(target) as temporary:
+    with atomic_write(target) as temporary:
         temporary.write_text(page, encoding="utf-8")
 
 
 def curves(entries: Sequence[dict[str, Any]]) -> list[str]:
-    """One figure for every logged number, in the order of appearance; stages have colours of their own."""
+    """Draw one figure per logged number, in order of appearance; each stage has its own colour."""
     names = list(dict.fromkeys(k for e in entries for k, v in e.items() if k not in SKIPPED and _is_number(v)))
     return [figure(name, lines_of(entries, name)) for name in names]
 
 
 def lines_of(entries: Sequence[dict[str, Any]], name: str) -> list[tuple[str, list[Point]]]:
-    """(stage, points) of every uninterrupted stretch of a stage; scores belong to no stage and are one line."""
+    """Split an entry's values into (stage, points) per uninterrupted stretch of a stage; scores form one line."""
     lines: list[tuple[str, list[Point]]] = []
     for entry in entries:
         if not _is_number(entry.get(name)):
@@ -116,7 +116,7 @@ def table(constants: dict[str, Any]) -> str:
 
 
 def spread(items: Sequence[Path], count: int) -> list[Path]:
-    """At most `count` of them, evenly, the last one among them."""
+    """Pick at most `count` items, evenly spaced, always with the last one."""
     if len(items) <= count:
         return list(items)
     return [items[round(i * (len(items) - 1) / (count - 1))] for i in range(count)]

@@ -1,4 +1,4 @@
-"""A run around its steps: setting it up, feeding it batches, keeping its results."""
+"""A run around its steps: set-up, batches, and saving results."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from .validation import best_score, score_all
 
 @dataclass
 class Run:
-    """What a run never changes: its constants, encoders, pictures, and the modules as the loss sees them."""
+    """The constant part of a run: its configuration, encoders, pictures, and the modules as the loss sees them."""
 
     config: TrainConfig
     folder: Path
@@ -49,7 +49,7 @@ class Run:
 
 
 def prepare(config: TrainConfig, folder: Path, world: World, quiet: bool) -> tuple[Run, State]:
-    """Everything a run needs, in the order in which the user is most likely to have made a mistake."""
+    """Set up everything a run needs, the most likely user mistakes checked first."""
     if config.threads:
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
@@ -86,7 +86,7 @@ def initial_network(config: TrainConfig) -> nn.Module:
 
 
 def check_sizes(config: TrainConfig) -> None:
-    """Raises InputError for pictures of a size that the network cannot take."""
+    """Check that the network can take pictures of these sizes. Raises InputError."""
     multiple = build_network(config.network).multiple
     for name, sides in (("sizes", {s for size in config.sizes for s in size}), ("prompt-size", {config.prompt_size})):
         if wrong := sorted(side for side in sides if side % multiple):
@@ -94,7 +94,7 @@ def check_sizes(config: TrainConfig) -> None:
 
 
 def batches_from(run: Run, stage: Stage, start: int) -> Iterator[tuple[Tensor, ...]]:
-    """Batches of a stage from number `start` on, without end, made ahead of time by worker processes."""
+    """Yield batches of a stage from number `start` on, without end, made ahead of time by worker processes."""
     dataset = batches_of(run.sources, run.config, stage, (run.world.rank, run.world.size))
     loader = DataLoader(
         dataset,
@@ -128,7 +128,7 @@ def keep_best(run: Run, state: State, loss: float) -> dict[str, float]:
 
 
 def keep_prompts(run: Run, state: State) -> None:
-    """prompts.pt, with the mean probability that each prompt gives to the pictures it stands for."""
+    """Write prompts.pt, with the mean probability each prompt gives to its own pictures."""
     if not run.world.is_first or state.pair is None or run.guidance is None:
         return
     backlit, well_lit = (t.to(run.world.device) for t in batches_of(run.sources, run.config, Stage.REFINE)[0])

@@ -1,4 +1,4 @@
-"""The sample sheet: what the enhancer does to a few pictures, one row each: before, after, light map."""
+"""The sample sheet: one row per picture with before, after and light map."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..arrays import Array
 
 @torch.no_grad()
 def sample_sheet(network: nn.Module, pictures: Tensor, apply: Callable[[Tensor, Tensor], Tensor]) -> Array:
-    """(N, 3, H, W) in [0, 1] -> (N * H, 3 * W, 3) uint8 RGB."""
+    """Draw a sheet of pictures (N, 3, H, W) in [0, 1]: (N * H, 3 * W, 3) uint8 RGB."""
     light = network(pictures)
     columns = torch.cat([pictures, apply(pictures, light), light.expand(-1, 3, -1, -1)], dim=3)
     rows = columns.clamp(0, 1).permute(0, 2, 3, 1).flatten(0, 1)

@@ -21,13 +21,13 @@ PAIR_SIZE = (320, 320)  # at which true pairs are kept for paired training
 
 @dataclass(frozen=True)
 class TrainingSources:
-    """`paired` of method paired, `guided` of the others."""
+    """`paired` for method paired, `guided` for the others."""
 
     paired: Sources | None = None
     guided: GuidedSources | None = None
 
     def samples(self, config: TrainConfig) -> Tensor:
-        """The four pictures of the sample sheets, (4, 3, H, W): always the same ones."""
+        """Return the four pictures of the sample sheets, (4, 3, H, W); always the same ones."""
         stage = Stage.TARGETS if self.paired is not None else Stage.ENHANCE
         first: Tensor = batches_of(self, config, stage)[0][0]
         return first[:4]
@@ -36,7 +36,7 @@ class TrainingSources:
 def batches_of(
     sources: TrainingSources, config: TrainConfig, stage: Stage, part: tuple[int, int] = (0, 1)
 ) -> Dataset[Any]:
-    """Batches of a stage by their number; `part` is this process's share of each."""
+    """Return batches of a stage by number; `part` is this process's share of each."""
     if sources.paired is not None:
         return PairBatches(sources.paired, config.batch, config.sizes, config.seed, config.task, part)
     assert sources.guided is not None

@@ -1,4 +1,4 @@
-"""What the steps of a run change, and how it goes to disk and comes back: everything a killed run needs to go on."""
+"""The changing part of a run, and how it is saved and restored, so that a killed run can go on."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class BestOfPhase:
 
 @dataclass
 class State:
-    """The enhancer (live, averaged and a round ago), the prompt pair, their optimizers, and where the run is."""
+    """The enhancer (live, averaged and a round ago), the prompt pair, their optimizers, and the run's position."""
 
     network: nn.Module
     average: nn.Module
@@ -88,7 +88,7 @@ class State:
         self.previous = copy.deepcopy(self.average)
 
     def note_loss(self, loss: float) -> float:
-        """The mean loss over the last steps of the phase, this one included."""
+        """Record a loss; return the mean over the last steps of the phase, this one included."""
         self.losses = [*self.losses, loss][-WINDOW:]
         return sum(self.losses) / len(self.losses)
 
@@ -100,7 +100,7 @@ class State:
             self.best = BestOfPhase(loss, {name: copy.deepcopy(m.state_dict()) for name, m in parts.items() if m})
 
     def restore_best_of_phase(self) -> None:
-        """The best model and prompts of a phase start the next one."""
+        """Restore the best model and prompts of a phase, which start the next one."""
         for name, part in {"pair": self.pair, **self._enhancers()}.items():
             if name in self.best.weights and part is not None:
                 part.load_state_dict(self.best.weights[name])
@@ -109,7 +109,7 @@ class State:
         self.phase, self.losses, self.psnrs, self.best = phase, [], [], BestOfPhase()
 
     def restart(self, config: TrainConfig) -> None:
-        """New random weights in the same modules, and a new optimizer."""
+        """Put new random weights into the same modules and create a new optimizer."""
         self.network.load_state_dict(build_network(config.network).state_dict())
         self.average.load_state_dict(self.network.state_dict())
         self.optimizer = make_optimizer(self.network, config)
@@ -125,7 +125,7 @@ def fresh_state(
     pair: PromptPair | LatentPair | None = None,
     device: torch.device | None = None,
 ) -> State:
-    """A run at its start, around a network and a prompt pair that are on the device already."""
+    """Create the state of a new run for a network and a prompt pair that are on the device already."""
     pair_optimizer = None
     if pair is not None:
         pair_optimizer = torch.optim.Adam(pair.parameters(), config.prompt_learning_rate, betas=config.betas)
@@ -143,13 +143,13 @@ def fresh_state(
 
 
 def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """AdamW for known targets; Adam with L2 decay for the guided methods, as published."""
+    """Create AdamW for known targets, Adam with L2 decay for the guided methods, as published."""
     kind = torch.optim.AdamW if config.method == "paired" else torch.optim.Adam
     return kind(network.parameters(), config.learning_rate, betas=config.betas, weight_decay=config.weight_decay)
 
 
 @torch.no_grad()
 def average_weights(average: nn.Module, network: nn.Module, decay: float) -> None:
-    """Exponential moving average of the parameters."""
+    """Update the exponential moving average of the parameters."""
     for mean, value in zip(average.parameters(), network.parameters(), strict=True):
         mean.lerp_(value, 1.0 - decay)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..config import TrainConfig
 from ..errors import InputError
-from ..pictures.picture_folder import decoded, list_pictures
+from ..pictures.picture_folder import decoded, list_pictures, matched_paths
 from .losses import psnr, ssim
 from .relight import luma, relight
 
@@ -27,18 +27,18 @@ Scores = dict[str, float]
 
 
 def score_all(network: nn.Module, config: TrainConfig) -> Scores:
-    """Means over both validation folders of a run, as far as it has them."""
+    """Average scores over the validation folders of a run."""
     scores: Scores = {}
-    enhance = proxy_enhancer(network)
+    enhance = full_size_enhancer(network)
     if config.validation:
-        scores |= score_pairs(network, Path(config.validation))
+        scores |= mean_scores(pair_scores(enhance(p), target) for _, p, target in read_pairs(Path(config.validation)))
     if config.validation_photos:
         scores |= mean_scores(photo_scores(enhance(p)) for _, p in read_pictures(Path(config.validation_photos)))
     return scores
 
 
 def best_score(scores: Scores, loss: float, config: TrainConfig) -> float:
-    """What best.pt has the most of. Raises InputError for a score that nothing here gives."""
+    """Return the score that best.pt maximises. Raises InputError if it was not computed."""
     if config.best_by_loss:
         return -loss
     if config.best_by == "auto":
@@ -51,15 +51,9 @@ def best_score(scores: Scores, loss: float, config: TrainConfig) -> float:
     return -scores[config.best_by] if config.best_by in ("lpips", "niqe") else scores[config.best_by]
 
 
-def score_pairs(network: nn.Module, folder: Path) -> Scores:
-    """{"psnr": dB, "ssim": 0..1, ...}, means over the folder, at the pictures' own size through the training path."""
-    enhance = proxy_enhancer(network)
-    return mean_scores(pair_scores(enhance(picture), target) for _, picture, target in read_pairs(folder))
-
-
 @torch.no_grad()
 def pair_scores(enhanced: Tensor, target: Tensor) -> Scores:
-    """Of one picture, (1, 3, H, W) in [0, 1]."""
+    """Score one picture, (1, 3, H, W) in [0, 1], against its target."""
     height, width = enhanced.shape[-2:]
     target = target[..., :height, :width]
     scores = {"psnr": float(psnr(enhanced, target, floor=1e-10)), "ssim": float(ssim(enhanced, target))}
@@ -70,7 +64,7 @@ def pair_scores(enhanced: Tensor, target: Tensor) -> Scores:
 
 @torch.no_grad()
 def photo_scores(enhanced: Tensor) -> Scores:
-    """Of one picture without a reference: how bright, how much of it is white, how natural where pyiqa can tell."""
+    """Score one picture without a reference: brightness, share of white, and naturalness if pyiqa is installed."""
     scores = {
         "mean_luminance": float(luma(enhanced).mean()),
         "clipped": float((enhanced.amax(dim=1) > CLIPPED).float().mean()),
@@ -88,7 +82,7 @@ def mean_scores(scores: Iterable[Scores]) -> Scores:
 
 @cache
 def quality_metric(name: str) -> Any:
-    """A metric of pyiqa on the CPU, or None where it is not installed or its weights cannot be had."""
+    """Load a metric of pyiqa on the CPU; None if it is not installed or its weights cannot be had."""
     try:
         import pyiqa
 
@@ -97,8 +91,8 @@ def quality_metric(name: str) -> Any:
         return None
 
 
-def proxy_enhancer(network: nn.Module, multiple: int = 16) -> Enhance:
-    """The training path: the network at the picture's size, cropped to a multiple of `multiple`."""
+def full_size_enhancer(network: nn.Module, multiple: int = 16) -> Enhance:
+    """Return a function that enhances by the training path: full size, cropped to a multiple of `multiple`."""
     device = next(network.parameters()).device
 
     @torch.no_grad()
@@ -111,13 +105,9 @@ def proxy_enhancer(network: nn.Module, multiple: int = 16) -> Enhance:
 
 
 def read_pairs(folder: Path) -> Iterable[tuple[str, Tensor, Tensor]]:
-    """(name, input, target), each (1, 3, H, W) in [0, 1], pictures of one name in both folders."""
-    inputs, targets = list_pictures([folder / "input"]), {p.stem: p for p in list_pictures([folder / "gt"])}
-    inputs = [path for path in inputs if path.stem in targets]
-    if not inputs:
-        raise InputError(f"{folder}: no picture of input/ has a namesake in gt/ (validation wants both)")
-    for path in inputs:
-        picture, target = read_tensor(path), read_tensor(targets[path.stem])
+    """Yield (name, input, target), each (1, 3, H, W) in [0, 1], for names found in both folders."""
+    for path, target_path in matched_paths(folder):
+        picture, target = read_tensor(path), read_tensor(target_path)
         if picture.shape != target.shape:
             sizes = " and ".join(f"{t.shape[3]}x{t.shape[2]}" for t in (picture, target))
             raise InputError(f"{path}: input and gt have different sizes, {sizes}")
@@ -125,7 +115,7 @@ def read_pairs(folder: Path) -> Iterable[tuple[str, Tensor, Tensor]]:
 
 
 def read_pictures(folder: Path) -> Iterable[tuple[str, Tensor]]:
-    """(name, picture), for all pictures below a folder."""
+    """Yield (name, picture) for all pictures below a folder."""
     paths = list_pictures([folder])
     if not paths:
         raise InputError(f"{folder}: no pictures")
@@ -134,7 +124,7 @@ def read_pictures(folder: Path) -> Iterable[tuple[str, Tensor]]:
 
 
 def read_tensor(path: Path) -> Tensor:
-    """(1, 3, H, W) in [0, 1]."""
+    """Read a picture as (1, 3, H, W) in [0, 1]."""
     rgb = decoded(path)
     if rgb is None or rgb.dtype != np.uint8:
         raise InputError(f"{path}: not a gamma-coded picture that can be read")

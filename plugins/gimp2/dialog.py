@@ -18,7 +18,7 @@ class Settings:
 
 
 def settle(title: str, procedure: str, settings: Settings) -> Settings | None:
-    """What the user chose, None where they cancelled."""
+    """Return what the user chose, None if they cancelled."""
     ui, widgets, gtk = map(_load, ("libgimpui-2.0.so.0", "libgimpwidgets-2.0.so.0", "libgtk-x11-2.0.so.0"))
     box = _function(gtk, "gtk_vbox_new", Pointer, Int, Int)(0, 6)
     pack = _function(gtk, "gtk_box_pack_start", None, Pointer, Pointer, Int, Int, c.c_uint)

@@ -22,7 +22,7 @@ ARGUMENTS = (
     (gimp.ARGUMENT_INT32, b"run-mode", b"The run mode { RUN-INTERACTIVE (0), RUN-NONINTERACTIVE (1) }"),
     (gimp.ARGUMENT_IMAGE, b"image", b"Input image"),
     (gimp.ARGUMENT_DRAWABLE, b"drawable", b"Input drawable"),
-    (gimp.ARGUMENT_FLOAT, b"strength", b"0 leaves the layer as it is, 1 is what the model says, up to 2"),
+    (gimp.ARGUMENT_FLOAT, b"strength", b"0 changes nothing, 1 is the model's own choice, 2 is the most"),
     (gimp.ARGUMENT_FLOAT, b"max-gain", b"Upper bound of the gain, 1 to 256"),
     (gimp.ARGUMENT_INT32, b"exact", b"Run the network at full size (TRUE or FALSE)"),
 )
@@ -35,7 +35,7 @@ class Remembered(c.Structure):
 
 
 def main() -> None:
-    """Called by the script that the installer wrote: its path first, then GIMP's own arguments."""
+    """Run the plug-in; the installer's script passes its own path first, then GIMP's arguments."""
     arguments = [argument.encode() for argument in sys.argv[1:]]
     info = gimp.PlugInInfo(gimp.NoArguments(), gimp.NoArguments(), gimp.NoArguments(query), gimp.Run(run))
     sys.exit(gimp.main(c.byref(info), len(arguments), (c.c_char_p * len(arguments))(*arguments)))
@@ -45,7 +45,7 @@ def query() -> None:
     definitions = (gimp.ParamDefinition * len(ARGUMENTS))(*(gimp.ParamDefinition(*row) for row in ARGUMENTS))
     # fmt: off
     gimp.install_procedure(
-        NAME.encode(), b"Bring out what lies in the shade of backlit photos",
+        NAME.encode(), b"Brighten the shadows of backlit photos",
         b"Estimates the light of the picture with a neural network and divides it out where there is little.",
         b"the cliplit authors", b"Apache License 2.0", b"2025", f"_{TITLE}...".encode(), b"RGB*",
         gimp.PLUG_IN, len(ARGUMENTS), 0, definitions, None,
@@ -58,14 +58,14 @@ _returned = (gimp.Param * 2)()  # GIMP reads them after `run` has returned
 
 
 def run(name: bytes, count: int, parameters: Any, returned_count: Any, returned: Any) -> None:
-    """GIMP's call. Failures become its error value with their message."""
+    """Handle GIMP's call. Failures become its error value with their message."""
     status, message = gimp.SUCCESS, ""
     try:
         settings = settings_of(count, parameters)
         if settings is None:
             status = gimp.CANCEL
         else:
-            relight(parameters[2].data.integer, settings)
+            relight_layer(parameters[2].data.integer, settings)
             remember(settings)
             gimp.displays_flush()
     except CliplitError as error:
@@ -81,7 +81,7 @@ def run(name: bytes, count: int, parameters: Any, returned_count: Any, returned:
 
 
 def settings_of(count: int, parameters: Any) -> Settings | None:
-    """From the call's arguments, the last run, or the user, as the run mode says; None where the user cancels."""
+    """Read the settings from the call, the last run or the user, by run mode; None if the user cancels."""
     mode = parameters[0].data.integer
     if mode == gimp.RUN_NONINTERACTIVE:
         if count < len(ARGUMENTS):
@@ -99,7 +99,7 @@ def remember(settings: Settings) -> None:
     gimp.set_data(NAME.encode(), c.byref(last), c.sizeof(last))
 
 
-def relight(drawable: int, settings: Settings) -> None:
+def relight_layer(drawable: int, settings: Settings) -> None:
     """Relight a layer where it is selected, as one undo step. Raises CliplitError for what cannot be relighted."""
     if gimp.is_group(drawable):
         raise InputError("this is a layer group; select a layer in it")
@@ -124,7 +124,7 @@ def relight(drawable: int, settings: Settings) -> None:
 
 
 def installed_choice() -> tuple[str, str]:
-    """The model and device named when the plug-in was installed."""
+    """Return the model and device named when the plug-in was installed."""
     path = Path(sys.argv[1]).parent / "worker.json"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -134,13 +134,13 @@ def installed_choice() -> tuple[str, str]:
 
 
 def pixel_format(drawable: int) -> Any:
-    """Gamma-coded float in the layer's own colour space."""
+    """Return gamma-coded float in the layer's own colour space."""
     model = b"R'G'B'A float" if gimp.has_alpha(drawable) else b"R'G'B' float"
     return gimp.format_with_space(model, gimp.format_space(gimp.get_format(drawable)))
 
 
 def read(drawable: int) -> Array:
-    """The whole layer, (H, W, 3 or 4) float32: the light of a part can only be judged from the whole."""
+    """Read the whole layer, (H, W, 3 or 4) float32; the light of a part can only be judged from the whole."""
     channels = 4 if gimp.has_alpha(drawable) else 3
     pixels = np.empty((gimp.height(drawable), gimp.width(drawable), channels), np.float32)
     area = gimp.Rectangle(0, 0, pixels.shape[1], pixels.shape[0])
@@ -151,7 +151,7 @@ def read(drawable: int) -> Array:
 
 
 def write(drawable: int, pixels: Array) -> None:
-    """Through the shadow buffer, whose merge applies the selection and makes the undo step."""
+    """Write through the shadow buffer, whose merge applies the selection and makes the undo step."""
     area = gimp.Rectangle(0, 0, pixels.shape[1], pixels.shape[0])
     shadow = gimp.get_shadow_buffer(drawable)
     gimp.buffer_set(shadow, area, 0, pixel_format(drawable), pixels.ctypes.data, 0)

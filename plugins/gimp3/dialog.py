@@ -9,7 +9,7 @@ import gi
 from ..client import WorkerError
 from .layers import LayerPixels
 from .libraries import GLib
-from .service import Job, Service
+from .service import RelightTask, Service
 from .settings import settings_of
 
 gi.require_version("GimpUi", "3.0")
@@ -25,7 +25,7 @@ ARGUMENTS = ("strength", "max-gain", "model", "exact")
 
 
 def settle(procedure: Any, config: Any, drawable: Any, service: Service) -> bool:
-    """Let the user choose the arguments; False where they cancel. `config` holds them afterwards."""
+    """Let the user choose the arguments, which `config` then holds; return False if they cancel."""
     GimpUi.init("cliplit")
     dialog = GimpUi.ProcedureDialog.new(procedure, config, None)
     dialog.get_scale_entry("strength", 1.0)
@@ -42,7 +42,7 @@ def settle(procedure: Any, config: Any, drawable: Any, service: Service) -> bool
 
 
 class Preview:
-    """A small picture of the layer: as it is left of a line that can be dragged, relighted right of it.
+    """A small picture of the layer: original on the left of a movable line, relighted on its right.
 
     The worker computes while the user goes on; only the latest choice is shown.
     """
@@ -54,7 +54,7 @@ class Preview:
         self._before = self._after = self._pixbuf(self._pixels)
         self._split = 0.5
         self._stale, self._timer = False, 0
-        self._job: Job | None = None
+        self._job: RelightTask | None = None
         self._build()
         self._handler = config.connect("notify", lambda *_: self._refresh())
         self._refresh()
@@ -110,7 +110,7 @@ class Preview:
             self._refresh()
         return False
 
-    def _finish(self, job: Job) -> None:
+    def _finish(self, job: RelightTask) -> None:
         try:
             self._after = self._pixbuf(job.result())
         except WorkerError as error:

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""What GIMP starts; installed as plug-ins/cliplit/cliplit.py, beside the package it imports.
+"""The file GIMP starts, installed as plug-ins/cliplit/cliplit.py beside the package it imports.
 
 The first line names a fixed Python: with `env`, an active virtual environment would hide the system's `gi`.
 """

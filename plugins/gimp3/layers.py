@@ -15,7 +15,7 @@ from .libraries import Babl, Gegl, Gimp
 
 
 def refusal(drawable: Any) -> str | None:
-    """Why a drawable cannot be relighted, for the user; None where it can."""
+    """Return the reason why a drawable cannot be relighted, None if it can."""
     name = drawable.get_name()
     if drawable.is_group():
         return f"“{name}” is a layer group; select the layers in it"
@@ -29,7 +29,7 @@ def refusal(drawable: Any) -> str | None:
 
 @dataclass(frozen=True)
 class LayerPixels:
-    """How a layer's pixels are exchanged, at full size or smaller."""
+    """Exchange of a layer's pixels, at full size or smaller."""
 
     drawable: Any
     width: int
@@ -40,7 +40,7 @@ class LayerPixels:
 
     @classmethod
     def of(cls, drawable: Any, longest_side: int | None = None) -> LayerPixels:
-        """With `longest_side`, a smaller picture of the layer for a preview."""
+        """Read the layer's pixels; with `longest_side`, a smaller picture for a preview."""
         width, height = drawable.get_width(), drawable.get_height()
         scale = min(1.0, longest_side / max(width, height)) if longest_side else 1.0
         layout = Pixels.RGBA_FLOAT if drawable.has_alpha() else Pixels.RGB_FLOAT
@@ -54,7 +54,7 @@ class LayerPixels:
         return Gegl.Rectangle.new(0, 0, self.width, self.height)
 
     def request(self, settings: Request) -> Request:
-        """The settings with this picture's size and layout."""
+        """Combine the settings with this picture's size and layout."""
         return replace(settings, pixels=self.layout, width=self.width, height=self.height)
 
     def read(self) -> bytes:
@@ -62,20 +62,20 @@ class LayerPixels:
         return pixels
 
     def put(self, pixels: bytearray) -> None:
-        """Into the shadow buffer; GIMP throws it away if the plug-in ends before `merge`."""
+        """Write into the shadow buffer; GIMP discards it if the plug-in ends before `merge`."""
         shadow = self.drawable.get_shadow_buffer()
         shadow.set(self.rectangle, self.format, bytes(pixels))
         shadow.flush()
 
     def merge(self) -> None:
-        """What was put into the layer, where selected. Raises RuntimeError where GIMP does not take it."""
+        """Merge the shadow buffer into the layer, within the selection. Raises RuntimeError if GIMP refuses."""
         if not self.drawable.merge_shadow(True):
             raise RuntimeError(f"GIMP did not take the pixels of “{self.drawable.get_name()}”")
         _, x, y, width, height = self.drawable.mask_intersect()
         self.drawable.update(x, y, width, height)
 
     def for_screen(self, pixels: bytes | bytearray) -> bytes:
-        """The same picture as 8-bit sRGB with alpha."""
+        """Convert the picture to 8-bit sRGB with alpha."""
         buffer = Gegl.Buffer.new(self.format, 0, 0, self.width, self.height)
         buffer.set(self.rectangle, self.format, bytes(pixels))
         screen: bytes = buffer.get(self.rectangle, 1.0, "R'G'B'A u8", Gegl.AbyssPolicy.NONE)
@@ -83,7 +83,7 @@ class LayerPixels:
 
 
 def is_selected(drawable: Any) -> bool:
-    """Whether the selection, if any, touches the drawable."""
+    """Return whether the selection, if any, touches the drawable."""
     return bool(drawable.mask_intersect()[0])
 
 

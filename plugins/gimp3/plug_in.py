@@ -1,4 +1,4 @@
-"""The procedure: its place in the menu, its arguments, and what happens when it is run."""
+"""The procedure: its menu entry, its arguments, and its run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def main() -> None:
 
 
 class PlugIn(Gimp.PlugIn):  # type: ignore[misc]
-    """Registers the one procedure."""
+    """The plug-in with its one procedure."""
 
     def do_set_i18n(self, name: str) -> bool:
         return False
@@ -37,7 +37,7 @@ class PlugIn(Gimp.PlugIn):  # type: ignore[misc]
         procedure.set_menu_label(f"_{TITLE}...")
         procedure.add_menu_path("<Image>/Filters/Light and Shadow")
         procedure.set_documentation(
-            "Bring out what lies in the shade of backlit photos",
+            "Brighten the shadows of backlit photos",
             "Estimates the light of the picture with a neural network and divides it out where there is little, "
             "without clipping what is bright. Works on RGB layers of every precision.",
             name,
@@ -45,7 +45,7 @@ class PlugIn(Gimp.PlugIn):  # type: ignore[misc]
         procedure.set_attribution("the cliplit authors", "Apache License 2.0", "2025")
         flags = GObject.ParamFlags.READWRITE
         procedure.add_double_argument(
-            "strength", "_Strength", "0 leaves the layer as it is, 1 is what the model says", 0.0, 2.0, 1.0, flags
+            "strength", "_Strength", "0 changes nothing, 1 is the model's own choice", 0.0, 2.0, 1.0, flags
         )
         procedure.add_double_argument(
             "max-gain", "Maximum _gain", "Upper bound of the gain; lower it against noise", 1.0, 64.0, 16.0, flags
@@ -60,7 +60,7 @@ class PlugIn(Gimp.PlugIn):  # type: ignore[misc]
 
 
 def models() -> Any:
-    """The choice of models: the one named when the plug-in was installed, and all that are bundled."""
+    """Return the choice of models: the one named at installation and all bundled ones."""
     choice = Gimp.Choice.new()
     choice.add(INSTALLED_MODEL, 0, "As installed", "The one named when the plug-in was installed")
     try:
@@ -73,7 +73,7 @@ def models() -> Any:
 
 
 def run(procedure: Any, run_mode: Any, image: Any, drawables: list[Any], config: Any, data: Any) -> Any:
-    """GIMP's call. Failures become its error value, never SUCCESS and never a traceback."""
+    """Handle GIMP's call. Failures become its error value, never SUCCESS and never a traceback."""
     Gegl.init(None)
     problem = next((text for text in map(refusal, drawables) if text), None)
     if problem is None and not any(map(is_selected, drawables)):
@@ -87,14 +87,14 @@ def run(procedure: Any, run_mode: Any, image: Any, drawables: list[Any], config:
 
                 if not settle(procedure, config, drawables[0], service):
                     return procedure.new_return_values(Gimp.PDBStatusType.CANCEL, GLib.Error())
-            relight(image, [d for d in drawables if is_selected(d)], settings_of(config), service)
+            relight_layers(image, [d for d in drawables if is_selected(d)], settings_of(config), service)
     except (WorkerError, RuntimeError, GLib.Error, MemoryError) as error:
         return failure(procedure, str(error) or "out of memory")
     update_display()
     return procedure.new_return_values(Gimp.PDBStatusType.SUCCESS, GLib.Error())
 
 
-def relight(image: Any, drawables: list[Any], settings: Request, service: Service) -> None:
+def relight_layers(image: Any, drawables: list[Any], settings: Request, service: Service) -> None:
     """Relight the layers, as one undo step.
 
     The layers change only when all are computed: Cancel, upon which GIMP kills the plug-in, finds no undo group open

@@ -1,4 +1,4 @@
-"""The worker as the plug-in uses it: started when first needed, kept between pictures, waited for in a thread."""
+"""The worker as the plug-in uses it: started on first use, kept between pictures, awaited in a thread."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ POLL = 0.05  # seconds between two looks at a running job
 
 @dataclass(frozen=True)
 class Installation:
-    """What the installer left for the plug-in: the worker's command and the models it has."""
+    """The installer's file for the plug-in: the worker's command and the available models."""
 
     command: list[str]
     models: list[str]
 
     @classmethod
     def load(cls) -> Installation:
-        """Raises WorkerError where the file is missing or damaged."""
+        """Load the file. Raises WorkerError if it is missing or damaged."""
         try:
             content = json.loads(SETTINGS.read_text(encoding="utf-8"))
             return cls(list(content["command"]), list(content["models"]))
@@ -33,8 +33,8 @@ class Installation:
             raise WorkerError(f"{SETTINGS} cannot be used; run again: cliplit-plugins install gimp") from error
 
 
-class Job:
-    """One picture under way in a thread of its own."""
+class RelightTask:
+    """One picture being relighted in its own thread."""
 
     def __init__(self, worker: Worker, request: Request, pixels: bytes) -> None:
         self.share = 0.0  # of its bytes that went over the pipes
@@ -48,7 +48,7 @@ class Job:
         return self._thread.is_alive()
 
     def wait(self, meanwhile: Callable[[float], object]) -> bytearray:
-        """The result; calls `meanwhile` with the share some times a second. Raises WorkerError."""
+        """Wait for the result; calls `meanwhile` with the share done now and then. Raises WorkerError."""
         while self.running:
             self._thread.join(POLL)
             meanwhile(self.share)
@@ -76,15 +76,15 @@ class Service:
     def __init__(self, command: list[str]) -> None:
         self._command = command
         self._worker: Worker | None = None
-        self._job: Job | None = None
+        self._job: RelightTask | None = None
 
-    def start(self, request: Request, pixels: bytes) -> Job:
+    def start(self, request: Request, pixels: bytes) -> RelightTask:
         """Relight a picture; whatever is still under way is given up. Raises WorkerError."""
         if self._job is not None and (self._job.running or self._failed(self._job)):
             self.close()
         if self._worker is None:
             self._worker = Worker(self._command)
-        self._job = Job(self._worker, request, pixels)
+        self._job = RelightTask(self._worker, request, pixels)
         return self._job
 
     def close(self) -> None:
@@ -99,7 +99,7 @@ class Service:
         self.close()
 
     @staticmethod
-    def _failed(job: Job) -> bool:
+    def _failed(job: RelightTask) -> bool:
         try:
             job.result()
         except WorkerError:

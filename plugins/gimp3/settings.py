@@ -1,4 +1,4 @@
-"""The user's choices in the dialog or a script, as the worker wants them."""
+"""The user's choices in the dialog or a script, in the worker's form."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Back ends: one table, one contract; what runs a network on what.
+"""Back ends that run a network: one table, one contract.
 
-A back end is a row. `open_backend` picks one by name, or for "auto" the first row that works, and checks that it got
-what was asked for. Each row's module is imported when it is chosen, so that a missing library costs nobody else.
+A back end is a row. `open_backend` opens one by name, or for "auto" the first that works, and checks that it runs on
+the requested device. Each row's module is imported when chosen, so a missing library affects no other row.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from cliplit.errors import BackendError, InputError
 
-from .devices import Device, Kind, nvidia_driver
+from .devices import Device, DeviceKind, nvidia_driver
 from .model_file import CHECKPOINT_SUFFIXES, ModelInfo, find_model
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Backend(Protocol):
     def info(self) -> ModelInfo: ...
 
     def __call__(self, pictures: Array) -> Array:
-        """(N, 3, h, w) contiguous float32 RGB in [0, 1], sides multiples of `info.multiple` -> (N, 1, h, w) float32.
+        """Map (N, 3, h, w) contiguous float32 RGB in [0, 1] to (N, 1, h, w) float32; sides fit `info.multiple`.
 
         The result is the caller's own array. Raises BackendError where the device gives up.
         """
@@ -68,7 +68,7 @@ class Row:
 
     name: str
     module: str
-    devices: tuple[Kind, ...]
+    devices: tuple[DeviceKind, ...]
     about: str
     suffixes: tuple[str, ...] = (".onnx",)
     arguments: dict[str, Any] = field(default_factory=dict)
@@ -77,7 +77,7 @@ class Row:
     def open(self, path: Path, device: Device, threads: int) -> Backend:
         module = importlib.import_module(f"cliplit.runtime.backends.{self.module}")
         opened: Backend = module.open_model(path, device, threads, **self.arguments)
-        if device.kind != opened.device.split(":")[0]:  # R5.1: never something else than what was asked for
+        if device.kind != opened.device.split(":")[0]:  # R5.1: never another device than requested
             raise BackendError(f"back end {self.name} runs on {opened.device}; {device} was asked for")
         return opened
 
@@ -107,7 +107,7 @@ NAMES = ("auto", *(row.name for row in BACKENDS))
 
 
 def find_row(name: str) -> Row:
-    """Raises InputError for an unknown name."""
+    """Find a back end by name. Raises InputError for an unknown one."""
     for row in BACKENDS:
         if row.name == name:
             return row
@@ -117,7 +117,7 @@ def find_row(name: str) -> Row:
 def open_backend(
     model: str | Path, backend: str = "auto", device: str = "auto", threads: int = 0, full_size: bool = False
 ) -> Backend:
-    """The network of `model`, opened by the back end `backend` on `device`.
+    """Open the network of `model` with the back end `backend` on `device`.
 
     "auto" may fall back, to another back end or to the CPU, and says so where a card is there; a name never does.
     On the CPU it takes OpenVINO, if installed, for `full_size` pictures, where that is quickest; for proxies ONNX
@@ -149,13 +149,13 @@ def open_backend(
     return _first(tries, path, threads)
 
 
-def _usable(kinds: tuple[Kind, ...]) -> Iterator[Device]:
-    """Devices to try for "auto": a card only where there is one, or where the back end runs on nothing else."""
+def _usable(kinds: tuple[DeviceKind, ...]) -> Iterator[Device]:
+    """Return devices to try for "auto": a card if there is one, or if the back end runs on nothing else."""
     return (Device(kind) for kind in kinds if kind == "cpu" or "cpu" not in kinds or not nvidia_driver().problem)
 
 
 def _first(tries: list[tuple[Row, Device]], path: Path, threads: int) -> Backend:
-    """The first that opens; raises the first one's BackendError where none does."""
+    """Open the first that works; raise the first one's BackendError if none does."""
     failures: list[BackendError] = []
     for row, device in tries:
         try:

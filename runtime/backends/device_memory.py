@@ -20,7 +20,7 @@ from cliplit.install import install_hint
 
 @dataclass(frozen=True)
 class Graph:
-    """Recorded work: `launch` starts it on its stream, `close` gives it back."""
+    """Recorded work: `launch` starts it on its stream, `close` frees it."""
 
     launch: Callable[[], object]
     close: Callable[[], object]
@@ -32,21 +32,21 @@ class Memory(Protocol):
     name: str
 
     def active(self) -> Any:
-        """A context manager: makes the card the calling thread's."""
+        """Return a context manager that makes the card current in the calling thread."""
         ...
 
     def allocate(self, size: int) -> int:
-        """Bytes on the card, until the process ends or `free`."""
+        """Allocate bytes on the card, until the process ends or `free`."""
         ...
 
     def free(self, address: int) -> None: ...
 
     def pinned(self, shape: tuple[int, ...]) -> Array:
-        """Page-locked float32 host memory: copies from and to it run beside the computation."""
+        """Allocate page-locked float32 host memory, whose copies overlap with computation."""
         ...
 
     def unpin(self, array: Array) -> None:
-        """Gives back what `pinned` gave; the array must not be touched afterwards."""
+        """Free what `pinned` returned; the array must not be used afterwards."""
         ...
 
     def stream(self) -> int: ...
@@ -54,7 +54,7 @@ class Memory(Protocol):
     def close_stream(self, stream: int) -> None: ...
 
     def to_device(self, address: int, source: Array, stream: int) -> None:
-        """Starts a copy; `source` is pinned and must stay as it is until the stream is synchronised."""
+        """Start a copy; `source` is pinned and must not change until the stream is synchronised."""
         ...
 
     def to_host(self, target: Array, address: int, stream: int) -> None: ...
@@ -69,7 +69,7 @@ class Memory(Protocol):
 
 
 class CudaPython:
-    """See `Memory`. NVIDIA's own bindings of the CUDA runtime."""
+    """`Memory` by NVIDIA's own bindings of the CUDA runtime."""
 
     name = "cuda-python"
 
@@ -137,7 +137,7 @@ class CudaPython:
         return f"{number // 1000}.{number % 1000 // 10}"
 
     def _call(self, result: tuple[Any, ...]) -> Any:
-        """The value of a call, which comes back as (error, value). Raises BackendError for an error."""
+        """Return the value of a call's (error, value). Raises BackendError for an error."""
         error, *values = result
         if int(error) != 0:
             text = self._cuda.cudaGetErrorString(error)[1]
@@ -146,7 +146,7 @@ class CudaPython:
 
 
 class PyCuda:
-    """See `Memory`. PyCUDA on the card's primary context, which TensorRT uses too."""
+    """`Memory` by PyCUDA on the card's primary context, which TensorRT uses too."""
 
     name = "pycuda"
 
@@ -179,7 +179,7 @@ class PyCuda:
         return array
 
     def unpin(self, array: Array) -> None:
-        """PyCUDA gives it back with the array's last reference."""
+        """Do nothing: PyCUDA frees the memory with the array's last reference."""
 
     def close_stream(self, stream: int) -> None:
         del self._streams[stream]
@@ -206,7 +206,7 @@ class PyCuda:
 
 
 def open_memory(index: int) -> Memory:
-    """Raises BackendError, with the command that helps, where neither library works."""
+    """Open a card's memory. Raises BackendError, with the command that helps, if neither library works."""
     failures = []
     for kind in (PyCuda, CudaPython):
         try:

@@ -1,4 +1,4 @@
-"""Devices by name, and what stands between this machine and a GPU, told without any CUDA library.
+"""Devices by name, and the reasons why a GPU cannot be used, found without any CUDA library.
 
 `cuda:N` counts as CUDA does: after CUDA_VISIBLE_DEVICES has chosen and ordered the cards.
 """
@@ -15,14 +15,14 @@ from typing import Literal
 
 from cliplit.errors import InputError
 
-Kind = Literal["auto", "cpu", "cuda"]
+DeviceKind = Literal["auto", "cpu", "cuda"]
 
 
 @dataclass(frozen=True)
 class Device:
     """Where to run: "auto", "cpu", or one CUDA card."""
 
-    kind: Kind
+    kind: DeviceKind
     index: int = 0
 
     def __str__(self) -> str:
@@ -30,7 +30,7 @@ class Device:
 
     @classmethod
     def parse(cls, text: str) -> Device:
-        """Raises InputError for anything but auto, cpu, cuda, cuda:N."""
+        """Parse a device. Raises InputError for anything but auto, cpu, cuda, cuda:N."""
         if found := re.fullmatch(r"(auto|cpu|cuda)|cuda:(\d+)", text):
             return cls(found[1] or "cuda", int(found[2] or 0))  # type: ignore[arg-type]
         raise InputError(f"device {text!r} is not one of auto, cpu, cuda, cuda:N")
@@ -38,7 +38,7 @@ class Device:
 
 @dataclass(frozen=True)
 class Driver:
-    """NVIDIA's driver as it answers: `problem` is empty where cards can be used.
+    """The state of NVIDIA's driver: `problem` is empty if cards can be used.
 
     Attributes:
         cuda: (major, minor) of the newest CUDA the driver can run, (0, 0) without a driver.
@@ -52,7 +52,7 @@ class Driver:
 
 @cache
 def nvidia_driver() -> Driver:
-    """Asks the driver library itself (CUDA driver API: cuInit, cuDriverGetVersion, cuDeviceGet*)."""
+    """Query the driver library itself (CUDA driver API: cuInit, cuDriverGetVersion, cuDeviceGet*)."""
     name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
     try:
         cuda = ctypes.CDLL(name)
@@ -79,7 +79,7 @@ def _card(cuda: ctypes.CDLL, index: int) -> tuple[str, tuple[int, int]]:
 
 
 def cuda_problem(device: Device, needs: tuple[int, int] | None = None) -> str:
-    """Why this card cannot be used, "" if it can; `needs` is the CUDA version a library was built for.
+    """Return why this card cannot be used, "" if it can; `needs` is the CUDA version a library was built for.
 
     CUDA promises minor-version compatibility, so only the major version has to be reached.
     """
@@ -97,5 +97,5 @@ def cuda_problem(device: Device, needs: tuple[int, int] | None = None) -> str:
 
 
 def cores() -> int:
-    """Processor cores that this process may use."""
+    """Count the processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

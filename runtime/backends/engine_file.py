@@ -1,9 +1,9 @@
-"""Engine files and their cache. An engine fits one TensorRT, one GPU, one system: a header says which.
+"""Engine files and their cache. An engine fits one TensorRT, one GPU and one system, which its header names.
 
     magic, header length (4 bytes, little endian), engine length (8 bytes), header (JSON), engine
 
-TensorRT itself notices some mismatches, crashes on others and blames the file in all of them. Engines live in the
-cache only; what is passed on is the ONNX file (R5.6).
+TensorRT itself detects some mismatches, crashes on others and always blames the file. Engines stay in the cache; only
+the ONNX file is distributed (R5.6).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from cliplit.errors import ModelError
-from cliplit.files import appearing
+from cliplit.files import atomic_write
 
 from .home import home
 
@@ -53,7 +53,7 @@ class Shapes:
 
 @dataclass(frozen=True)
 class Machine:
-    """What an engine is bound to."""
+    """The software and hardware an engine is bound to."""
 
     tensorrt: str
     cuda: str
@@ -64,7 +64,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class EngineHeader:
-    """What stands in front of an engine."""
+    """The header in front of an engine."""
 
     model: str
     model_sha256: str
@@ -73,12 +73,12 @@ class EngineHeader:
     machine: Machine
 
     def path(self) -> Path:
-        """Its place in the cache. The machine is not part of the name: a file from another one is seen and replaced."""
+        """Return its path in the cache. The machine is not part of it: a file of another one is seen and replaced."""
         key = hashlib.sha256(f"{self.model_sha256} {self.shapes}".encode()).hexdigest()[:12]
         return cache_folder() / f"{self.model}-{self.precision}-{self.shapes}-{key}.engine"
 
     def mismatches(self, wanted: EngineHeader) -> list[str]:
-        """In words, what this header's engine was made for and what is here instead; empty if it fits."""
+        """Describe how this header differs from the wanted one, in words; empty if it fits."""
         words = {
             "tensorrt": "TensorRT",
             "cuda": "CUDA",
@@ -103,18 +103,18 @@ class EngineHeader:
 def write_engine(path: Path, header: EngineHeader, engine: bytes) -> None:
     text = json.dumps({"format": FORMAT, **asdict(header)}).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
-    with appearing(path) as temporary, temporary.open("wb") as file:
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
         file.write(MAGIC + _LENGTHS.pack(len(text), len(engine)) + text)
         file.write(engine)
 
 
 def read_header(path: Path) -> EngineHeader:
-    """Raises ModelError for a file that is no engine of ours, is cut short, or has a later format."""
+    """Read a header. Raises ModelError for a file that is not one of our engines, truncated, or of a later format."""
     return _read(path, with_engine=False)[0]
 
 
 def read_engine(path: Path) -> tuple[EngineHeader, bytes]:
-    """Header and engine. Raises ModelError as `read_header`."""
+    """Read header and engine. Raises ModelError as `read_header`."""
     return _read(path, with_engine=True)
 
 
@@ -146,7 +146,7 @@ def cache_folder() -> Path:
 
 
 def cached_engines() -> Iterator[tuple[Path, EngineHeader | ModelError]]:
-    """Every engine file in the cache with its header, or with what is wrong with it."""
+    """Yield every engine file in the cache with its header, or with the error that reading it raised."""
     for path in sorted(cache_folder().glob("*.engine")):
         try:
             yield path, read_header(path)

@@ -1,4 +1,4 @@
-"""Where things are kept that can be made again: engines, timing caches. `CLIPLIT_HOME` names another folder."""
+"""The folder for files that can be rebuilt: engines, timing caches. `CLIPLIT_HOME` names another one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def home() -> Path:
-    """The folder; it need not exist yet."""
+    """Return the folder; it need not exist yet."""
     if chosen := os.environ.get("CLIPLIT_HOME"):
         return Path(chosen).expanduser()
     if sys.platform == "win32":

@@ -1,7 +1,7 @@
-"""Model files: where they are, and what they say about themselves.
+"""Model files: where they are, and their descriptions of themselves.
 
-The description of a model is one JSON property inside the ONNX file. It is read here straight from the protocol
-buffer, so that every back end, also one that has neither onnx nor ONNX Runtime, knows how to feed the network.
+A model's description is one JSON property inside the ONNX file. It is read directly from the protocol buffer, so that
+back ends without onnx or ONNX Runtime also know the network's input.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _METADATA_PROPS = 14  # field number in ModelProto of onnx.proto
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What an exported model says about itself; `cliplit-export` writes it, the runtime obeys it.
+    """The description in an exported model; `cliplit-export` writes it and the runtime follows it.
 
     Attributes:
         proxy_short_side: of the small picture the network wants to see.
@@ -46,7 +46,7 @@ class ModelInfo:
 
     @classmethod
     def from_json(cls, text: str, path: Path) -> ModelInfo:
-        """Raises ModelError for a description that is not ours or wants to be fed in another way than we do."""
+        """Parse a description. Raises ModelError if it is not ours, or asks for input we do not provide."""
         known = {field.name for field in fields(cls)}
         try:
             content = json.loads(text)
@@ -61,7 +61,7 @@ class ModelInfo:
 
 
 def model_info(path: Path) -> ModelInfo:
-    """The description inside an ONNX file. Raises ModelError where there is none."""
+    """Read the description inside an ONNX file. Raises ModelError if there is none."""
     try:
         properties = dict(_properties(path.read_bytes()))
     except (ValueError, IndexError, UnicodeDecodeError) as error:
@@ -76,7 +76,7 @@ def bundled_models() -> list[str]:
 
 
 def find_model(model: str | Path, checkpoints: bool = False) -> Path:
-    """A bundled model's name, or a path, to the file. Raises InputError for neither.
+    """Find the file of a bundled model's name, or of a path. Raises InputError if it is neither.
 
     Args:
         checkpoints: whether the asking back end reads PyTorch checkpoints; if not, one is a ModelError.
@@ -90,13 +90,13 @@ def find_model(model: str | Path, checkpoints: bool = False) -> Path:
     if path.suffix in CHECKPOINT_SUFFIXES and not checkpoints:
         raise ModelError(
             f"{path}: a PyTorch checkpoint; turn it into a model with: cliplit-export {path}, "
-            "or run it as it is with: --backend pytorch"
+            "or run it directly with: --backend pytorch"
         )
     return path
 
 
 def _properties(data: bytes) -> Iterator[tuple[str, str]]:
-    """Keys and values of ModelProto.metadata_props."""
+    """Yield keys and values of ModelProto.metadata_props."""
     for number, value in _fields(data):
         if number == _METADATA_PROPS:
             entry = dict(_fields(value))
@@ -104,7 +104,7 @@ def _properties(data: bytes) -> Iterator[tuple[str, str]]:
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """(number, bytes) of a message's length-delimited fields; others are stepped over.
+    """Yield (number, bytes) of a message's length-delimited fields; others are skipped.
 
     Source: the protocol buffer encoding, developers' documentation, "Message Structure".
     """

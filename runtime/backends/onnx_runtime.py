@@ -1,9 +1,9 @@
 """ONNX Runtime: its CPU, CUDA and TensorRT providers.
 
-It falls back to the CPU silently when a GPU library cannot be loaded. So the provider is loaded by ourselves first,
-which gives the missing library's name, and the one in use is checked after the session exists.
+It silently falls back to the CPU if a GPU library cannot be loaded. So this module loads the provider itself first,
+which gives the missing library's name, and checks which provider the session uses.
 
-On a card, input and output lie in memory there that is kept from call to call (I/O binding).
+On a card, input and output memory is kept there from call to call (I/O binding).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LIBRARIES = {"CUDAExecutionProvider": "providers_cuda", "TensorrtExecutionProvid
 
 
 class Bound:
-    """Memory on the device for one shape of input and output, bound to a session: a call allocates nothing there.
+    """Device memory for one shape of input and output, bound to a session: calls allocate nothing there.
 
     ONNX Runtime's plain `run` allocates both on each call. For one thread at a time.
     """
@@ -55,7 +55,7 @@ class Bound:
 
 
 class Session:
-    """See `Backend`. On a card each thread has memory there for the shape that it gave last."""
+    """`Backend` by ONNX Runtime. On a card, each thread keeps memory there for its last shape."""
 
     def __init__(self, session: Any, info: ModelInfo, device: Device, detail: str) -> None:
         self._session, self.info, self.detail = session, info, detail
@@ -75,7 +75,7 @@ class Session:
         return light
 
     def bound(self, shape: tuple[int, ...]) -> Bound:
-        """The calling thread's."""
+        """Return the calling thread's memory for this shape."""
         bound: Bound | None = getattr(self._own, "bound", None)
         if bound is None or bound.shape != shape:
             self._own.bound = bound = None  # the old memory goes before new is asked for
@@ -84,7 +84,7 @@ class Session:
 
 
 def open_model(path: Path, device: Device, threads: int, tensorrt: bool = False) -> Session:
-    """Raises BackendError where ONNX Runtime or the provider is not usable, ModelError for a file it cannot read."""
+    """Open a model. Raises BackendError if ONNX Runtime or the provider is unusable, ModelError for a bad file."""
     runtime = import_onnxruntime()
     info = model_info(path)
     options = runtime.SessionOptions()
@@ -118,7 +118,7 @@ def open_model(path: Path, device: Device, threads: int, tensorrt: bool = False)
 
 
 def _providers(device: Device, tensorrt: bool) -> list[tuple[str, dict[str, Any]]]:
-    """In the order of preference; those after the first take what the first cannot run."""
+    """List providers in order of preference; those after the first run what the first cannot."""
     cpu: tuple[str, dict[str, Any]] = ("CPUExecutionProvider", {})
     if device.kind == "cpu":
         return [cpu]
@@ -148,7 +148,7 @@ def _preload(runtime: ModuleType) -> None:
 
 
 def _why_not(runtime: ModuleType, provider: str) -> str:
-    """The missing library's name, by loading the provider as ONNX Runtime does; "" where it loads."""
+    """Return the missing library's name, by loading the provider as ONNX Runtime does; "" if it loads."""
     folder = Path(str(runtime.__file__)).parent / "capi"
     name = LIBRARIES.get(provider, "")
     libraries = [*folder.glob("*providers_shared.*"), *folder.glob(f"*{name}.*")]
@@ -169,14 +169,14 @@ def _gpu_advice(runtime: ModuleType, tensorrt: bool) -> str:
 
 
 def _cuda_version(runtime: ModuleType) -> tuple[int, int] | None:
-    """The CUDA version the installed build was made for, where it says so."""
+    """Return the CUDA version the installed build was made for, if it is known."""
     text = getattr(runtime, "cuda_version", None) or ""
     numbers = [int(part) for part in str(text).split(".")[:2] if part.isdigit()]
     return (numbers[0], numbers[1]) if len(numbers) == 2 else None
 
 
 def import_onnxruntime() -> ModuleType:
-    """The module; raises BackendError with the exact command where it is missing or broken."""
+    """Import the module. Raises BackendError with the exact command if it is missing or broken."""
     try:
         import onnxruntime
 
@@ -197,13 +197,13 @@ def for_cards() -> str:
 
 
 def one_of_both(extra: str) -> str:
-    """What to do where onnxruntime and onnxruntime-gpu are installed together."""
+    """Say what to do where onnxruntime and onnxruntime-gpu are installed together."""
     remedy = f"pip uninstall -y onnxruntime onnxruntime-gpu && {install_hint(extra)}"
     return f"onnxruntime and onnxruntime-gpu overwrite each other, keep one: {remedy}"
 
 
 def installed_distributions() -> list[str]:
-    """Which of the two packages that provide the module `onnxruntime` are installed, with their versions."""
+    """List the installed packages that provide the module `onnxruntime`, with their versions."""
     found = []
     for name in ("onnxruntime", "onnxruntime-gpu"):
         with contextlib.suppress(metadata.PackageNotFoundError):

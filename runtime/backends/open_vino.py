@@ -25,7 +25,7 @@ SIZES = 4  # compiled networks that are kept; at full size each holds its layers
 
 
 class Compiled:
-    """A network compiled for one size, with the requests that are idle."""
+    """A network compiled for one size, with its idle requests."""
 
     def __init__(self, network: Any) -> None:
         self._network = network
@@ -42,7 +42,7 @@ class Compiled:
 
 
 class OpenVinoNetwork:
-    """See `Backend`."""
+    """`Backend` by OpenVINO."""
 
     def __init__(self, core: Any, path: Path, info: ModelInfo, settings: dict[str, Any], precision: str) -> None:
         self._core, self._path, self._settings = core, path, settings
@@ -73,7 +73,7 @@ class OpenVinoNetwork:
 
 
 def import_openvino() -> ModuleType:
-    """The module, which asks no statistics server; raises BackendError with the command that helps."""
+    """Import OpenVINO without its telemetry. Raises BackendError with the command that installs it."""
     try:
         with without_openvino_telemetry():
             import openvino
@@ -86,7 +86,7 @@ def import_openvino() -> ModuleType:
 def open_model(
     path: Path, device: Device, threads: int, precision: Literal["fp32", "bf16"] = "fp32"
 ) -> OpenVinoNetwork:
-    """Raises BackendError where OpenVINO is missing or the CPU lacks bfloat16, ModelError for a file it cannot read."""
+    """Open a model. Raises BackendError without OpenVINO or bfloat16 instructions, ModelError for a bad file."""
     openvino = import_openvino()
     info = model_info(path)
     core = openvino.Core()

@@ -1,4 +1,4 @@
-"""PyTorch, for research: a checkpoint as it is, or the weights of an exported model put back into their network.
+"""PyTorch, for research: runs a checkpoint directly, or an exported model's weights in their network.
 
 The one place of the runtime that imports torch, and only when it is chosen.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class TorchNetwork:
-    """See `Backend`. `module` is the network, on its device, in evaluation mode."""
+    """`Backend` by PyTorch. `module` is the network, on its device, in evaluation mode."""
 
     precision = "fp32"
 
@@ -42,7 +42,7 @@ class TorchNetwork:
 
 
 def open_model(path: Path, device: Device, threads: int) -> TorchNetwork:
-    """Raises BackendError where PyTorch or the card is not usable, ModelError for a file with other weights.
+    """Open a model. Raises BackendError if PyTorch or the card is unusable, ModelError for a file with other weights.
 
     `threads` counts for the whole process, as PyTorch has it.
     """
@@ -64,8 +64,7 @@ def open_model(path: Path, device: Device, threads: int) -> TorchNetwork:
 
 
 def from_checkpoint(path: Path) -> tuple[LightNetwork, ModelInfo]:
-    """(network in evaluation mode, what it and its exported files say of themselves) of a checkpoint, ours or a
-    published one."""
+    """Load (network in evaluation mode, its description) from a checkpoint, ours or a published one."""
     import cliplit
     from cliplit.networks import checkpoint
     from cliplit.networks.registry import network_name
@@ -86,7 +85,7 @@ def from_checkpoint(path: Path) -> tuple[LightNetwork, ModelInfo]:
 
 
 def from_onnx(path: Path) -> tuple[Any, ModelInfo]:
-    """(network, description) of an exported model: its tensors carry the names they have in PyTorch."""
+    """Load (network, description) of an exported model, whose tensors have the names they have in PyTorch."""
     try:
         import onnx
         from onnx import numpy_helper

@@ -1,8 +1,7 @@
 """From an ONNX file to a TensorRT engine; one path for TensorRT 10 and 11.
 
-The network is strongly typed: precision is what the ONNX file says, tensor by tensor (R5.7). TensorRT 11 knows nothing
-else, and `BuilderFlag.FP16` is gone there. After the build the engine's own account of its layers must show half
-precision where the file asked for it.
+The network is strongly typed: the ONNX file states the precision of each tensor (R5.7). TensorRT 11 supports nothing
+else and has no `BuilderFlag.FP16`. After the build the engine inspector must show half precision if the file has it.
 
 Checked against the bindings of TensorRT 10.16 and 11.4 (`tests/test_tensorrt.py`); never run on a card so far.
 """
@@ -17,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from cliplit.errors import BackendError, ModelError
-from cliplit.files import appearing
+from cliplit.files import atomic_write
 
 from .engine_file import Shapes, cache_folder
 
@@ -33,7 +32,7 @@ def build_engine(
     workspace: int = WORKSPACE,
     progress: Progress = lambda phase, done, steps: None,
 ) -> bytes:
-    """The serialised engine.
+    """Build the serialised engine.
 
     Args:
         precision: of the ONNX file; for "fp16" the engine is checked for layers in half precision.
@@ -69,7 +68,7 @@ def build_engine(
         raise BackendError(f"TensorRT {trt.__version__} could not build {model.name} for {shapes}: {logger.last}")
     data = bytes(memoryview(engine))
     timings.parent.mkdir(parents=True, exist_ok=True)
-    with appearing(timings) as temporary:
+    with atomic_write(timings) as temporary:
         temporary.write_bytes(memoryview(config.get_timing_cache().serialize()))
     if precision == "fp16":
         check_half(inspect(trt, data, logger), model)
@@ -77,7 +76,7 @@ def build_engine(
 
 
 def inspect(trt: ModuleType, engine: bytes, logger: Any) -> str:
-    """The engine's account of its layers, JSON."""
+    """Return the engine's description of its layers, JSON."""
     loaded = trt.Runtime(logger).deserialize_cuda_engine(engine)
     if loaded is None:
         raise BackendError(f"TensorRT {trt.__version__} cannot load the engine it has just built: {logger.last}")
@@ -86,7 +85,7 @@ def inspect(trt: ModuleType, engine: bytes, logger: Any) -> str:
 
 
 def check_half(information: str, model: Path) -> None:
-    """Raises BackendError unless layers of the engine hand over half-precision tensors."""
+    """Check that layers of the engine exchange half-precision tensors. Raises BackendError if none does."""
     half, layers = half_layers(information)
     if half == 0:
         raise BackendError(
@@ -96,9 +95,9 @@ def check_half(information: str, model: Path) -> None:
 
 
 def half_layers(information: str) -> tuple[int, int]:
-    """(layers with an input or output in half precision, layers) of an inspector's JSON.
+    """Count (layers with an input or output in half precision, layers) in an inspector's JSON.
 
-    The type stands in "Format/Datatype", as "Half" in older and inside a sentence ("Row major linear FP16 format")
+    The type is given in "Format/Datatype", as "Half" in older and inside a sentence ("Row major linear FP16 format")
     in newer versions. Layers that are mere names (another verbosity) count as without.
     """
     layers = json.loads(information).get("Layers", [])
@@ -111,12 +110,12 @@ def half_layers(information: str) -> tuple[int, int]:
 
 
 def timing_cache_path(trt: ModuleType) -> Path:
-    """Measured layer times of earlier builds; TensorRT checks itself that they are of this card."""
+    """Return the file of measured layer times; TensorRT itself checks that they are from this card."""
     return cache_folder() / f"timing-{trt.__version__}.cache"
 
 
 def logger_of(trt: ModuleType) -> Any:
-    """A logger that keeps the last warning or error instead of printing it."""
+    """Create a logger that keeps the last warning or error instead of printing it."""
 
     class Keep(trt.ILogger):  # type: ignore[misc,name-defined]
         def __init__(self) -> None:

@@ -1,7 +1,7 @@
-"""TensorRT itself: an engine for each size, built once and kept, run with pinned memory on two streams.
+"""TensorRT itself: an engine per size, built once and cached, run with pinned memory on two streams.
 
-Never run so far: no card was at hand. The calls were checked against the bindings of TensorRT 10.16 and 11.4 and of
-cuda-python 13; what is around them is tested.
+Never run on a card so far. The calls were checked against the bindings of TensorRT 10.16 and 11.4 and of cuda-python
+13; the code around them is tested.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Lane:
 
 
 class TensorRtNetwork:
-    """See `Backend`."""
+    """`Backend` by TensorRT."""
 
     def __init__(self, trt: ModuleType, path: Path, device: Device, memory: Memory, machine: Machine) -> None:
         self._trt, self._path, self._memory, self._machine = trt, path, memory, machine
@@ -110,7 +110,7 @@ class TensorRtNetwork:
             lanes.put(lane)
 
     def _switch(self, size: Size) -> None:
-        """Lanes for another size; those of the last one are given back when nobody uses them any more."""
+        """Make lanes for another size; those of the last one are freed when nobody uses them any more."""
         if self._size is not None:
             for _ in range(LANES):
                 self._lanes.get().close()
@@ -124,7 +124,7 @@ class TensorRtNetwork:
         self._size = size
 
     def _engine_for(self, size: Size) -> bytes:
-        """From the cache: one for this very size, or one with a range that covers it; else built now, once."""
+        """Return a cached engine for this size, or whose range covers it; else build one."""
         for path, header in engine_file.cached_engines():
             if isinstance(header, ModelError) or header.model_sha256 != self._sha256 or header.shapes.are_fixed:
                 continue
@@ -138,7 +138,7 @@ class TensorRtNetwork:
     def engine(
         self, shapes: Shapes, workspace: int = WORKSPACE, progress: Progress = lambda phase, done, steps: None
     ) -> bytes:
-        """The engine for these shapes, from the cache or built into it; says why one in the cache does not fit."""
+        """Return the engine for these shapes, cached or newly built; log why a cached one does not fit."""
         wanted = self.header(shapes)
         path = wanted.path()
         if path.is_file():
@@ -146,9 +146,9 @@ class TensorRtNetwork:
                 found, engine = engine_file.read_engine(path)
                 if not (reasons := found.mismatches(wanted)):
                     return engine
-                log.warning("note: %s is built anew, it was made for: %s", path.name, "; ".join(reasons))
+                log.warning("note: rebuilding %s, which was made for: %s", path.name, "; ".join(reasons))
             except ModelError as error:
-                log.warning("note: built anew: %s", error)
+                log.warning("note: rebuilding: %s", error)
         log.warning("note: building a TensorRT engine for %s, once; this takes a minute or more", shapes)
         engine = build_engine(self._trt, self._path, shapes, self.precision, workspace, progress)
         engine_file.write_engine(path, wanted, engine)
@@ -156,14 +156,14 @@ class TensorRtNetwork:
 
 
 def open_model(path: Path, device: Device, threads: int) -> TensorRtNetwork:
-    """Raises BackendError where TensorRT, its CUDA bindings or the card are missing. `threads` means nothing here."""
+    """Open a model, ignoring `threads`. Raises BackendError if TensorRT, its CUDA bindings or the card is missing."""
     trt = require(device)
     memory = open_memory(device.index)
     return TensorRtNetwork(trt, path, device, memory, this_machine(trt, device, memory))
 
 
 def require(device: Device) -> ModuleType:
-    """The module. Raises BackendError where it, or the card, is missing."""
+    """Import TensorRT. Raises BackendError if it, or the card, is missing."""
     trt = import_tensorrt()
     if problem := cuda_problem(device):
         raise BackendError(f"{device} cannot be used: {problem}")
@@ -171,7 +171,7 @@ def require(device: Device) -> ModuleType:
 
 
 def import_tensorrt() -> ModuleType:
-    """Raises BackendError, with the command that helps, where it is missing or of a version we do not know."""
+    """Import the module. Raises BackendError, with the command that helps, if it is missing or unsupported."""
     try:
         import tensorrt
     except (ImportError, OSError) as error:  # OSError: its libraries

@@ -1,4 +1,4 @@
-"""What a batch is made of: jobs, the options they share, and what came of them. Plain data that travels."""
+"""The data of a batch: jobs, the options they share, and their outcomes. Plain data that can be sent anywhere."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["picture", "video", "states", "segment", "join"]  # the last three are steps of a long clip
+JobKind = Literal["picture", "video", "states", "segment", "join"]  # the last three are steps of a long clip
 Status = Literal["done", "failed"]
 
 
@@ -28,7 +28,7 @@ class Job:
     source: str
     target: str
     root: str
-    kind: Kind
+    kind: JobKind
     identity: str
     size: int
     number: int = 0
@@ -36,7 +36,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Model:
-    """A network that can travel: a bundled one by its name, any other as the bytes of its file."""
+    """A network that can be sent: a bundled one by its name, any other as the bytes of its file."""
 
     name: str
     sha256: str
@@ -46,7 +46,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Options:
-    """What is done to every file. `enhancer` are arguments of `Enhancer` but for the model and its threads."""
+    """The options for every file. `enhancer` holds the arguments of `Enhancer` except model and threads."""
 
     model: Model
     enhancer: dict[str, Any] = field(default_factory=dict)
@@ -57,14 +57,14 @@ class Options:
 
     @property
     def digest(self) -> str:
-        """Changes whenever a result could."""
+        """A hash that changes whenever a result could."""
         what = [self.version, self.model.sha256, self.enhancer, self.encoding, self.jpeg_quality]
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a job; a line of the manifest."""
+    """The result of a job; a line of the manifest."""
 
     name: str
     status: Status

@@ -1,4 +1,4 @@
-"""The engine for one machine: a process for each core, and a new pool where a process died."""
+"""The engine for one machine: a process per core, and a new pool if a process dies."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ DIED = "its process died {0} times: out of memory, or a crash (the system's log 
 
 @contextlib.contextmanager
 def local_engine(workers: int = 0, own_process: bool = False) -> Iterator[Engine]:
-    """Nothing to connect to; the counterpart of `ray_engine`."""
+    """Yield the local engine; the counterpart of `ray_engine`, without a connection."""
     yield lambda jobs, options: run_local(jobs, options, workers, own_process)
 
 
 def run_local(jobs: Sequence[Job], options: Options, workers: int = 0, own_process: bool = False) -> Iterator[Outcome]:
-    """Outcomes as they come.
+    """Run jobs in processes; yield outcomes as they come.
 
     A process that dies (out of memory, a crashing decoder) takes its pool with it. Only the jobs that were under way
     are suspects: each of them is tried alone, so that one bad file harms no other.
@@ -55,7 +55,7 @@ def run_local(jobs: Sequence[Job], options: Options, workers: int = 0, own_proce
 
 
 def alone(job: Job, options: Options) -> Outcome:
-    """A job in a process of its own, again where that dies."""
+    """Run a job in a process of its own, again if that dies."""
     for _ in range(options.retries + 1):
         with make_pool(1, own_process=False) as pool:
             try:
@@ -66,7 +66,7 @@ def alone(job: Job, options: Options) -> Outcome:
 
 
 def make_pool(count: int, own_process: bool) -> Executor:
-    """Spawned, not forked: forking a process with ONNX Runtime's threads may hang."""
+    """Create a pool of spawned processes; forking with ONNX Runtime's threads may hang."""
     if own_process:
         return ThreadPoolExecutor(count)
     return ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"))

@@ -1,14 +1,14 @@
-"""A long clip over many workers: split at key frames, encoded in pieces, joined as they are with its other streams.
+"""A long clip on many workers: split at key frames, encoded in pieces, joined with its other streams.
 
-What a frame becomes depends on the frames before it (the light map is steadied over time), so pieces cannot start
-from nothing. Three rounds make the result of a split clip the same, frame for frame, as that of one process:
+The temporal filter makes each frame depend on earlier ones, so pieces need its state to start from. Three rounds give
+the same frames as a single process:
 
-1. `states`, one job a clip: relight it without encoding, and keep what the filter remembers at each cut. Encoding is
-   nearly all of the work, so this round is short.
-2. `segment`, one job a piece: go on from that memory, relight and encode. These run side by side.
-3. `join`, one job a clip: put the packets together, with sound and the rest of the streams untouched.
+1. `states`, one job per clip: relight it without encoding, and save the filter's state at each cut. Encoding is nearly
+   all of the work, so this round is short.
+2. `segment`, one job per piece: restore the state, relight and encode. These jobs run in parallel.
+3. `join`, one job per clip: join the packets, with sound and all other streams unchanged.
 
-Pieces wait in DST/.cliplit-batch/work; those that are there are not made again, so a batch that was killed goes on.
+Pieces are kept in DST/.cliplit-batch/work and not made again, so a killed batch can continue.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from cliplit.errors import CliplitError
-from cliplit.files import appearing
+from cliplit.files import atomic_write
 
+from ..enhancer import Enhancer
 from ..video.codecs import Encoding
 from ..video.frame_loop import FrameLoop
 from ..video.frames import Frame
@@ -43,7 +44,7 @@ Engine = Callable[[Sequence[Job], Options], Iterator[Outcome]]
 
 
 def rounds(engine: Engine, jobs: Sequence[Job], options: Options, split_over: float) -> Iterator[Outcome]:
-    """Outcomes of all jobs; clips larger than `split_over` megabytes go through three rounds of the engine."""
+    """Yield outcomes of all jobs; clips larger than `split_over` megabytes go through three rounds of the engine."""
     long = {job.name: job for job in jobs if job.kind == "video" and job.size > split_over * MEGABYTE}
     seconds: dict[str, float] = dict.fromkeys(long, 0.0)
     whole = [job for job in jobs if job.name not in long]
@@ -72,7 +73,7 @@ def rounds(engine: Engine, jobs: Sequence[Job], options: Options, split_over: fl
 
 
 def part(job: Job, kind: Any, options: Options, number: int = 0) -> Job:
-    """A step of a clip, as a job with a name of its own."""
+    """Return a step of a clip as a job with a name of its own."""
     return replace(job, name=f"{job.name}#{kind}{number if kind == 'segment' else ''}", kind=kind, number=number)
 
 
@@ -81,14 +82,14 @@ def name_of(outcome: Outcome) -> str:
 
 
 def work_folder(job: Job, options: Options) -> str:
-    """Of the pieces of a clip; another one as soon as input, options or model change."""
+    """Return the folder for the pieces of a clip; it changes with input, options and model."""
     name = name_of(failure(job, options, ""))
     what = hashlib.sha256(json.dumps([name, job.identity, options.digest]).encode()).hexdigest()[:20]
     return f"{job.root}/.cliplit-batch/work/{what}"
 
 
 def read_plan(job: Job, options: Options) -> list[dict[str, Any]]:
-    """The pieces: `start` (pts of the first frame, None for the beginning), `frames`, `damaged`."""
+    """Read the pieces: `start` (pts of the first frame, None for the beginning), `frames`, `damaged`."""
     system, path = filesystem(f"{work_folder(job, options)}/{PLAN}")
     pieces: list[dict[str, Any]] = json.loads(system.cat_file(path))
     return pieces
@@ -97,7 +98,7 @@ def read_plan(job: Job, options: Options) -> list[dict[str, Any]]:
 # ---------------------------------------------------------------- the three kinds of jobs
 
 
-def states(job: Job, options: Options, enhancer: Any, folder: Path) -> int:
+def states(job: Job, options: Options, enhancer: Enhancer, folder: Path) -> int:
     """Relight without encoding; leaves `00000.npz`, ... and the plan in the work folder. Returns frames."""
     place = work_folder(job, options)
     if size_of(f"{place}/{PLAN}") is not None:
@@ -121,7 +122,7 @@ def states(job: Job, options: Options, enhancer: Any, folder: Path) -> int:
     return sum(piece["frames"] for piece in pieces)
 
 
-def segment(job: Job, options: Options, enhancer: Any, folder: Path) -> int:
+def segment(job: Job, options: Options, enhancer: Enhancer, folder: Path) -> int:
     """Encode one piece into `NNNNN.packets` of the work folder. Returns frames."""
     place = work_folder(job, options)
     piece = read_plan(job, options)[job.number]
@@ -152,7 +153,7 @@ def join(job: Job, options: Options, target: Path, folder: Path) -> tuple[int, t
         system, path = filesystem(f"{place}/{file.name}")
         system.get_file(path, str(file))
     frames, damaged = (sum(piece[name] for piece in pieces) for name in ("frames", "damaged"))
-    with fetched(job.source, folder) as source, PyAVReader(source) as reader, appearing(target) as unfinished:
+    with fetched(job.source, folder) as source, PyAVReader(source) as reader, atomic_write(target) as unfinished:
         with PyAVWriter(unfinished, reader.clip, encoding(options), reader) as writer, PyAVReader(source) as others:
             join_segments(files, others, writer)
         problems = reader.problems_of(frames, damaged)

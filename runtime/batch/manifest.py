@@ -1,8 +1,7 @@
-"""What has been done, kept beside the results: the folder `.cliplit-batch` of DST, JSON lines, one a finished job.
+"""The record of finished work, kept beside the results: `.cliplit-batch` in DST, a JSON line per finished job.
 
-Every run writes a file of its own. Where a file can be appended to (a local disk) each line is there at once; an object
-store gets a new object every `EVERY` seconds, so that a crash costs at most the lines of that time, whose files are
-then done again.
+Every run writes its own file. On a local disk each line is appended at once. An object store gets a new object every
+`EVERY` seconds; a crash loses at most the lines of that time, and their files are done again.
 """
 
 from __future__ import annotations
@@ -25,14 +24,14 @@ EVERY = 15.0
 
 @dataclass(frozen=True)
 class Past:
-    """Of earlier runs: the last outcome of each job that was done, and the names whose results are theirs."""
+    """Earlier runs: the last outcome of each finished job, and the names whose results are theirs."""
 
     done: dict[str, Outcome]
     claimed: set[str]
 
 
 class Manifest:
-    """Reads all that earlier runs wrote, and writes this one's lines. Use as a context manager."""
+    """The lines of all earlier runs, and a writer for this one's. Use as a context manager."""
 
     def __init__(self, target: str) -> None:
         self.system, path = filesystem(target)
@@ -44,7 +43,7 @@ class Manifest:
         self.written = time.monotonic()
 
     def read(self) -> Past:
-        """Of all earlier runs; a line that a crash cut off counts as not there."""
+        """Read the lines of all earlier runs; a line that a crash cut off is ignored."""
         past = Past({}, set())
         if not self.system.exists(self.folder):
             return past

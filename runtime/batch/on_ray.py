@@ -1,7 +1,7 @@
 """The engine for many machines: Ray Data, because it streams, retries on other nodes and scales with the cluster.
 
-On CPUs a job is a task (a task of a lost node simply runs on another one; the network stays loaded in the worker's
-process). On GPUs it is a call of an actor that holds a card, so that the network is loaded once a card.
+On CPUs a job is a task: if its node is lost it runs on another one, and the network stays loaded in the worker's
+process. On GPUs a job is a call of an actor that holds a card, so the network is loaded once per card.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ BLOCKS = 4096  # at most: a block is what is handed out and what comes back at o
 
 
 class Relighter:
-    """The actor of a GPU; a callable class is what Ray Data makes one from."""
+    """The actor of a GPU; Ray Data makes actors of callable classes."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -35,13 +35,13 @@ class Relighter:
 
 
 def relight_row(row: dict[str, Any], options: Options) -> dict[str, Any]:
-    """The task of a CPU."""
+    """Run a job as a task on a CPU."""
     return do(Job(**row), options).as_dict()
 
 
 @contextlib.contextmanager
 def ray_engine(address: str = "", workers: int = 0) -> Iterator[Engine]:
-    """Connected to a cluster. What it gives runs jobs; one that is lost for good ends as a failure.
+    """Connect to a cluster and yield its engine; a job lost for good becomes a failure.
 
     Args:
         address: of a running cluster ("auto", "ray://HOST:10001"); empty starts one on this machine.
@@ -96,7 +96,7 @@ def stream(ray: Any, jobs: Sequence[Job], options: Options, workers: int) -> Ite
 
 
 def import_ray() -> Any:
-    """Raises BackendError with the command that helps."""
+    """Import Ray. Raises BackendError, with the command that helps, if it is missing."""
     try:
         import ray
         import ray.data
@@ -108,7 +108,7 @@ def import_ray() -> Any:
 
 
 def connect(ray: Any, address: str) -> bool:
-    """Whether this call connected; a program that is connected already keeps its connection."""
+    """Connect, and return whether this call did; an existing connection is kept."""
     if ray.is_initialized():
         return False
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}

@@ -1,7 +1,7 @@
-"""Files wherever they are: fsspec, because one library covers local disks, s3://, gs:// and a dozen more.
+"""Files anywhere, by fsspec: one library covers local disks, s3://, gs:// and a dozen more.
 
-A local file is used in place. Any other is fetched whole into a temporary folder, and a result is put back whole:
-object stores show an object when it is complete, and local files appear by renaming.
+Local files are used in place. Others are fetched whole into a temporary folder, and results are uploaded whole: object
+stores show complete objects only, and local files are written atomically.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MEMORY = "memory"
 
 
 def filesystem(url: str) -> tuple[Any, str]:
-    """(fsspec file system, path in it). Raises BackendError where a package for it is missing."""
+    """Return (fsspec file system, path in it). Raises BackendError if a package for it is missing."""
     try:
         import fsspec
     except ImportError as error:
@@ -40,14 +40,14 @@ def protocols(system: Any) -> tuple[str, ...]:
 
 
 def identity(info: dict[str, Any]) -> str:
-    """Of one version of a file, from what the file system says of it."""
+    """Return a text that identifies this version of a file, from the file system's description."""
     change = next((f"{key}={info[key]}" for key in CHANGES if info.get(key)), "")
     return f"{info.get('size')} {change}".strip()
 
 
 @contextlib.contextmanager
 def fetched(url: str, folder: Path) -> Iterator[Path]:
-    """A local file with the content of `url`: itself, or a copy that goes away."""
+    """Yield a local file with the content of `url`: itself, or a temporary copy."""
     system, path = filesystem(url)
     if is_local(system):
         yield Path(path)
@@ -73,7 +73,7 @@ def exists(url: str) -> bool:
 
 
 def size_of(url: str) -> int | None:
-    """Bytes, None where there is no such file."""
+    """Return the size in bytes, None if there is no such file."""
     system, path = filesystem(url)
     try:
         return int(system.info(path)["size"])
@@ -82,7 +82,7 @@ def size_of(url: str) -> int | None:
 
 
 def check_reachable(source: str, target: str, own_process: bool) -> None:
-    """Raises InputError for places that the workers cannot see."""
+    """Check that the workers can reach both places. Raises InputError if not."""
     for url in (source, target):
         if MEMORY in protocols(filesystem(url)[0]) and not own_process:
             raise InputError(f"{url}: memory:// lives in one process; use --engine local")

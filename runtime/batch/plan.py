@@ -1,4 +1,4 @@
-"""From SRC and DST to jobs, and which of them are done already."""
+"""From SRC and DST to jobs, without those already done."""
 
 from __future__ import annotations
 
@@ -9,32 +9,16 @@ from pathlib import Path, PurePosixPath
 
 from cliplit.errors import InputError
 
-from .job import Job, Kind, Model, Options
+from ..backends.model_file import BUNDLED, find_model
+from ..folders import CLIPS
+from ..image.image_io import PICTURES
+from .job import Job, JobKind, Model, Options
 from .manifest import Past
 from .places import filesystem, identity
 
-PICTURES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp"}
-VIDEOS = {
-    ".mp4",
-    ".mov",
-    ".mkv",
-    ".webm",
-    ".m4v",
-    ".avi",
-    ".ts",
-    ".mts",
-    ".m2ts",
-    ".mpg",
-    ".mpeg",
-    ".3gp",
-    ".wmv",
-    ".flv",
-}
-WRITABLE = {".mp4", ".mov", ".mkv", ".webm", ".m4v"}  # other clips become Matroska, which holds everything
-
 
 def find_jobs(source: str, target: str) -> list[Job]:
-    """Every picture and clip below `source`, or itself. Raises InputError for none, or two with one target."""
+    """List every picture and clip below `source`. Raises InputError for none, or two with one target."""
     system, root = filesystem(source)
     found = system.find(root, detail=True)
     if not found and not system.exists(root):
@@ -46,10 +30,10 @@ def find_jobs(source: str, target: str) -> list[Job]:
         kind = kind_of(name)
         if kind is None or any(part.startswith(".") for part in PurePosixPath(name).parts):
             continue
-        url, to = system.unstrip_protocol(path), f"{root_of_target}/{target_name(name)}"
+        url, to = system.unstrip_protocol(path), f"{root_of_target}/{CLIPS.target_name(PurePosixPath(name))}"
         jobs.append(Job(name, url, to, root_of_target, kind, identity(info), int(info.get("size") or 0)))
     if not jobs:
-        raise InputError(f"{source}: no pictures or clips ({' '.join(sorted(PICTURES | VIDEOS))})")
+        raise InputError(f"{source}: no pictures or clips ({' '.join(PICTURES.suffixes + CLIPS.suffixes)})")
     seen: dict[str, Job] = {}
     for job in jobs:
         if other := seen.get(job.target):
@@ -58,27 +42,21 @@ def find_jobs(source: str, target: str) -> list[Job]:
     return jobs
 
 
-def kind_of(name: str) -> Kind | None:
+def kind_of(name: str) -> JobKind | None:
     suffix = PurePosixPath(name).suffix.lower()
-    return "picture" if suffix in PICTURES else "video" if suffix in VIDEOS else None
-
-
-def target_name(name: str) -> str:
-    """The same, but for clips in containers that are read and not written."""
-    path = PurePosixPath(name)
-    return str(path) if path.suffix.lower() in PICTURES | WRITABLE else str(path.with_suffix(".mkv"))
+    return "picture" if suffix in PICTURES.suffixes else "video" if suffix in CLIPS.suffixes else None
 
 
 @dataclass(frozen=True)
 class Left:
-    """What is still to do: `jobs`, and `foreign` ones, whose results would replace files that no run has made."""
+    """The remaining work: `jobs`, and `foreign` ones, whose results would replace files that no run has made."""
 
     jobs: list[Job]
     foreign: list[Job]
 
 
 def remaining(jobs: Iterable[Job], target: str, past: Past, options: Options, overwrite: bool) -> Left:
-    """Jobs that are not done, largest first: a long clip that starts last would keep all others waiting.
+    """List the jobs not done yet, largest first: a long clip that starts last would delay the end.
 
     A job is done where the manifest has the same input with the same options and model, and the result is there with
     the size it had. A result without such a line is ours if a run had claimed its name: that run was killed.
@@ -97,9 +75,7 @@ def remaining(jobs: Iterable[Job], target: str, past: Past, options: Options, ov
 
 
 def travelling_model(model: str) -> Model:
-    """Raises InputError where there is no such model."""
-    from ..backends.model_file import BUNDLED, find_model
-
+    """Load a model in a form that can be sent to workers. Raises InputError if there is no such model."""
     path = find_model(model, checkpoints=True)
     data = path.read_bytes()
     sha256 = hashlib.sha256(data).hexdigest()

@@ -1,31 +1,33 @@
-"""One job from its source to its target, in whichever process it lands. Every engine calls `do`."""
+"""One job from its source to its target, in any process. Every engine calls `do`."""
 
 from __future__ import annotations
 
+import getpass
 import tempfile
 import time
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cliplit.errors import CliplitError
+from cliplit.files import atomic_write
 
+from ..enhancer import Enhancer
+from ..image.enhance import enhance_picture
+from ..video.clip import enhance_video
 from . import long
 from .job import Job, Model, Options, Outcome, failure
 from .places import fetched, filesystem, is_local, put, size_of
-
-if TYPE_CHECKING:
-    from ..enhancer import Enhancer
 
 PAUSE = 0.5  # seconds before the second attempt, doubled for each one after
 
 
 def do(job: Job, options: Options, threads: int = 1) -> Outcome:
-    """Relight one file; a failure is an outcome, too. What may pass by itself (I/O, memory) is tried again."""
+    """Relight one file; a failure is an outcome, too. Temporary errors (I/O, memory) are retried."""
     start = time.monotonic()
     for attempt in range(1, options.retries + 2):
         try:
-            frames, notes = relight(job, options, enhancer_for(options, threads))
+            frames, notes = run_job(job, options, enhancer_for(options, threads))
         except (CliplitError, FileNotFoundError, PermissionError) as error:  # the same next time
             return failure(job, options, str(error), attempt)
         except Exception as error:  # file systems of other packages raise types of their own
@@ -39,8 +41,8 @@ def do(job: Job, options: Options, threads: int = 1) -> Outcome:
     raise AssertionError("unreachable")
 
 
-def relight(job: Job, options: Options, enhancer: Enhancer) -> tuple[int, tuple[str, ...]]:
-    """(frames, what was not kept). The target appears when it is complete."""
+def run_job(job: Job, options: Options, enhancer: Enhancer) -> tuple[int, tuple[str, ...]]:
+    """Relight a file; return (frames, notes). The target is written atomically."""
     with tempfile.TemporaryDirectory(prefix="cliplit-batch-") as name:
         folder = Path(name)
         if job.kind == "states":
@@ -63,13 +65,11 @@ def relight(job: Job, options: Options, enhancer: Enhancer) -> tuple[int, tuple[
 
 
 def picture(source: Path, target: Path, options: Options, enhancer: Enhancer) -> tuple[int, tuple[str, ...]]:
-    from ..image.cli import enhance_file
 
-    return 1, tuple(enhance_file(source, target, enhancer, options.jpeg_quality, overwrite=True))
+    return 1, tuple(enhance_picture(source, target, enhancer, options.jpeg_quality, overwrite=True))
 
 
 def video(source: Path, target: Path, options: Options, enhancer: Enhancer) -> tuple[int, tuple[str, ...]]:
-    from ..video.clip import enhance_video
 
     summary = enhance_video(source, target, enhancer, long.encoding(options))
     problems = (summary.problems,) if summary.problems else ()
@@ -80,33 +80,24 @@ WHOLE = {"picture": picture, "video": video}
 
 
 def enhancer_for(options: Options, threads: int) -> Enhancer:
-    """One a process and model, loaded once."""
+    """Return the enhancer, loaded once per process and model."""
     return _enhancer(options.model, tuple(sorted(options.enhancer.items())), threads)
 
 
 @lru_cache(maxsize=2)
 def _enhancer(model: Model, settings: tuple[tuple[str, Any], ...], threads: int) -> Enhancer:
-    from ..enhancer import Enhancer
 
     return Enhancer(model_here(model), threads=threads, **dict(settings))
 
 
 def model_here(model: Model) -> str:
-    """A bundled model's name, or the path of its file, written once a machine."""
+    """Return a bundled model's name, or the path of its file, written once per machine."""
     if model.data is None:
         return model.name
-    folder = Path(tempfile.gettempdir()) / f"cliplit-models-{_user()}"
+    folder = Path(tempfile.gettempdir()) / f"cliplit-models-{getpass.getuser()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     path = folder / f"{model.sha256}{model.suffix}"
     if not path.is_file() or path.stat().st_size != len(model.data):
-        from cliplit.files import appearing
-
-        with appearing(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_bytes(model.data)
     return str(path)
-
-
-def _user() -> str:
-    import getpass
-
-    return getpass.getuser()

@@ -1,1 +1,1 @@
-"""The network at full size on a card, with PyTorch; imported only where it is chosen."""
+"""The network at full size on a card, with PyTorch; imported only when chosen."""

@@ -24,7 +24,7 @@ from ..light.light_map import plain_coefficients
 from ..light.pixels import Pixels, PlanarPixels
 from ..light.region import Region
 from . import torch_gain
-from .exact_torch import Coming, ExactTorch
+from .exact_torch import ExactTorch, PendingArrays
 from .torch_gain import Codes
 
 
@@ -84,16 +84,16 @@ class Batch:
         self._half, light = self.card.half, self.card.light(rgb)
         self.log_light = torch_gain.bounded(light, self.max_gain)  # (N, 1, H, W)
         small = self._shrink(torch.cat([self.log_light, luma], dim=1))
-        self._coming = Coming([small, torch.isfinite(light).all()])
+        self._pending = PendingArrays([small, torch.isfinite(light).all()])
 
     def small_maps(self) -> Array:
         """Wait for (N, 2, h, w) log light and luma; computed anew in fp32 where they came out as NaN or infinity."""
-        maps, finite = self._coming.arrays()
+        maps, finite = self._pending.arrays()
         while not finite:
             self.card.leave_half_precision(self._half)
             with self.card.computing():
                 self._queue()
-            maps, finite = self._coming.arrays()
+            maps, finite = self._pending.arrays()
         return maps
 
 

@@ -1,4 +1,4 @@
-"""Full-size exact mode in PyTorch on a GPU: pictures or planes go up once, enhanced ones come down once.
+"""Full-size exact mode in PyTorch on a GPU: pictures or planes are uploaded once and downloaded once.
 
 Half precision with the head in fp32, channels-last, frames in batches; light map, gain and the Y'CbCr arithmetic
 (`torch_gain`) stay on the card. What it computes is what `Enhancer` computes with quality "exact": the tests compare
@@ -32,7 +32,7 @@ BATCH = 4  # frames at once; 1080p in half precision holds about 1 GB a frame wh
 
 
 class ExactTorch:
-    """Enhances batches of frames at full size. Calls from several threads follow one another on the card's stream.
+    """Enhances batches of frames at full size. Calls from several threads queue on the card's stream.
 
     Attributes:
         batch: frames that the network sees at once; fewer than BATCH once the card's memory was too small for them.
@@ -56,7 +56,7 @@ class ExactTorch:
 
     @contextmanager
     def computing(self) -> Iterator[None]:
-        """Around whatever computes here: no gradients, and too little memory is a BackendError."""
+        """Disable gradients, and turn running out of memory into a BackendError."""
         try:
             with torch.inference_mode():
                 yield
@@ -67,12 +67,12 @@ class ExactTorch:
             ) from error
 
     def rgb(self, picture: Array, strength: float, max_gain: float) -> Array:
-        """One (H, W, 3 or 4) uint8, uint16 or float32 picture, as `Enhancer.__call__`."""
+        """Enhance one (H, W, 3 or 4) uint8, uint16 or float32 picture, like `Enhancer.__call__`."""
         with self.computing():
             return self._rgb(picture, strength, max_gain)
 
     def _rgb(self, picture: Array, strength: float, max_gain: float) -> Array:
-        white = WHITE[picture.dtype.str[1:]]
+        white = WHITE[picture.dtype]
         colour = self.up([picture[..., :3]]).permute(0, 3, 1, 2)
         bounded = (colour.nan_to_num(nan=0.0, posinf=white, neginf=0.0) / white).clamp(0.0, 1.0)
         peak = bounded.amax(dim=1, keepdim=True)
@@ -85,14 +85,14 @@ class ExactTorch:
         return result
 
     def enhance_planes(self, codes: Codes, coding: Coding, strength: float, max_gain: float) -> Codes:
-        """Frames of one size and coding, not HDR, each by itself; they are on the device and stay there."""
+        """Enhance SDR frames of one size and coding, each on its own; they stay on the device."""
         with self.computing():
             rgb, _ = torch_gain.seen(codes, coding)
             log_light = self.log_light(rgb, max_gain) * strength
             return torch_gain.relighted(codes, log_light, coding, max_gain)
 
     def log_light(self, rgb: Tensor, max_gain: float) -> Tensor:
-        """log2 of the bounded light map at full size, (N, 1, H, W) float32.
+        """Compute log2 of the bounded light map at full size, (N, 1, H, W) float32.
 
         Raises BackendError where the network answers with NaN or infinity in fp32, too.
         """
@@ -103,7 +103,7 @@ class ExactTorch:
         return torch_gain.bounded(light, max_gain)
 
     def light(self, rgb: Tensor) -> Tensor:
-        """(N, 3, H, W) float32 RGB in [0, 1] -> light map (N, 1, H, W) as the network gives it, NaN included.
+        """Map (N, 3, H, W) float32 RGB in [0, 1] to the network's raw light map (N, 1, H, W), NaN included.
 
         On a card it is queued, not waited for; where its memory is too small for so many, in smaller batches from
         then on.
@@ -119,12 +119,12 @@ class ExactTorch:
         except torch.cuda.OutOfMemoryError:
             if len(rgb) == 1:
                 raise
-        # Not in the handler: the exception holds what the layers have computed so far.
+        # Not in the handler: the exception keeps the layers' results alive.
         self.batch = len(rgb) // 2
         return self.light(rgb)
 
     def leave_half_precision(self, half: bool) -> None:
-        """R5.8: after NaN or infinity in half precision go on in fp32, for good, and say so once.
+        """Switch to fp32 for good after NaN or infinity in half precision, and log it once (R5.8).
 
         Raises BackendError where it was not `half` that gave them.
         """
@@ -136,13 +136,12 @@ class ExactTorch:
                 self.half, self.network = False, self._full.to(memory_format=torch.channels_last)
 
     def codes(self, frames: Sequence[Planes]) -> Codes:
-        """Planes of N frames on the device, each (N, 1, h, w) float32."""
+        """Upload the planes of N frames, each (N, 1, h, w) float32."""
         y, cb, cr = (self.up(planes)[:, None] for planes in zip(*frames, strict=True))
         return y, cb, cr
 
     def up(self, arrays: Sequence[Array]) -> Tensor:
-        """N of one shape, uint8, uint16 or float32, to the device, there one tensor of float32. Through pinned memory,
-        so that the copy runs beside what is queued there."""
+        """Upload N arrays of one shape and type as one float32 tensor, through pinned memory to overlap copying."""
         first = arrays[0]
         wide = first.dtype == np.uint16  # torch knows little of it: its bits go up as int16
         kind = torch.int16 if wide else torch.uint8 if first.dtype == np.uint8 else torch.float32
@@ -153,7 +152,7 @@ class ExactTorch:
         return (tensor.to(torch.int32) & 0xFFFF if wide else tensor).to(torch.float32)
 
     def down(self, tensor: Tensor, dtype: np.dtype[np.generic]) -> Array:
-        """Whole codes (or any float32) from the device, as uint8, uint16 or float32."""
+        """Download whole codes (or any float32) as uint8, uint16 or float32."""
         if dtype == np.uint16:  # the bits again: a cast to int16 is exact in the range of int16 only
             signed = torch.where(tensor > 32767, tensor - 65536, tensor)
             return self._fetched(signed.to(torch.int16)).view(np.uint16)
@@ -164,12 +163,12 @@ class ExactTorch:
         return host.copy_(tensor).numpy()
 
     def _host(self, shape: Sequence[int], kind: torch.dtype) -> Tensor:
-        """Pinned where there is a card; torch keeps such memory and gives it out again."""
+        """Allocate host memory, pinned if there is a card; torch caches and reuses it."""
         return torch.empty(tuple(shape), dtype=kind, pin_memory=self.device.type == "cuda")
 
 
-class Coming:
-    """Small tensors on their way down: the copies are queued, and only `arrays` waits, for these alone."""
+class PendingArrays:
+    """Small tensors being downloaded: the copies are queued, and only `arrays` waits, for these alone."""
 
     def __init__(self, tensors: Iterable[Tensor]) -> None:
         self._tensors, self._arrived = list(tensors), None
@@ -199,7 +198,7 @@ class _Half(nn.Module):
 
 
 def half_precision(network: nn.Module) -> nn.Module:
-    """A copy in half precision whose head, its last convolution and all after it, stays in fp32 (R5.8)."""
+    """Copy a network in half precision; its head, the last convolution and all after it, stays fp32 (R5.8)."""
     body = copy.deepcopy(network).half()
     convolutions = [module for module in body.modules() if isinstance(module, nn.Conv2d)]
     if not convolutions:

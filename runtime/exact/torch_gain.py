@@ -1,4 +1,4 @@
-"""What `proxy.planes_proxy`, `light_map` and `gain` compute, in tensors: for frames that stay on a card.
+"""`proxy.planes_proxy`, `light_map` and `gain` in tensors, for frames that stay on a card.
 
 Planes are (N, 1, H, W) luma and (N, 1, h, w) chroma codes, or R, G and B of one size, as float32 on any device; maps of
 light are (N, 1, H, W) float32 log2.
@@ -22,45 +22,45 @@ Codes = tuple[Tensor, Tensor, Tensor]
 
 
 def seen(codes: Codes, coding: Coding) -> tuple[Tensor, Tensor]:
-    """(N, 3, H, W) gamma-coded RGB in [0, 1] for the network, and its luma, (N, 1, H, W); not for HDR."""
+    """Compute what the network sees, (N, 3, H, W) gamma-coded RGB in [0, 1], and its luma, (N, 1, H, W); SDR only."""
     if coding.rgb:
-        rgb = torch.cat(codes, dim=1) / coding.numbers[-1]
+        rgb = torch.cat(codes, dim=1) / coding.numbers.top
         return rgb, luma_of(rgb)
-    y_offset, y_scale, c_offset, c_scale, r_cr, g_cb, g_cr, b_cb, _ = coding.numbers
-    luma = ((codes[0] - y_offset) * y_scale).clamp(0.0, 1.0)
+    n = coding.numbers
+    luma = ((codes[0] - n.y_offset) * n.y_scale).clamp(0.0, 1.0)
     size = luma.shape[-2:]
-    blue, red = ((plane - c_offset) * c_scale for plane in codes[1:])
+    blue, red = ((plane - n.c_offset) * n.c_scale for plane in codes[1:])
     if blue.shape != luma.shape:
         blue, red = (F.interpolate(plane, size, mode="bilinear", align_corners=False) for plane in (blue, red))
-    rgb = torch.cat([luma + r_cr * red, luma + g_cb * blue + g_cr * red, luma + b_cb * blue], dim=1)
+    rgb = torch.cat([luma + n.r_cr * red, luma + n.g_cb * blue + n.g_cr * red, luma + n.b_cb * blue], dim=1)
     return rgb.clamp(0.0, 1.0), luma
 
 
 def luma_of(rgb: Tensor) -> Tensor:
-    """(N, 3, H, W) -> (N, 1, H, W)."""
+    """Compute luma, (N, 3, H, W) -> (N, 1, H, W)."""
     weights = torch.tensor(LUMA_WEIGHTS, dtype=torch.float32, device=rgb.device)
     return (rgb * weights[:, None, None]).sum(dim=1, keepdim=True)
 
 
 def bounded(light: Tensor, max_gain: float) -> Tensor:
-    """`light_map.log_light`."""
+    """Compute `light_map.log_light`."""
     return torch.log2(light.to(torch.float32).nan_to_num(nan=1.0).clamp(1.0 / max_gain, 1.0))
 
 
 def softly_bounded(log_light: Tensor, gain: float) -> Tensor:
-    """`light_map.softly_bounded`."""
+    """Compute `light_map.softly_bounded`."""
     stops = -log_light
     return -stops / (1.0 + (stops / max(math.log2(gain), 1e-3)) ** KNEE) ** (1.0 / KNEE)
 
 
 def gain(log_light: Tensor, peak: Tensor, max_gain: float) -> Tensor:
-    """`gain.gain`, of the brightest channel of each pixel."""
+    """Compute `gain.gain` from the brightest channel of each pixel."""
     square = torch.exp2(2.0 * log_light.clamp(-math.log2(max_gain), 0.0))
     return torch.rsqrt(square + (1.0 - square) * peak * peak)
 
 
 def relighted(codes: Codes, log_light: Tensor, coding: Coding, max_gain: float, interlaced: bool = False) -> Codes:
-    """`gain.apply_planes` or `gain.apply_channels`: whole codes, as float32.
+    """Compute `gain.apply_planes` or `gain.apply_channels`: whole codes, as float32.
 
     `interlaced`: the planes hold two fields, whose 4:2:0 chroma lines belong to one field each (`gain.fields`). Both
     get the light of the whole frame.
@@ -77,28 +77,28 @@ def relighted(codes: Codes, log_light: Tensor, coding: Coding, max_gain: float, 
 
 
 def _planes(codes: Codes, log_light: Tensor, coding: Coding, max_gain: float) -> Codes:
-    """`gain.planes_reference`."""
-    y_offset, y_scale, c_offset, c_scale, r_cr, g_cb, g_cr, b_cb, top = coding.numbers
+    """Compute `gain.planes_reference`."""
+    n = coding.numbers
     y, *chroma = codes
     height, width = y.shape[-2:]
-    above_black = y - y_offset
-    blue, red = ((plane - c_offset) * c_scale for plane in chroma)
-    lift = torch.maximum(torch.maximum(r_cr * red, b_cb * blue), g_cb * blue + g_cr * red)
+    above_black = y - n.y_offset
+    blue, red = ((plane - n.c_offset) * n.c_scale for plane in chroma)
+    lift = torch.maximum(torch.maximum(n.r_cr * red, n.b_cb * blue), n.g_cb * blue + n.g_cr * red)
     fy, fx = (2 if lift.shape[axis] < y.shape[axis] else 1 for axis in (2, 3))
     lift = lift.repeat_interleave(fx, dim=3) if fx == 2 else lift
     lift = lift.repeat_interleave(fy, dim=2) if fy == 2 else lift
-    peak = (above_black * y_scale + lift[..., :height, :width]).clamp(0.0, 1.0)
+    peak = (above_black * n.y_scale + lift[..., :height, :width]).clamp(0.0, 1.0)
     own = gain(log_light, peak, max_gain)
     mean = own
     if fy * fx > 1:  # the gain of a chroma sample is the mean over the luma samples it covers
         mean = F.avg_pool2d(F.pad(own, (0, -width % fx, 0, -height % fy), mode="replicate"), (fy, fx))
-    y = y_offset + torch.where(above_black > 0, above_black * own, above_black)
-    cb, cr = (c_offset + (plane - c_offset) * mean for plane in chroma)
-    return _whole(y, top), _whole(cb, top), _whole(cr, top)
+    y = n.y_offset + torch.where(above_black > 0, above_black * own, above_black)
+    cb, cr = (n.c_offset + (plane - n.c_offset) * mean for plane in chroma)
+    return _whole(y, n.top), _whole(cb, n.top), _whole(cr, n.top)
 
 
 def _channels(codes: Codes, log_light: Tensor, coding: Coding, max_gain: float) -> Codes:
-    top = coding.numbers[-1]
+    top = coding.numbers.top
     peak = torch.maximum(torch.maximum(codes[0], codes[1]), codes[2]) / top
     own = gain(log_light, peak, max_gain)
     limit = torch.where(peak < 1.0, top - 1.0, top)  # below the maximum stays below the maximum
@@ -114,8 +114,9 @@ def _whole(plane: Tensor, top: float) -> Tensor:
 
 
 class Shrink:
-    """Area average to another size, as OpenCV's INTER_AREA, by a matrix for each axis: a card multiplies them at once,
-    where its adaptive pooling takes a thread for each of the few results.
+    """Area averaging to another size, like OpenCV's INTER_AREA, by one matrix per axis.
+
+    A card multiplies them at once; its adaptive pooling uses one thread for each of the few results.
 
     Args:
         full, small: (H, W) and (h, w).
@@ -126,12 +127,12 @@ class Shrink:
         self._across = across.T.contiguous()
 
     def __call__(self, maps: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, h, w)."""
+        """Resize (N, C, H, W) to (N, C, h, w)."""
         return self._down @ (maps @ self._across)
 
 
 def area_weights(small: int, full: int) -> Tensor:
-    """(small, full): what each of `full` samples counts in each of `small` that cover the same length."""
+    """Build the (small, full) weights of `full` samples in `small` ones that cover the same length."""
     edges = np.arange(small + 1) * full / small
     samples = np.arange(full)
     covered = np.minimum(edges[1:, None], samples + 1) - np.maximum(edges[:-1, None], samples)
@@ -139,5 +140,5 @@ def area_weights(small: int, full: int) -> Tensor:
 
 
 def enlarged(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """(N, C, h, w) -> (N, C, H, W), bilinearly, as coefficients are."""
+    """Enlarge (N, C, h, w) to (N, C, H, W) bilinearly, like coefficients."""
     return F.interpolate(maps, size, mode="bilinear", align_corners=False)

@@ -9,45 +9,45 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cliplit import __version__
-from cliplit.command import check_output, reports_errors
+from cliplit.command import reports_errors
 from cliplit.errors import CliplitError, InputError
 
 from ..options import enhancer_options
 
 if TYPE_CHECKING:
-    from ..enhancer import Enhancer
-    from ..folders import Job
+    pass
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("paths", metavar="IN... OUT", type=click.Path(path_type=Path), nargs=-1, required=True)
 @enhancer_options
-@click.option("--jpeg-quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Of JPEG and WebP.")
-@click.option("--jobs", type=click.IntRange(0, 256), default=0, help="Pictures at a time.  [default: one a core]")
+@click.option(
+    "--jpeg-quality",
+    type=click.IntRange(1, 100),
+    default=95,
+    show_default=True,
+    help="Quality of JPEG and WebP output.",
+)
+@click.option(
+    "--jobs", type=click.IntRange(0, 256), default=0, help="Pictures processed at a time.  [default: one per core]"
+)
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")
 @click.option("--quiet", is_flag=True, help="Print errors only.")
 @click.version_option(__version__)
 @reports_errors
-def main(
-    paths: tuple[Path, ...],
-    jpeg_quality: int,
-    jobs: int,
-    overwrite: bool,
-    quiet: bool,
-    **settings: Any,
-) -> None:
-    """Relight pictures: PNG, JPEG, TIFF, WebP; 8 and 16 bit; alpha, orientation, ICC profile and EXIF are kept.
+def main(paths: tuple[Path, ...], jpeg_quality: int, jobs: int, overwrite: bool, quiet: bool, **settings: Any) -> None:
+    """Relight pictures: PNG, JPEG, TIFF, WebP, 8 or 16 bits; keeps alpha, orientation, ICC profile and EXIF.
 
-    One file IN writes the file OUT. Several files, or a folder, write into the folder OUT under their own names.
-    A file that cannot be used is reported and the rest goes on (exit code 1).
+    A single file IN is written to the file OUT. Several files, or a folder, are written into the folder OUT under
+    their own names. A file that fails is reported and the others are still processed (exit code 1).
     """
     if len(paths) < 2:
         raise click.UsageError("give at least one IN and one OUT")
     from ..backends.devices import cores
-    from ..folders import Kind, plan
-    from .image_io import SUFFIXES
+    from ..folders import plan
+    from .image_io import PICTURES
 
-    tasks = plan([str(path) for path in paths[:-1]], paths[-1], Kind("pictures", tuple(SUFFIXES)))
+    tasks = plan([str(path) for path in paths[:-1]], paths[-1], PICTURES)
     at_once = min(jobs or cores(), len(tasks))
     if settings["quality"] == "exact":
         at_once = 1  # each may take all memory there is
@@ -55,14 +55,15 @@ def main(
     from tqdm import tqdm
 
     from ..enhancer import Enhancer
+    from .enhance import enhance_picture
 
     # Decoding, network, pixel loop and encoding all let other threads run; a picture a core beats a core a layer.
     enhancer = Enhancer(**settings, threads=1 if at_once > 1 else 0)
 
-    def attempt(task: Job) -> list[str] | CliplitError | OSError:
+    def attempt(task: tuple[Path, Path]) -> list[str] | CliplitError | OSError:
         try:
             task[1].parent.mkdir(parents=True, exist_ok=True)
-            return enhance_file(*task, enhancer, jpeg_quality, overwrite)
+            return enhance_picture(*task, enhancer, jpeg_quality, overwrite)
         except (CliplitError, OSError) as error:
             return error
 
@@ -81,13 +82,3 @@ def main(
         click.echo(f"{len(tasks) - failures} of {len(tasks)} pictures written")
     if failures:
         raise InputError(f"{failures} of {len(tasks)} pictures failed, see above")
-
-
-def enhance_file(source: Path, target: Path, enhancer: Enhancer, jpeg_quality: int, overwrite: bool) -> list[str]:
-    """Relight one file; returns what could not be kept. The network sees the picture upright."""
-    from .image_io import read_picture, stored, upright, write_picture
-
-    check_output(source, target, overwrite)
-    picture = read_picture(source)
-    enhanced = enhancer(upright(picture.pixels, picture.orientation))
-    return write_picture(target, picture, stored(enhanced, picture.orientation), jpeg_quality)

@@ -1,4 +1,4 @@
-"""Picture files in and out, with all that must survive: bit depth, alpha, orientation, ICC profile, EXIF.
+"""Reading and writing of picture files, with bit depth, alpha, orientation, ICC profile and EXIF kept.
 
 Pillow for 8 bits, because it reads every mode and carries the metadata. It cannot hold 16 bits a channel, so those
 go through OpenCV (PNG) and tifffile (TIFF), with PNG's metadata chunks copied as they are. Paths are opened here,
@@ -9,11 +9,8 @@ Gains are applied to the stored values in the picture's own colour space, whose 
 
 from __future__ import annotations
 
-import contextlib
 import io
 import struct
-import threading
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,44 +23,30 @@ from PIL import Image, UnidentifiedImageError
 
 from cliplit.arrays import Array
 from cliplit.errors import InputError
-from cliplit.files import appearing
+from cliplit.files import atomic_write
+
+from ..folders import FileKind
 
 SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP"}
+PICTURES = FileKind("pictures", tuple(SUFFIXES))
 DEEP = {"PNG", "TIFF"}  # formats that hold 16 bits
 OPAQUE = {"JPEG"}  # formats without alpha
-LARGEST = 1 << 30  # pixels; beyond it a file is taken for a decompression bomb
+Image.MAX_IMAGE_PIXELS = 1 << 30  # lets 8K panoramas through; larger files count as decompression bombs
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_METADATA = {b"iCCP", b"eXIf", b"cHRM", b"gAMA", b"sRGB", b"pHYs", b"tEXt", b"iTXt", b"zTXt", b"tIME", b"cICP"}
 TIFF_METADATA = (270, 271, 272, 282, 283, 296, 305, 306, 315, 33432, 34675, 700)  # baseline texts, ICC, XMP
 ORIENTATION = 274
 BITS_PER_SAMPLE = 258
-TIFF_STRUCTURE = (
-    *range(254, 260),
-    262,
-    266,
-    273,
-    *range(277, 280),
-    284,
-    317,
-    *range(320, 326),
-    338,
-    339,
-)  # no metadata
+TIFF_STRUCTURE = (*range(254, 260), 262, 266, 273, *range(277, 280), 284, 317, *range(320, 326), 338, 339)  # others
 RESOLUTION = (282, 283, 296)  # pixels per unit across and down, and the unit
 EXIF_BLOCKS = (34665, 34853)  # EXIF proper and GPS; Pillow writes those it was asked for
 
 # EXIF orientation -> (quarter turns counter-clockwise, then mirrored) that show the stored pixels upright.
 TURNS = {
-    1: (0, False),
-    2: (0, True),
-    3: (2, False),
-    4: (2, True),
-    5: (3, True),
-    6: (3, False),
-    7: (1, True),
-    8: (1, False),
-}
+    1: (0, False), 2: (0, True), 3: (2, False), 4: (2, True),
+    5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -89,12 +72,12 @@ class Picture:
 
 
 def read_picture(path: Path) -> Picture:
-    """Decode a file. Raises InputError for what is not a still picture of 8 or 16 bits a channel."""
+    """Decode a file. Raises InputError for anything but a still picture of 8 or 16 bits per channel."""
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     data = path.read_bytes()
     try:
-        with quiet_pillow(), Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data)) as image:
             pictures = getattr(image, "n_frames", 1)
             if pictures > 1:
                 raise InputError(f"{path}: holds {pictures} pictures (animated or multi-page); only one is supported")
@@ -112,35 +95,8 @@ def read_picture(path: Path) -> Picture:
     raise InputError(f"{path}: not a picture that can be read ({', '.join(sorted(set(SUFFIXES.values())))})")
 
 
-@contextlib.contextmanager
-def quiet_pillow() -> Iterator[None]:
-    """Pillow without its warnings and with a limit that lets 8K panoramas through.
-
-    Both are settings of the whole process: the first thread to come in makes them, the last one to leave undoes them.
-    """
-    with _quiet_lock:
-        _quiet_inside.append(None)
-        if len(_quiet_inside) == 1:
-            _quiet_undo.enter_context(warnings.catch_warnings())
-            warnings.simplefilter("ignore")
-            _quiet_undo.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
-            Image.MAX_IMAGE_PIXELS = LARGEST
-    try:
-        yield
-    finally:
-        with _quiet_lock:
-            _quiet_inside.pop()
-            if not _quiet_inside:
-                _quiet_undo.close()
-
-
-_quiet_lock = threading.Lock()
-_quiet_inside: list[None] = []
-_quiet_undo = contextlib.ExitStack()
-
-
 def is_deep(image: Image.Image, data: bytes) -> bool:
-    """More than 8 bits a channel: Pillow shows that for gray only, and reads colour as 8 without a word."""
+    """Return whether a file has more than 8 bits per channel; Pillow silently reads deep colour as 8 bits."""
     if image.format == "PNG":
         return data[24] == 16  # bit depth in the IHDR chunk
     if image.format == "TIFF":
@@ -172,13 +128,13 @@ def read_8bit(image: Image.Image) -> Picture:
 def read_deep_png(path: Path, data: bytes) -> Picture:
     pixels, gray = as_rgb(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED), path)
     chunks = tuple(chunk for kind, chunk in png_chunks(data) if kind in PNG_METADATA)
-    with quiet_pillow(), Image.open(io.BytesIO(data)) as image:
+    with Image.open(io.BytesIO(data)) as image:
         orientation = image.getexif().get(ORIENTATION, 1)
     return Picture(pixels, gray, orientation if orientation in TURNS else 1, png_chunks=chunks)
 
 
 def as_rgb(pixels: Array | None, path: Path) -> tuple[Array, bool]:
-    """OpenCV's gray, BGR or BGRA as RGB(A), and whether it was gray."""
+    """Convert OpenCV's gray, BGR or BGRA to RGB(A), and return whether it was gray."""
     if pixels is None or pixels.dtype != np.uint16:
         raise InputError(f"{path}: a damaged picture, or not 16 bits a channel")
     if pixels.ndim == 2:
@@ -217,14 +173,14 @@ def read_deep_tiff(path: Path, data: bytes) -> Picture:
 
 
 def upright(pixels: Array, orientation: int) -> Array:
-    """The stored pixels as they are shown."""
+    """Rotate stored pixels to the way they are displayed."""
     turns, mirrored = TURNS[orientation]
     turned = np.rot90(pixels, turns)
     return turned[:, ::-1] if mirrored else turned
 
 
 def stored(pixels: Array, orientation: int) -> Array:
-    """The inverse of `upright`."""
+    """Invert `upright`."""
     turns, mirrored = TURNS[orientation]
     return np.rot90(pixels[:, ::-1] if mirrored else pixels, -turns)
 
@@ -245,7 +201,7 @@ def write_picture(path: Path, picture: Picture, pixels: Array, jpeg_quality: int
         notes.append(f"{form} holds 8 bits; the picture had 16")
         pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
     data = encode(form, picture, np.ascontiguousarray(pixels), jpeg_quality)
-    with appearing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(data)
     return notes
 
@@ -299,7 +255,7 @@ def encode_deep_tiff(picture: Picture, pixels: Array) -> bytes:
 
 
 def resolution_of(tags: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
-    """The arguments of tifffile for the pixels per inch or centimetre; it takes them no other way."""
+    """Return tifffile's arguments for the pixels per inch or centimetre; it takes them no other way."""
     found = {code: value for code, _, _, value, _ in tags if code in RESOLUTION}
     if not {282, 283} <= set(found):
         return {}
@@ -307,7 +263,7 @@ def resolution_of(tags: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
 
 
 def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """(type, whole chunk) of each chunk of a PNG file."""
+    """Yield (type, whole chunk) of each chunk of a PNG file."""
     at = len(PNG_SIGNATURE)
     while at + 12 <= len(data):
         (length,) = struct.unpack(">I", data[at : at + 4])

@@ -1,1 +1,1 @@
-"""What the light of a picture is and how it is applied: proxy, light map, gain, temporal filter. Knows no files."""
+"""The light of a picture and its application: proxy, light map, gain, temporal filter. Knows no files."""

@@ -1,8 +1,9 @@
-"""What the numbers in a picture mean as colours: the code points of ITU-T H.273 that FFmpeg and all containers use."""
+"""The meaning of a picture's numbers as colours: code points of ITU-T H.273, as in FFmpeg and all containers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from cliplit.arrays import Array
 from cliplit.errors import InputError
@@ -64,12 +65,12 @@ class Colour:
 
 
 def assumed_matrix(height: int) -> int:
-    """The usual rule for pictures without a tag (R2.2): broadcast practice ties the matrix to the size."""
+    """Guess the matrix of untagged pictures from their size, as broadcast practice does (R2.2)."""
     return 1 if height >= 720 else 6
 
 
 def stated(text: str, found: Colour) -> Colour:
-    """The tags as the user states them: a name of `NAMED`, a range ("full", "limited"), or both as NAME:RANGE.
+    """Parse the user's tags: a name of `NAMED`, a range ("full", "limited"), or both as NAME:RANGE.
 
     Raises:
         InputError: neither.
@@ -89,6 +90,24 @@ def stated(text: str, found: Colour) -> Colour:
 Planes = tuple[Array, Array, Array]
 
 
+class CodeNumbers(NamedTuple):
+    """The conversion of Y'CbCr codes to R'G'B', in the order `_relight.planes` takes.
+
+    With y = (Y' - y_offset) y_scale and cb, cr = (code - c_offset) c_scale: R' = y + r_cr cr,
+    G' = y + g_cb cb + g_cr cr, B' = y + b_cb cb; `top` is the largest code.
+    """
+
+    y_offset: float
+    y_scale: float
+    c_offset: float
+    c_scale: float
+    r_cr: float
+    g_cb: float
+    g_cr: float
+    b_cb: float
+    top: float
+
+
 @dataclass(frozen=True)
 class Coding:
     """How Y'CbCr codes map to R'G'B': ITU-R BT.601 / BT.709 / BT.2020 (ITU-T H.273), limited or full range.
@@ -98,8 +117,8 @@ class Coding:
         full_range: codes 0..255 instead of 16..235 (at 8 bits).
         depth: bits per sample.
         rgb: the planes hold R', G' and B' themselves, at full range; the weights do not matter.
-        white: the signal, in (0, 1], that the gain takes for white: nothing is lifted above it, and what lies above
-            stays. Below 1 for HDR, where most of the signal is kept for lights.
+        white: the signal, in (0, 1], that counts as white: nothing is raised above it, and brighter values stay. Below
+            1 for HDR, where most of the signal range is for lights.
     """
 
     kr: float = 0.2126
@@ -110,8 +129,7 @@ class Coding:
     white: float = 1.0
 
     @property
-    def numbers(self) -> tuple[float, ...]:
-        """(y_offset, y_scale, c_offset, c_scale, r_cr, g_cb, g_cr, b_cb, top), as `_relight.planes` wants them."""
+    def numbers(self) -> CodeNumbers:
         unit, top = float(1 << (self.depth - 8)), float((1 << self.depth) - 1)
         kg = 1.0 - self.kr - self.kb
         luma = (0.0, 1 / top) if self.full_range else (16 * unit, 1 / (219 * unit))
@@ -123,4 +141,4 @@ class Coding:
             -2 * self.kr * (1 - self.kr) / kg,
             2 * (1 - self.kb),
         )
-        return (*luma, *chroma, *matrix, top)
+        return CodeNumbers(*luma, *chroma, *matrix, top)

@@ -1,4 +1,4 @@
-"""Gain: the light map applied to full-size pixels, RGB or Y'CbCr, in one pass.
+"""Application of the light map to full-size pixels, RGB or Y'CbCr, in one pass.
 
 The gain of a pixel is ``((1 - peak^2) L^2 + peak^2)^(-1/2)`` with L its light and peak its brightest channel in
 [0, 1]: 1 / L in the dark, 1 at the maximum, monotonic between. So a pixel that was not clipped does not clip, all
@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from typing import Any
 
 import cv2
 import numpy as np
@@ -30,8 +31,8 @@ except ImportError:  # built without a compiler
 
 
 COMPILED = _relight is not None
-BAND = 1 << 20  # samples worth a thread of their own
-WHITE = {"u1": 255.0, "u2": 65535.0, "f4": 1.0}
+BAND = 1 << 20  # samples per thread
+WHITE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0, np.dtype(np.float32): 1.0}
 
 
 def apply_rgb(picture: Array, coefficients: Coefficients, out: Array | None = None) -> Array:
@@ -41,7 +42,7 @@ def apply_rgb(picture: Array, coefficients: Coefficients, out: Array | None = No
         enhanced[...] = rgb_reference(picture, coefficients)
         return enhanced
     picture = np.ascontiguousarray(picture)
-    maps = coefficients.slope, coefficients.offset, coefficients.floor
+    maps: tuple[Any, ...] = coefficients.slope, coefficients.offset, coefficients.floor
     height = picture.shape[0]
     bands = min(os.cpu_count() or 1, 4, 1 + picture.size // BAND)
     edges = [height * i // bands for i in range(bands + 1)]
@@ -55,7 +56,7 @@ def apply_rgb(picture: Array, coefficients: Coefficients, out: Array | None = No
 
 
 def fields(planes: Planes, interlaced: bool) -> list[Planes]:
-    """What `apply_planes` takes one after the other: the planes, or views of the two fields woven into them.
+    """Split planes into what `apply_planes` takes in turn: the planes, or views of their two interlaced fields.
 
     The 4:2:0 chroma lines of interlaced pictures lie between lines of one field. Both fields get the light map of the
     whole frame, so that it cannot flicker between them.
@@ -119,13 +120,13 @@ def apply_channels(planes: Planes, out: Planes, coefficients: Coefficients, dept
 
 
 def gain(light: Array, peak: Array) -> Array:
-    """The formula: light in (0, 1], peak in [0, 1] -> gain >= 1."""
+    """Compute the gain >= 1 from light in (0, 1] and peak in [0, 1]."""
     square = light * light
     return 1 / np.sqrt(square + (1 - square) * peak * peak)
 
 
 def full_size_log_light(luma: Array, coefficients: Coefficients) -> Array:
-    """log2 L at the size of `luma`, (H, W) in [floor, 0]."""
+    """Compute log2 L at the size of `luma`, (H, W) in [floor, 0]."""
     height, width = luma.shape
     slope = cv2.resize(coefficients.slope, (width, height), interpolation=cv2.INTER_LINEAR)
     offset = cv2.resize(coefficients.offset, (width, height), interpolation=cv2.INTER_LINEAR)
@@ -137,8 +138,8 @@ def full_size_gain(luma: Array, peak: Array, coefficients: Coefficients) -> Arra
 
 
 def rgb_reference(picture: Array, coefficients: Coefficients) -> Array:
-    """`apply_rgb` in numpy."""
-    white = WHITE[picture.dtype.str[1:]]
+    """Compute `apply_rgb` in numpy."""
+    white = WHITE[picture.dtype]
     colour = picture[..., :3].astype(np.float32)
     bounded = np.clip(np.nan_to_num(colour / np.float32(white), nan=0.0), 0.0, 1.0)
     peak = bounded.max(axis=2)
@@ -152,22 +153,22 @@ def rgb_reference(picture: Array, coefficients: Coefficients) -> Array:
 
 
 def planes_reference(planes: Planes, coefficients: Coefficients, coding: Coding) -> Planes:
-    """`apply_planes` in numpy."""
-    y_offset, y_scale, c_offset, c_scale, r_cr, g_cb, g_cr, b_cb, top = coding.numbers
+    """Compute `apply_planes` in numpy."""
+    n = coding.numbers
     luma, *chroma = (plane.astype(np.float32) for plane in planes)
     height, width = luma.shape
-    cb, cr = ((plane - c_offset) * c_scale for plane in chroma)
-    lift = np.maximum(np.maximum(r_cr * cr, b_cb * cb), g_cb * cb + g_cr * cr)
+    cb, cr = ((plane - n.c_offset) * n.c_scale for plane in chroma)
+    lift = np.maximum(np.maximum(n.r_cr * cr, n.b_cb * cb), n.g_cb * cb + n.g_cr * cr)
     fy, fx = (2 if lift.shape[axis] < luma.shape[axis] else 1 for axis in (0, 1))
     lift = lift.repeat(fy, axis=0).repeat(fx, axis=1)[:height, :width]
-    above_black = luma - y_offset
-    y = above_black * y_scale
+    above_black = luma - n.y_offset
+    y = above_black * n.y_scale
     g = full_size_gain(np.clip(y, 0, 1), np.clip(y + lift, 0, 1), coefficients)
     # The gain of a chroma sample is the mean over the luma samples it covers.
     padded = np.pad(g, ((0, -height % fy), (0, -width % fx)), mode="edge")
     mean = padded.reshape(padded.shape[0] // fy, fy, padded.shape[1] // fx, fx).mean(axis=(1, 3))
-    y_out = y_offset + np.where(above_black > 0, above_black * g, above_black)
-    c_out = [c_offset + (plane - c_offset) * mean for plane in chroma]
+    y_out = n.y_offset + np.where(above_black > 0, above_black * g, above_black)
+    c_out = [n.c_offset + (plane - n.c_offset) * mean for plane in chroma]
     dtype = planes[0].dtype
-    y_plane, u_plane, v_plane = (np.clip(np.floor(p + 0.5), 0, top).astype(dtype) for p in (y_out, *c_out))
+    y_plane, u_plane, v_plane = (np.clip(np.floor(p + 0.5), 0, n.top).astype(dtype) for p in (y_out, *c_out))
     return y_plane, u_plane, v_plane

@@ -1,9 +1,9 @@
-"""HDR: what the network is shown of it, and what its answer means for PQ and HLG signals.
+"""HDR: what the network sees of it, and its light map converted to PQ and HLG signals.
 
-The network knows gamma-coded SDR pictures. It sees the clip tone-mapped to one; its light map, which says by how much
-to lift a gamma-coded value, is turned into the light map that lifts the PQ or HLG signal to the same luminance. The
-gain is applied in the signal domain. Reference white (203 cd/m2, ITU-R BT.2408) counts as white: nothing is lifted
-above it, and lights above it stay as they are.
+The network was trained on gamma-coded SDR pictures, so it sees a tone-mapped clip. Its light map, a gain for
+gamma-coded values, is converted to one that raises the PQ or HLG signal to the same luminance; the gain is applied to
+that signal. Reference white (203 cd/m2, ITU-R BT.2408) counts as white: nothing is raised above it, and brighter
+lights do not change.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ A, B, C = 0.17883277, 0.28466892, 0.55991073
 
 
 def pq_to_light(signal: Array) -> Array:
-    """PQ signal in [0, 1] -> light in cd/m2."""
+    """Convert a PQ signal in [0, 1] to light in cd/m2."""
     power = np.maximum(signal, 0) ** (1 / M2)
     return 10000 * (np.maximum(power - C1, 0) / (C2 - C3 * power)) ** (1 / M1)
 
@@ -46,7 +46,7 @@ def light_to_pq(light: Array) -> Array:
 
 
 def hlg_to_light(signal: Array) -> Array:
-    """HLG signal in [0, 1] -> light of a 1000 cd/m2 display in cd/m2 (each channel by itself)."""
+    """Convert an HLG signal in [0, 1] to cd/m2 on a 1000 cd/m2 display, per channel."""
     scene = np.where(signal <= 0.5, signal * signal / 3, (np.exp((np.maximum(signal, 0.5) - C) / A) + B) / 12)
     return 1000 * scene**1.2
 
@@ -72,7 +72,7 @@ TRANSFERS = {
 
 
 def tone_mapped(proxy: Proxy, transfer: Transfer) -> Proxy:
-    """The SDR picture of a proxy whose values are signals relative to `transfer.white`."""
+    """Tone-map a proxy whose values are signals relative to `transfer.white` to SDR."""
     light = transfer.to_light(proxy.rgb * transfer.white).astype(np.float32) / REFERENCE_WHITE
     light = np.clip(light @ BT2020_TO_709.T, 0.0, None)
     over = np.maximum(light - KNEE, 0.0)
@@ -83,9 +83,9 @@ def tone_mapped(proxy: Proxy, transfer: Transfer) -> Proxy:
 
 
 def signal_log_light(log_light: Array, signal: Array, transfer: Transfer) -> Array:
-    """From log2 L for gamma-coded pictures to log2 L for the signal, both (h, w) at proxy size;
-    `signal` is the luma of the coded picture there, relative to `transfer.white`.
+    """Convert log2 L for gamma-coded pictures to log2 L for the signal, both (h, w) at proxy size.
 
+    `signal` is the luma of the coded picture there, relative to `transfer.white`.
     Each luma is lifted as the SDR picture of it would be; the answer is the L with which the signal gets there.
     """
     y = np.maximum(signal, np.float32(1 / 64))

@@ -1,9 +1,8 @@
 """The light map between the network and the pixels: bounded, in the log domain, made to follow edges.
 
-The network sees a small proxy. Its map is not enlarged as it is, which would leave halos along every edge, but
-as a local linear function of luma: log2 L = slope * luma + offset (guided filter of He, Sun and Tang, PAMI 2013, in
-its fast form with coefficients at low resolution, arXiv 1505.00996). Both maps are smooth; full-size luma puts the
-edges back.
+The network sees a small proxy. Enlarging its map directly would leave halos along every edge, so it becomes a local
+linear function of luma: log2 L = slope * luma + offset (guided filter of He, Sun and Tang, PAMI 2013, in its fast form
+with coefficients at low resolution, arXiv 1505.00996). Both maps are smooth; full-size luma restores the edges.
 """
 
 from __future__ import annotations
@@ -32,26 +31,26 @@ class Coefficients:
     floor: float
 
     def scaled(self, strength: float) -> Coefficients:
-        """Those of L^strength; the bound stays."""
+        """Return the coefficients of L^strength; the bound stays."""
         if strength == 1.0:
             return self
         return replace(self, slope=self.slope * np.float32(strength), offset=self.offset * np.float32(strength))
 
 
 def log_light(light: Array, max_gain: float) -> Array:
-    """log2 of the light map clamped to [1 / max_gain, 1]; NaN counts as 1, light that needs no help."""
+    """Compute log2 of the light map clamped to [1 / max_gain, 1]; NaN counts as 1 (no gain)."""
     return np.log2(np.clip(np.nan_to_num(light, nan=1.0), 1.0 / max_gain, 1.0)).astype(np.float32)
 
 
 def softly_bounded(log_light: Array, gain: float) -> Array:
-    """The map with gains bent to stay below `gain`: no edge where the bound begins, half the bound is left as it is."""
+    """Bend gains smoothly to stay below `gain`; those under half of it hardly change."""
     bound = max(math.log2(gain), 1e-3)
     stops = -log_light
     return (-stops / (1.0 + (stops / np.float32(bound)) ** KNEE) ** (1.0 / KNEE)).astype(np.float32, copy=False)
 
 
 def guided_coefficients(log_light: Array, luma: Array, max_gain: float) -> Coefficients:
-    """Edge-aware coefficients from a log light map and the proxy's luma, both (h, w)."""
+    """Compute edge-aware coefficients from a log light map and the proxy's luma, both (h, w)."""
     mean_y, mean_l = _box(luma), _box(log_light)
     covariance = _box(luma * log_light) - mean_y * mean_l
     variance = _box(luma * luma) - mean_y * mean_y
@@ -61,7 +60,7 @@ def guided_coefficients(log_light: Array, luma: Array, max_gain: float) -> Coeff
 
 
 def plain_coefficients(log_light: Array, max_gain: float) -> Coefficients:
-    """Coefficients that reproduce a light map which has full size already."""
+    """Return coefficients that reproduce a light map which already has full size."""
     return Coefficients(np.zeros_like(log_light), np.ascontiguousarray(log_light), -math.log2(max_gain))
 
 

@@ -1,9 +1,8 @@
-"""How much a picture's dark parts bear to be brought up: their noise, measured at full size, and the gain it allows.
+"""Noise of a picture's dark parts, measured at full size, and the largest gain that keeps it invisible.
 
-The noise of a block is the median of a high-pass that ignores flat and sloping light (Immerkaer, CVIU 1996). Texture
-only adds to it, so the flattest dark blocks tell the noise: a low quantile, which a picture full of texture does not
-reach by chance. Blocks that are clipped to black say nothing and are left out; there JPEG shows as steps on its 8x8
-grid, which count as noise.
+The noise of a block is the median of a high-pass filter that ignores flat and sloping light (Immerkaer, CVIU 1996).
+Texture only adds to it, so a low quantile over the dark blocks estimates the noise. Blocks clipped to black are left
+out; there, JPEG's steps on its 8x8 grid count as noise.
 """
 
 from __future__ import annotations
@@ -16,8 +15,10 @@ import numpy as np
 from cliplit.arrays import Array
 from cliplit.constants import LUMA_WEIGHTS, MAX_GAIN
 
+from .gain import WHITE
+
 BLOCK = 16  # two of JPEG's and of H.264's transforms
-ROWS, COLUMNS = 15, 20  # blocks that are looked at: a few milliseconds
+ROWS, COLUMNS = 15, 20  # sampled blocks: a few milliseconds
 DARKEST, DARK = 0.012, 0.30  # mean luma of the blocks that count
 CLIPPED = 0.2  # share of a block's pixels at its lowest code from which it counts as clipped ...
 NEAR_BLACK = 0.02  # ... if that code is so dark
@@ -32,25 +33,19 @@ SETTLING = 0.5  # seconds in which a clip's limit follows
 INTERVAL = 0.15  # seconds between measurements of a clip
 
 
-def noise_level(luma: Array) -> float | None:
-    """Standard deviation of the noise in the dark parts of (H, W) luma, any real type with black 0 and white 1; None
-    where too little is dark, or all of it is clipped."""
-    return level_of_blocks(sample_blocks(luma).astype(np.float32))
-
-
-def picture_noise(picture: Array, white: float) -> float | None:
-    """The same of (H, W, 3 or 4) RGB; only the blocks that are looked at are converted."""
-    blocks = sample_blocks(picture[..., :3]).astype(np.float32) / np.float32(white)
+def picture_noise(picture: Array) -> float | None:
+    """Estimate the noise of the dark parts of (H, W, 3 or 4) RGB as `level_of_blocks`; converts sampled blocks only."""
+    blocks = sample_blocks(picture[..., :3]).astype(np.float32) / np.float32(WHITE[picture.dtype])
     return level_of_blocks(np.nan_to_num(blocks, nan=0.0, posinf=1.0) @ np.array(LUMA_WEIGHTS, np.float32))
 
 
 def plane_noise(plane: Array, black: float, scale: float) -> float | None:
-    """The same of a Y' plane whose codes c mean ``(c - black) * scale``."""
+    """Estimate the noise of a Y' plane whose codes c mean ``(c - black) * scale``, as `level_of_blocks`."""
     return level_of_blocks((sample_blocks(plane).astype(np.float32) - np.float32(black)) * np.float32(scale))
 
 
 def sample_blocks(picture: Array) -> Array:
-    """(n, 16, 16, ...) blocks on an even grid whose corners are multiples of 8."""
+    """Sample (n, 16, 16, ...) blocks on an even grid whose corners are multiples of 8."""
     height, width = picture.shape[:2]
     if height < BLOCK or width < BLOCK:
         return np.empty((0, BLOCK, BLOCK, *picture.shape[2:]), picture.dtype)
@@ -66,7 +61,10 @@ def sample_blocks(picture: Array) -> Array:
 
 
 def level_of_blocks(blocks: Array) -> float | None:
-    """From (n, 16, 16) luma blocks."""
+    """Estimate the standard deviation of noise in dark blocks, (n, 16, 16) luma in [0, 1].
+
+    Returns None if too few blocks are dark, or all of them are clipped.
+    """
     if not len(blocks):
         return None
     mean = blocks.mean(axis=(1, 2))
@@ -86,7 +84,7 @@ def level_of_blocks(blocks: Array) -> float | None:
 
 
 def grid_steps(blocks: Array) -> float:
-    """How much larger the steps on the 8x8 grid are than those beside it, as the mean over (n, 16, 16) blocks.
+    """Compute how much larger steps on the 8x8 grid are than beside it: the mean over (n, 16, 16) blocks.
 
     Edges of objects fall on the grid and beside it alike; a single one counts little.
     """
@@ -95,15 +93,15 @@ def grid_steps(blocks: Array) -> float:
     return max(0.0, float(np.clip(excess, -LARGEST_STEP, LARGEST_STEP).mean()))
 
 
-def bearable_gain(noise: float | None, bound: float = MAX_GAIN) -> float:
-    """The gain that brings noise of this standard deviation to what may be seen, 3 to `bound`."""
+def noise_gain_limit(noise: float | None, bound: float = MAX_GAIN) -> float:
+    """Compute the gain, 3 to `bound`, that raises noise of this standard deviation to the visible limit."""
     if not noise:
         return bound
     return min(max(VISIBLE / noise, min(LEAST_GAIN, bound)), bound)
 
 
 class GainLimit:
-    """The bearable gain of a clip's frames, which changes slowly: no frame's luck shows."""
+    """The noise-limited gain of a clip's frames, smoothed over time so that single frames do not show."""
 
     def __init__(self) -> None:
         self._log: float | None = None
@@ -111,17 +109,17 @@ class GainLimit:
         self._time = self._measured = 0.0
 
     def __call__(self, plane: Array, black: float, scale: float, time: float) -> float:
-        """For the Y' plane (see `plane_noise`) of the frame shown at `time` seconds."""
+        """Return the limit for the Y' plane (see `plane_noise`) of the frame shown at `time` seconds."""
         elapsed, self._time = time - self._time, time
         if self._log is None or not 0.0 <= elapsed < 1.0 or time - self._measured >= INTERVAL:
-            self._goal, self._measured = math.log2(bearable_gain(plane_noise(plane, black, scale))), time
+            self._goal, self._measured = math.log2(noise_gain_limit(plane_noise(plane, black, scale))), time
         if self._log is None or not 0.0 <= elapsed < 1.0:
             self._log = self._goal
         self._log += (1 - math.exp(-elapsed / SETTLING)) * (self._goal - self._log) if elapsed > 0 else 0.0
         return 2.0**self._log
 
     def state(self) -> dict[str, Any]:
-        """What it remembers (`source.Stateful`)."""
+        """Return the state to save (`frames.Stateful`)."""
         numbers = {"goal": self._goal, "time": self._time, "measured": self._measured}
         return numbers if self._log is None else {**numbers, "log": self._log}
 

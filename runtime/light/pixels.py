@@ -69,7 +69,7 @@ class PackedRGB:
         return rgb_proxy(self.samples, size)
 
     def noise_plane(self) -> tuple[Array, float, float]:
-        return self.samples[..., 1], 0.0, 1.0 / WHITE[self.samples.dtype.str[1:]]
+        return self.samples[..., 1], 0.0, 1.0 / WHITE[self.samples.dtype]
 
     def relight(self, coefficients: Coefficients, out: PackedRGB) -> None:
         apply_rgb(self.samples, coefficients, out.samples)

@@ -25,24 +25,26 @@ class Proxy:
 
 
 def proxy_size(height: int, width: int, short_side: int, multiple: int) -> tuple[int, int]:
-    """(h, w) of the proxy: the given short side at the same aspect, no larger than the picture, sides rounded to
-    multiples of `multiple` (so at least that large)."""
+    """Compute (h, w) of the proxy: the given short side, same aspect, sides rounded to multiples of `multiple`.
+
+    No side is larger than the picture's, except to reach one `multiple`.
+    """
     scale = min(1.0, short_side / min(height, width), LONGEST_SIDE / max(height, width))
     h, w = (max(1, round(side * scale / multiple)) * multiple for side in (height, width))
     return h, w
 
 
 def rgb_proxy(picture: Array, size: tuple[int, int]) -> Proxy:
-    """From (H, W, 3 or 4) uint8, uint16 or float32; non-finite samples count as black, others are clipped to [0, 1]."""
+    """Shrink (H, W, 3 or 4) uint8, uint16 or float32; non-finite samples become black, others are clipped to [0, 1]."""
     colour = picture[..., :3]
     if colour.dtype == np.float32:
         colour = np.clip(np.nan_to_num(colour, nan=0.0, posinf=1.0, neginf=0.0), 0.0, 1.0)
-    rgb = shrink(colour, size).astype(np.float32) / np.float32(WHITE[picture.dtype.str[1:]])
+    rgb = shrink(colour, size).astype(np.float32) / np.float32(WHITE[picture.dtype])
     return Proxy(rgb, rgb @ np.array(LUMA_WEIGHTS, np.float32))
 
 
 def planes_proxy(planes: Planes, coding: Coding, size: tuple[int, int]) -> Proxy:
-    """From Y'CbCr planes of any sampling: each plane is shrunk by itself, the matrix applied to few pixels.
+    """Shrink Y'CbCr planes of any sampling, each by itself; the matrix is applied to the few pixels left.
 
     With a `coding.white` below 1, `rgb` reaches up to 1 / white: lights above it are still to be tone-mapped.
     """
@@ -50,16 +52,16 @@ def planes_proxy(planes: Planes, coding: Coding, size: tuple[int, int]) -> Proxy
         top = np.float32((1 << coding.depth) - 1)
         channels = np.stack([shrink(plane, size) for plane in planes], axis=-1).astype(np.float32) / top
         return Proxy(channels, channels @ np.array(LUMA_WEIGHTS, np.float32))
-    y_offset, y_scale, c_offset, c_scale, r_cr, g_cb, g_cr, b_cb, _ = coding.numbers
+    n = coding.numbers
     y, cb, cr = (shrink(plane, size).astype(np.float32) for plane in planes)
-    y = np.clip((y - y_offset) * y_scale, 0.0, 1 / coding.white, dtype=np.float32)
-    cb, cr = (cb - c_offset) * c_scale, (cr - c_offset) * c_scale
-    rgb = np.stack([y + r_cr * cr, y + g_cb * cb + g_cr * cr, y + b_cb * cb], axis=-1)
+    y = np.clip((y - n.y_offset) * n.y_scale, 0.0, 1 / coding.white, dtype=np.float32)
+    cb, cr = (cb - n.c_offset) * n.c_scale, (cr - n.c_offset) * n.c_scale
+    rgb = np.stack([y + n.r_cr * cr, y + n.g_cb * cb + n.g_cr * cr, y + n.b_cb * cb], axis=-1)
     return Proxy(np.clip(rgb, 0.0, 1 / coding.white, dtype=np.float32), np.minimum(y, np.float32(1.0)))
 
 
 def shrink(picture: Array, size: tuple[int, int]) -> Array:
-    """Area average; the few pictures that are enlarged to fill a network's smallest size are interpolated.
+    """Resize by area averaging; the few pictures smaller than the network's least size are interpolated.
 
     Halving first is several times faster, and differs by the rounding of each step only.
     """

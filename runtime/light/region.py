@@ -1,4 +1,4 @@
-"""Where and when a clip is enhanced: an area with a soft edge, a span of time, a strength that changes."""
+"""The area of a clip that is enhanced, with a soft edge."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Region:
 
     @classmethod
     def parse(cls, text: str) -> Region:
-        """From "x,y,w,h". Raises InputError for anything else."""
+        """Parse "x,y,w,h". Raises InputError for anything else."""
         numbers = text.split(",")
         if len(numbers) != 4 or not all(re.fullmatch(r"\s*\d+\s*", number) for number in numbers):
             raise InputError(f"area {text!r}; expected x,y,w,h in pixels, such as 100,50,640,480")
@@ -38,22 +38,18 @@ class Region:
         return region
 
     def check(self, width: int, height: int) -> None:
-        """Raises InputError where nothing of it lies in a picture of this size."""
+        """Check that part of the area lies in a picture of this size. Raises InputError if not."""
         if self.x >= width or self.y >= height:
             raise InputError(f"area {self.x},{self.y},{self.width},{self.height} lies outside {width}x{height}")
 
     def within(self, coefficients: Coefficients, height: int, width: int) -> Coefficients:
-        """Those that enhance only the area of an (height, width) picture: outside, the gain is exactly 1.
+        """Restrict coefficients to the area in an (height, width) picture: outside, the gain is exactly 1.
 
         The logarithm of the gain is faded in, within the area; an edge that is the picture's own is not faded.
         """
         slope, offset = coefficients.slope, coefficients.offset
         rows, columns = slope.shape
-        finer = min(
-            1.0,
-            self.height * rows / height / FINEST,
-            self.width * columns / width / FINEST,
-        )
+        finer = min(1.0, self.height * rows / height / FINEST, self.width * columns / width / FINEST)
         if finer < 1.0:  # a small area needs a finer grid to have soft edges
             rows, columns = (min(side, round(count / finer)) for side, count in ((height, rows), (width, columns)))
             slope, offset = (cv2.resize(m, (columns, rows), interpolation=cv2.INTER_LINEAR) for m in (slope, offset))
@@ -64,8 +60,10 @@ class Region:
 
 
 def ramp(start: int, length: int, side: int, samples: int, feather: float) -> Array:
-    """Weights of `samples` along a picture's side: 0 outside and as far inside as interpolation reaches, then rising
-    smoothly to 1 over `feather` pixels."""
+    """Compute weights of `samples` along a side: 0 outside, rising smoothly to 1 over `feather` pixels inside.
+
+    They stay 0 as far inside as interpolation reaches.
+    """
     step = side / samples
     place = (np.arange(samples) + 0.5) * step
     before = np.inf if start <= 0 else place - start

@@ -106,7 +106,7 @@ class Relighting:
 
         Raises InputError where full size would exhaust this machine's memory.
         """
-        card = self.enhancer.network.card if self.enhancer.quality == "exact" else None
+        card: Any = self.enhancer.network.card if self.enhancer.quality == "exact" else None
         if card is not None and all(card.takes(pixels) for pixels in pictures):
             lights: Sequence[LightOnCard] = card.look(pictures, self.enhancer.max_gain, self.enhancer.steady_size)
             self._profile("proxy")
@@ -175,13 +175,17 @@ class Relighting:
 
     def state(self) -> dict[str, Any]:
         """Return what it remembers of earlier pictures, for a run that is continued later."""
-        parts = {"temporal": self.temporal, "gain limit": self.gain_limit}
-        return {f"{part} {name}": value for part, step in parts.items() for name, value in step.state().items()}
+        parts = {"temporal": self.temporal.state(), "gain limit": self.gain_limit.state()}
+        return {f"{part} {name}": value for part, values in parts.items() for name, value in values.items()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue where `state` was taken."""
-        for prefix, step in (("temporal ", self.temporal), ("gain limit ", self.gain_limit)):
-            step.restore({name.removeprefix(prefix): state[name] for name in state if name.startswith(prefix)})
+
+        def part(prefix: str) -> dict[str, Any]:
+            return {name.removeprefix(prefix): state[name] for name in state if name.startswith(prefix)}
+
+        self.temporal.restore(part("temporal "))
+        self.gain_limit.restore(part("gain limit "))
 
 
 def _enlarged(values: Array, size: tuple[int, ...]) -> Array:

@@ -1,14 +1,12 @@
-"""The light over time: still where the scene is still, quick where it changes, fresh after a cut.
+"""The light over time: steady in static scenes, quick to follow changes, restarted after a cut.
 
-Each point of the log light map is a running mean over the time since the picture last changed there, at most over a
-time constant. Three things count as change: the luma is another than it was, beyond the sensor's noise; it drifts,
-which a mean over a few frames shows earlier; the network's answer drifts. So noise and the network's reactions to it
-average out, a step or a passing object is followed at once, and a dissolve or an exposure ramp within a few
-hundredths of a stop.
+Each point of the log light map is a running mean since the picture last changed there, over at most a time constant.
+Three things count as change: a luma jump beyond the sensor's noise, a slow luma drift, and a drift of the network's
+output. So noise and the network's reactions to it average out, steps and passing objects are followed at once, and
+dissolves or exposure ramps within a few hundredths of a stop.
 
-What the gain brings up from the dark is noise, too, and its large blotches pulse. The running mean of luma is there
-already, so the gain also takes back what a proxy's pixel differs from it (`Steady.calmed`), where it is still. Finer
-grain is left: taking it out is a denoiser's work.
+The gain also amplifies noise, whose large blotches pulse. `Steady.flicker_suppressed` cancels a proxy pixel's deviation
+from the running mean of luma in static parts. Finer grain is left to a denoiser.
 """
 
 from __future__ import annotations
@@ -56,7 +54,7 @@ FINE = 4.0  # times as strong as in blurred luma is the noise in luma itself
 
 
 def time_constant(temporal: float) -> float:
-    """Seconds, of `--temporal`: 0 at 0, a second at 0.5, four at 1."""
+    """Convert `--temporal` to seconds: 0 at 0, a second at 0.5, four at 1."""
     return LONGEST * temporal * temporal
 
 
@@ -74,9 +72,8 @@ class Steady:
     luma: Array
     own: Array
 
-    def calmed(self, coefficients: Coefficients) -> Coefficients:
-        """The coefficients with the flicker taken out where they lighten: what they make of the frame is then what
-        they make of the mean.
+    def flicker_suppressed(self, coefficients: Coefficients) -> Coefficients:
+        """Remove flicker from the coefficients where they brighten, so that the frame is relighted like the mean.
 
         Relighted luma is y * gain, gain = D^(-1/2), D = (1 - y^2) L^2 + y^2 (`gain.gain`). To first order, its
         logarithm grows with y by 1 / y - y (1 - L^2) / D, and with log L by -(1 - y^2) L^2 / D.
@@ -95,8 +92,7 @@ class Steady:
 
 @dataclass
 class _State:
-    """Running means (h, w): of the light, of luma, of blurred luma; how long each has run; where they drift to, and how
-    far from its mean luma is on average."""
+    """Running means (h, w) of light, luma and blurred luma; their ages, drifts and mean deviation from luma."""
 
     light: Array
     luma: Array
@@ -104,10 +100,10 @@ class _State:
     age: Array  # seconds
     light_drift: Array
     luma_drift: Array
-    unrest: Array
+    deviation: Array
 
     def follow(self, blurred: Array, still: float) -> Array | None:
-        """Carry everything to where the picture has moved; returns 1 where it has, None if it stands still."""
+        """Warp everything along the picture's motion; returns 1 where it moved, None if it is static."""
         if np.count_nonzero(np.abs(blurred - self.blurred) > still) < MOVING_SHARE * blurred.size:
             return None
         flow = motion(self.blurred, blurred)
@@ -122,15 +118,17 @@ class _State:
         return moved
 
     def flickering(self) -> Array:
-        """(h, w): 1 where luma goes to and fro about its mean, as noise does, 0 where it stays on one side of it: there
-        something moves slowly, and what differs from the mean is detail."""
-        drift, unrest = (cv2.blur(x, (PATCH, PATCH)) for x in (np.abs(self.luma_drift), self.unrest))
-        share = drift / (unrest + np.float32(1e-6))
+        """Compute (h, w): 1 where luma oscillates about its mean, as noise does, 0 where it stays on one side.
+
+        There something moves slowly, and its difference from the mean is detail.
+        """
+        drift, deviation = (cv2.blur(x, (PATCH, PATCH)) for x in (np.abs(self.luma_drift), self.deviation))
+        share = drift / (deviation + np.float32(1e-6))
         return np.clip(_from_to(share, ONE_SIDED, TO_AND_FRO), 0.0, 1.0)
 
 
 class TemporalFilter:
-    """Smooths the light of a sequence of frames; one instance a clip.
+    """Temporal filter for the light of one clip's frames; use one instance per clip.
 
     Args:
         time_constant: seconds over which a still scene is averaged; 0 for none.
@@ -145,7 +143,7 @@ class TemporalFilter:
         self._time = 0.0
 
     def __call__(self, log_light: Array, luma: Array, time: float) -> Steady:
-        """(h, w) log light map and luma of the frame shown at `time` seconds."""
+        """Filter the (h, w) log light map and luma of the frame shown at `time` seconds."""
         if self.time_constant <= 0:
             return Steady(log_light, luma, luma)
         blurred = _blur(luma)
@@ -165,7 +163,7 @@ class TemporalFilter:
         return Steady(state.light, state.luma, state.luma + state.flickering() * (luma - state.luma))
 
     def state(self) -> dict[str, Any]:
-        """What it remembers (`source.Stateful`), for a run that is resumed."""
+        """Return the state to save (`frames.Stateful`), for a run that is resumed."""
         numbers = {"noise": self._noise, "time": self._time, "usual": self._cuts.usual, "last": self._cuts.last}
         if self._state is None or self._blurred is None or self._cuts.cells is None:
             return numbers
@@ -180,7 +178,7 @@ class TemporalFilter:
             self._blurred, self._cuts.cells = state["before"], state["cells"]
 
     def _learn_noise(self, change: Array, log_light: Array) -> None:
-        """The lower quartile, of what will be lightened: it stays with the noise where much of the picture moves."""
+        """Estimate noise from the lower quartile of change in dark parts, robust to motion elsewhere."""
         dark = change[log_light < -0.5]
         quartile = float(np.percentile(dark if dark.size > change.size // 50 else change, 25))
         found = quartile / QUARTILE / 2**0.5
@@ -192,7 +190,7 @@ class TemporalFilter:
         moved = state.follow(blurred, still)
         difference = blurred - state.blurred
         cv2.accumulateWeighted(difference, state.luma_drift, DRIFT)
-        cv2.accumulateWeighted(np.abs(difference), state.unrest, DRIFT)
+        cv2.accumulateWeighted(np.abs(difference), state.deviation, DRIFT)
         cv2.accumulateWeighted(_blur(log_light - state.light), state.light_drift, DRIFT)
         change = np.maximum(np.abs(difference), np.abs(state.luma_drift) * np.float32(1 / DRIFT_NOISE))
         changed = np.maximum(_from_to(change, still, new), _from_to(np.abs(state.light_drift), LIGHT_STILL, LIGHT_NEW))
@@ -203,11 +201,11 @@ class TemporalFilter:
         np.minimum(rate, 1.0, out=rate)
         state.age = elapsed / rate
         state.light = state.light + rate * (log_light - state.light)  # not in place: callers hold the last ones
-        # What moves keeps its light; its luma is taken as it is, so that no detail is smeared.
+        # What moves keeps its light; its luma is not averaged, so that no detail is smeared.
         if moved is not None:
             np.maximum(rate, moved, out=rate)
             state.luma_drift *= 1.0 - moved
-            state.unrest *= 1.0 - moved
+            state.deviation *= 1.0 - moved
             if moved.all():
                 state.blurred, state.luma = blurred, luma
                 return
@@ -218,9 +216,9 @@ class TemporalFilter:
 
 
 class CutDetector:
-    """Tells where a shot ends: the picture changes as a whole, suddenly, after little change.
+    """Detector of cuts: the whole picture changes suddenly, after little change.
 
-    A flash or a step of exposure counts, too; starting anew there is what one wants.
+    A flash or a step of exposure counts too, as the filter should restart there.
     """
 
     def __init__(self) -> None:
@@ -228,21 +226,21 @@ class CutDetector:
         self.usual = self.last = 0.0  # change from frame to frame
 
     def __call__(self, luma: Array) -> bool:
-        """Whether the frame with this luma, (h, w) in [0, 1], begins a shot; call it for each frame in turn."""
+        """Return whether the frame with this luma, (h, w) in [0, 1], begins a shot; call it for each frame in turn."""
         cells = np.log2(cv2.resize(luma, CELLS, interpolation=cv2.INTER_AREA) + np.float32(BLACK))
         before, self.cells = self.cells, cells
         if before is None:
             return False
         change = float(np.abs(cells - before).mean())
         cut = change > max(SUDDEN, SUDDEN_RATIO * self.usual)
-        # A cut by itself says nothing about the shot; a fast camera, which goes on, does.
+        # A single cut says nothing about the shot; a fast camera, whose change continues, does.
         self.usual += 0.5 * (min(change, self.last) - self.usual)
         self.last = change
         return cut
 
 
 def motion(before: Array, after: Array) -> Array:
-    """(h, w, 2): where in `before`, in pixels from its own place, each point of `after` was; both luma.
+    """Compute (h, w, 2): each point's offset in pixels from `after` to its position in `before`; both luma.
 
     DIS optical flow (Kroeger et al., ECCV 2016) at half size: a light map is smooth.
     """
@@ -257,7 +255,7 @@ def motion(before: Array, after: Array) -> Array:
 
 
 def _filled(moved: Array) -> Array:
-    """Where the picture moves, 0 or 1, without the islands in which optical flow found nothing to hold on to."""
+    """Fill islands in a 0 or 1 map of motion where optical flow found no texture."""
     if np.count_nonzero(moved) > CAMERA * moved.size:
         return np.ones_like(moved)
     around = cv2.blur(moved, (AROUND, AROUND), borderType=cv2.BORDER_REPLICATE)
@@ -265,7 +263,7 @@ def _filled(moved: Array) -> Array:
 
 
 def _from_to(x: Array, low: float, high: float) -> Array:
-    """0 at `low`, 1 at `high`, not bounded."""
+    """Map `low` to 0 and `high` to 1 linearly, unbounded."""
     return (x - np.float32(low)) * np.float32(1 / (high - low))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cliplit.errors import InputError
-from cliplit.files import appearing
+from cliplit.files import atomic_write
 
 from ..enhancer import Enhancer
 from .codecs import Encoding
@@ -131,7 +131,7 @@ def open_sink(file: Path | str, clip: Clip, request: Request, source: Source) ->
 
 def whole(target: Path | str) -> AbstractContextManager[Path | str]:
     """Open a file that appears when it is complete, or a pipe, which cannot."""
-    return appearing(target) if isinstance(target, Path) else nullcontext(target)
+    return atomic_write(target) if isinstance(target, Path) else nullcontext(target)
 
 
 def transfer(items: Iterable[Any], sink: Sink, progress: Callable[[int], object]) -> None:

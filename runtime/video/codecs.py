@@ -1,7 +1,7 @@
-"""Encoders: which one writes a clip, what `--crf` and `--preset` mean to it, whether it works on this machine.
+"""Encoders: the choice for a clip, the meaning of `--crf` and `--preset` to each, and whether it works here.
 
-One table. Constant quality everywhere: an encoder without `crf` gets the number in its own terms, on the same scale
-where it has one (0 best .. 51 worst), so that NVENC or Quick Sync do not fall back to a bit rate of their own.
+One table. Quality is constant everywhere: an encoder without `crf` gets the number in its own terms, on the same
+scale if it has one (0 best .. 51 worst), so that NVENC or Quick Sync do not use their default bit rate.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Encoding:
 
 @dataclass(frozen=True)
 class Encoder:
-    """What this program knows of an encoder of FFmpeg's.
+    """The properties of one of FFmpeg's encoders.
 
     Attributes:
         quality: options for a crf; None if it is lossless or has a fixed quality.
@@ -145,7 +145,7 @@ ENCODERS = (
     *(Encoder(n, n, interlaced=True) for n in ("rawvideo", "huffyuv", "ffvhuff", "utvideo", "v210", "png", "qtrle")),
 )  # fmt: skip
 BY_NAME = {encoder.name: encoder for encoder in ENCODERS}
-# What `auto` keeps as it is; clips of any other codec become the container's best.
+# Codecs that `auto` keeps; clips of any other one get the container's best.
 KEPT = (*FAMILIES, "png", "qtrle", "huffyuv", "ffvhuff", "utvideo", "v210")
 LOSSLESS = {"rawvideo": "ffv1"}  # what becomes another lossless codec where the container holds it
 # Formats that accept any codec when asked, and then write what nothing reads; and what players expect of MP4.
@@ -168,7 +168,7 @@ class Choice:
 
 
 def choose(clip: Clip, encoding: Encoding, container: str) -> Choice:
-    """The encoder for a clip in a container (FFmpeg's name of the format).
+    """Choose the encoder for a clip in a container (FFmpeg's name of the format).
 
     Raises:
         InputError: no such encoder here, one that the container cannot hold or that cannot keep interlaced video.
@@ -184,7 +184,7 @@ def choose(clip: Clip, encoding: Encoding, container: str) -> Choice:
         found = [c for c in found if c.encoder.quality] or found
     if not found:
         raise InputError(f"no video encoder here writes into {container}; installed: {', '.join(installed())}")
-    choice = next((c for c in found if not _spoils(clip, c)), found[0])
+    choice = next((c for c in found if not _loses_depth(clip, c)), found[0])
     if clip.codec and choice.encoder.family != clip.codec:
         choice = Choice(choice.encoder, choice.pixel_format,
                         (f"{clip.codec} becomes {choice.encoder.family} ({choice.encoder.name})",))  # fmt: skip
@@ -226,8 +226,8 @@ def _from_family(family: str, clip: Clip, encoding: Encoding, container: str) ->
     return None
 
 
-def _spoils(clip: Clip, choice: Choice) -> bool:
-    """Whether another family is better than the clip's own: more than eight bits would become eight."""
+def _loses_depth(clip: Clip, choice: Choice) -> bool:
+    """Return whether the encoder would reduce more than eight bits to eight."""
     return layout_of(clip.pixel_format).depth > 8 == layout_of(choice.pixel_format).depth
 
 
@@ -268,7 +268,7 @@ def _checked(choice: Choice, clip: Clip, encoding: Encoding) -> Choice:
 
 
 def options_of(choice: Choice, encoding: Encoding) -> Options:
-    """The options an encoder is opened with.
+    """Return the options an encoder is opened with.
 
     Raises:
         InputError: a crf or preset for an encoder that has none, an option it does not know.
@@ -323,7 +323,7 @@ def formats(codec: str) -> tuple[str, ...]:
 
 @lru_cache
 def installed() -> tuple[str, ...]:
-    """Encoders of the table that exist here and, if they need hardware, work."""
+    """List the encoders of the table that exist here and, if they need hardware, work."""
     return tuple(e.name for e in ENCODERS if exists(e.name) and not (e.hardware and trial(e.name, "yuv420p")))
 
 
@@ -339,7 +339,7 @@ def holds(container: str, codec: str) -> bool:
 
 @lru_cache
 def held_by(container: str) -> frozenset[str]:
-    """Families of the table that a container holds."""
+    """Return the codec families of the table that a container can hold."""
     families = frozenset(e.family for e in ENCODERS if exists(e.name) and holds(container, e.name))
     return families & REALLY_HELD.get(container, families)
 
@@ -353,7 +353,7 @@ def option_names(codec: str) -> frozenset[str]:
 
 @lru_cache
 def trial(codec: str, pixel_format: str) -> str:
-    """Opens a hardware encoder and encodes a frame with it: the reason why it does not work here, or nothing."""
+    """Try a hardware encoder on one frame: return why it does not work here, or nothing."""
     try:
         with logged(av.logging.ERROR):  # for the error to have a reason
             context = av.CodecContext.create(codec, "w")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
@@ -14,14 +14,13 @@ from ..light.colour import Coding
 from .frames import Clip, Frame
 
 Comparison = Literal["side", "split", "wipe"]
-COMPARISONS: tuple[str, ...] = get_args(Comparison)
 
 LINE = 2  # columns of the white line; chroma may be halved
-PERIOD = 6.0  # seconds of a wipe, to and fro
+PERIOD = 6.0  # seconds of a wipe back and forth
 
 
 def comparison(kind: Comparison) -> Callable[[Frame, Frame], Frame]:
-    """The step that makes one frame of the original, on the left, and the relighted one."""
+    """Return the step that combines the original, on the left, and the relighted frame."""
     if kind == "side":
         return side_by_side
     if kind == "split":
@@ -30,17 +29,17 @@ def comparison(kind: Comparison) -> Callable[[Frame, Frame], Frame]:
 
 
 def compared_clip(clip: Clip, kind: Comparison | None) -> Clip:
-    """What the sink must expect."""
+    """Return the clip as the sink receives it."""
     return clip.with_size(2 * (clip.width + clip.width % 2), clip.height) if kind == "side" else clip
 
 
 def wipe_position(time: float) -> float:
-    """Share of the width that shows the original: from 0 to 1 and back, slow at the ends."""
+    """Return the share of the width that shows the original: from 0 to 1 and back, slow at the ends."""
     return 0.5 - 0.5 * math.cos(2 * math.pi * time / PERIOD)
 
 
 def divided(original: Frame, relighted: Frame, position: float) -> Frame:
-    """`relighted`, with the left part of `original` written into it and a line where they meet."""
+    """Copy the left part of `original` into `relighted`, with a line where they meet."""
     width = relighted.planes[0].shape[1]
     split = min(round(position * width / 2) * 2, width)  # even: a chroma sample belongs to one side
     targets, sources = list(relighted.planes), list(original.planes)
@@ -58,7 +57,7 @@ def divided(original: Frame, relighted: Frame, position: float) -> Frame:
 
 
 def side_by_side(original: Frame, relighted: Frame) -> Frame:
-    """One frame of twice the width; an odd width grows by a column, so that chroma stays where it belongs."""
+    """Build a frame of twice the width; an odd width grows by a column to keep chroma aligned."""
     width = relighted.planes[0].shape[1]
 
     def joined(left: Array, right: Array) -> Array:
@@ -80,7 +79,7 @@ def columns_per_sample(plane: Array, width: int) -> int:
 
 
 def white_codes(coding: Coding) -> tuple[int, int, int]:
-    """Codes of white in each plane."""
-    y_offset, y_scale, c_offset, *_ = coding.numbers
-    white = round(y_offset + 1 / y_scale)
-    return (white, white, white) if getattr(coding, "rgb", False) else (white, round(c_offset), round(c_offset))
+    """Return the code of white in each plane."""
+    numbers = coding.numbers
+    white, gray = round(numbers.y_offset + 1 / numbers.y_scale), round(numbers.c_offset)
+    return (white, white, white) if coding.rgb else (white, gray, gray)

@@ -1,11 +1,11 @@
-"""Noise taken out before the gain brings it up: FFmpeg's filters, over time first, then in space.
+"""Noise removal before the gain would amplify it, by FFmpeg's filters: over time first, then in space.
 
-FFmpeg's, because PyAV carries them, they work on planes of 8 to 16 bits and are faster than what OpenCV offers. hqdn3d
-does both at once and is the first choice; FFmpeg builds without GPL parts, such as PyAV's wheels, lack it. Instead
-atadenoise averages each pixel over nine frames as long as it stays the same, and fftdnoiz thresholds what is left.
+PyAV includes these filters; they work on planes of 8 to 16 bits and are faster than OpenCV's. hqdn3d does both at once
+and is the first choice, but FFmpeg builds without GPL parts, such as PyAV's wheels, lack it. Then atadenoise averages
+each pixel over nine frames while it is unchanged, and fftdnoiz thresholds the rest.
 
-Their thresholds follow the noise measured in the dark: what is a detail there in one clip is noise in another, and
-with fixed ones everything dark that moves would be smeared.
+The thresholds follow the noise measured in dark areas: detail in one clip is noise in another, and fixed thresholds
+would smear all dark motion.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ Chain = list[tuple[str, str]]  # filters and their arguments
 
 WINDOW = 9  # frames of atadenoise, which waits for half of them
 LEAST_NOISE, MOST_NOISE = 0.3 / 255, 12 / 255  # standard deviation; thresholds stay within
-CHANGED = 1.4  # ratio of noise levels from which the filters are set anew
+CHANGED = 1.4  # ratio of noise levels that restarts the filters
 INTERVAL = 12  # frames between measurements
 
 
 def chain_of(strength: float, noise: float, available: Iterable[str] = filters_available) -> Chain:
-    """The filters for a strength in 0..1 and noise of a standard deviation in (0, 1].
+    """Choose the filters for a strength in 0..1 and noise of a standard deviation in (0, 1].
 
     At 0.5 the thresholds are what noise itself does not pass, at 1 twice that.
     """
@@ -49,7 +49,7 @@ def chain_of(strength: float, noise: float, available: Iterable[str] = filters_a
 
 
 def denoised(items: Iterable[Any], strength: float) -> Iterator[tuple[Any, Any]]:
-    """Each item of a source with itself, or each frame with its denoised version: (original, denoised).
+    """Pair each item with itself, or each frame with its denoised version: (original, denoised).
 
     The filters look ahead, so frames come some frames later than packets, which pass at once.
     """
@@ -67,7 +67,7 @@ def denoised(items: Iterable[Any], strength: float) -> Iterator[tuple[Any, Any]]
 
 
 class Denoiser:
-    """Puts a clip's frames through the filters and gives them back beside the originals, in order, all by `flush`."""
+    """Passes a clip's frames through the filters and returns them with the originals, in order, all by `flush`."""
 
     def __init__(self, strength: float) -> None:
         if not 0.0 <= strength <= 1.0:
@@ -77,7 +77,7 @@ class Denoiser:
         self._waiting: deque[Frame] = deque()
 
     def push(self, frame: Frame) -> Iterator[tuple[Frame, Frame]]:
-        """Takes a frame in, gives those that are ready."""
+        """Add a frame; yield the pairs that are ready."""
         picture = frame.picture if isinstance(frame, PyAVFrame) else picture_of(frame)
         if self._taken % INTERVAL == 0 and self._noise_changed(frame):
             yield from self.flush()
@@ -89,15 +89,16 @@ class Denoiser:
         yield from self._ready(self._graph)
 
     def flush(self) -> Iterator[tuple[Frame, Frame]]:
-        """Those that were waited with."""
+        """Yield the pairs still buffered in the filters."""
         if self._graph is not None:
             self._graph.push(None)
             yield from self._ready(self._graph)
             self._graph = None
 
     def _noise_changed(self, frame: Frame) -> bool:
-        y_offset, y_scale, *_ = frame.coding.numbers
-        measured = plane_noise(frame.planes[1 if frame.coding.rgb else 0], y_offset, y_scale) or 0.0
+        numbers = frame.coding.numbers
+        plane = frame.planes[1 if frame.coding.rgb else 0]
+        measured = plane_noise(plane, numbers.y_offset, numbers.y_scale) or 0.0
         noise = min(max(measured * frame.coding.white, LEAST_NOISE), MOST_NOISE)
         if 1 / CHANGED < noise / self._noise < CHANGED:
             return False
@@ -117,7 +118,7 @@ class Denoiser:
 
 
 def graph_of(chain: Chain, picture: VideoFrame, time_base: Fraction) -> Graph:
-    """A filter graph for pictures like this one."""
+    """Build a filter graph for pictures like this one."""
     graph = Graph()
     last = graph.add_buffer(
         width=picture.width, height=picture.height, format=picture.format, time_base=time_base, name="in"

@@ -1,4 +1,4 @@
-"""What FFmpeg has to say, for the moments when it is asked. It is not printed otherwise."""
+"""FFmpeg's log messages, collected on request; nothing is printed otherwise."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import av
 
 @contextlib.contextmanager
 def logged(level: int) -> Iterator[list[tuple[int, str, str]]]:
-    """Collects (level, part of FFmpeg, line) of this thread up to a level of `av.logging`."""
+    """Collect (level, part of FFmpeg, line) of this thread up to a level of `av.logging`."""
     before = av.logging.get_level()
     av.logging.set_level(level)
     try:

@@ -84,7 +84,7 @@ class FrameLoop:
             yield Pending(original, item, factor if self.enhancer.strength else 0.0)
 
     def _looked_at(self, pending: Iterable[Pending]) -> Iterator[Pending]:
-        """The same in their order, with their light; on a card, a batch is asked for before the last one is given."""
+        """Yield them in their order with their light; on a card, a batch is asked for before the last one is given."""
         before: list[Pending] = []
         for batch in _batches(pending, self._batch):
             frames = [p for p in batch if p.strength]
@@ -120,7 +120,7 @@ class FrameLoop:
 
 
 def _batches(pending: Iterable[Pending], count: int) -> Iterator[list[Pending]]:
-    """Lists that hold `count` frames, the last one perhaps fewer, and the packets before them."""
+    """Yield lists that hold `count` frames, the last one perhaps fewer, and the packets before them."""
     batch: list[Pending] = []
     frames = 0
     for p in pending:

@@ -18,7 +18,7 @@ from cliplit.errors import CliplitError, InputError
 from cliplit.interrupt import interruption_after_step
 
 from ..enhancer import Enhancer
-from ..folders import Outcome, plan, table
+from ..folders import FileResult, plan, table
 from .clip import Summary, open_source, run, whole
 from .compare import compared_clip
 from .frame_loop import FrameLoop
@@ -74,7 +74,7 @@ def run_jobs(session: Session, sources: Sequence[str], target: Path) -> None:
         raise InputError(f"{len(failed)} of {len(outcomes)} clips failed or are damaged, see above")
 
 
-def attempt(session: Session, enhancer: Enhancer, source: Path, target: Path) -> Outcome:
+def attempt(session: Session, enhancer: Enhancer, source: Path, target: Path) -> FileResult:
     """One of many: what goes wrong is told, and the rest goes on."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -82,10 +82,12 @@ def attempt(session: Session, enhancer: Enhancer, source: Path, target: Path) ->
         summary = run_clip(session, enhancer, source, target)
     except (CliplitError, OSError) as error:
         click.echo(f"cliplit-video: {error}", err=True)
-        return Outcome(source, target, problem="failed: " + " ".join(str(error).split()))
+        return FileResult(source, target, problem="failed: " + " ".join(str(error).split()))
     if summary.problems:
         click.echo(f"cliplit-video: {source}: {summary.problems}", err=True)
-    return Outcome(source, target, summary.frames, summary.seconds, summary.problems and f"damaged: {summary.problems}")
+    return FileResult(
+        source, target, summary.frames, summary.seconds, summary.problems and f"damaged: {summary.problems}"
+    )
 
 
 def run_clip(session: Session, enhancer: Enhancer, source: Path, target: Path) -> Summary:

@@ -1,4 +1,4 @@
-"""HDR10's static metadata: what display a clip was graded on and how bright it gets, from FFmpeg to the encoders."""
+"""HDR10's static metadata, from FFmpeg to the encoders: the grading display, and how bright the clip gets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Mastering:
 
 
 def mastering_of(display: bytes | None, content: bytes | None) -> Mastering | None:
-    """From FFmpeg's side data of a frame (AVMasteringDisplayMetadata, AVContentLightMetadata)."""
+    """Parse FFmpeg's side data of a frame (AVMasteringDisplayMetadata, AVContentLightMetadata)."""
     if display is None and content is None:
         return None
     primaries: tuple[tuple[Fraction, Fraction], ...] = ()
@@ -49,7 +49,7 @@ STATIC_METADATA = {
 
 
 def encoder_parameters(mastering: Mastering, encoder: str) -> dict[str, str]:
-    """The static metadata as options of the encoders that write it into the stream; empty for others."""
+    """Convert the static metadata to options of encoders that write it into the stream; empty for others."""
     if encoder not in STATIC_METADATA:
         return {}
     option, display, content, integers = STATIC_METADATA[encoder]

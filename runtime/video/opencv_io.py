@@ -1,10 +1,9 @@
 """Cameras, network streams, GStreamer pipelines and files through OpenCV: the second back end of the contract.
 
-OpenCV, because it opens what PyAV's wheels do not: cameras by number on every system, and GStreamer pipelines, which
-is how a Jetson's cameras and decoders are reached (needs an OpenCV built with GStreamer). It gives 8-bit pictures only,
-converted to BGR, and no sound; its writer knows one constant frame rate. So it is not what files go through unless
-asked for (`--io opencv`). Its pictures become BT.601 limited-range 4:2:0, which every encoder takes; an odd size
-becomes full-range 4:4:4.
+OpenCV opens what PyAV's wheels cannot: cameras by number on every system, and GStreamer pipelines for a Jetson's
+cameras and decoders (with an OpenCV built with GStreamer). It gives only 8-bit BGR pictures and no sound, and its
+writer has one constant frame rate, so files use it only with `--io opencv`. Its pictures become BT.601 limited-range
+4:2:0, which every encoder takes; odd sizes become full-range 4:4:4.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ class OpenCVReader:
         self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)  # releases differ in the direction they turn (R2.7)
         self._turn = TURNS.get(round(self._capture.get(cv2.CAP_PROP_ORIENTATION_META)) % 360)
         if self._capture.get(cv2.CAP_PROP_ORIENTATION_AUTO):
-            self._turn = None  # it would not be told
+            self._turn = None  # OpenCV turns it although told not to
         self._start = time.monotonic()
         self._last = -1
         first = self._read()
@@ -86,7 +85,7 @@ class OpenCVReader:
         )  # fmt: skip
 
     def _read(self) -> tuple[Array, int] | None:
-        """The next picture, upright, and its time in microseconds."""
+        """Read the next picture, upright, and its time in microseconds."""
         ok, picture = self._capture.read()
         if not ok or picture is None:
             return None
@@ -127,7 +126,7 @@ class OpenCVReader:
 
 
 def frame_of(bgr: Array, clip: Clip, microseconds: int) -> Frame:
-    """An (H, W, 3) BGR picture as a frame."""
+    """Convert an (H, W, 3) BGR picture to a frame."""
     height, width = bgr.shape[:2]
     if clip.pixel_format == "yuv420p":
         codes = cv2.cvtColor(bgr, cv2.COLOR_BGR2YUV_I420).reshape(-1)
@@ -142,7 +141,7 @@ def frame_of(bgr: Array, clip: Clip, microseconds: int) -> Frame:
 
 
 def bgr_of(frame: Frame, clip: Clip) -> Array:
-    """(H, W, 3) uint8 BGR of a frame of any source."""
+    """Convert a frame of any source to (H, W, 3) uint8 BGR."""
     height, width = frame.planes[0].shape
     if frame.pixel_format == "yuv420p" and clip.colour.matrix == BT601 and not frame.coding.full_range and not (
         height % 2 or width % 2
@@ -175,7 +174,7 @@ class OpenCVWriter:
             raise InputError(f"{suffix or 'no suffix'}: OpenCV writes {', '.join(FOURCC)}")
         rate = float(clip.rate or 25)
         self.notes = [f"OpenCV writes {FOURCC[suffix]} at a constant {rate:g} frames/s, without sound"]
-        # cv2 mangles other names on Windows, so it gets one of ours.
+        # cv2 mangles non-ASCII names on Windows, so it writes to a plain one.
         self._plain = path if str(path).isascii() else Path(tempfile.mkdtemp(prefix="cliplit")) / f"clip{suffix}"
         quiet()
         self._writer = cv2.VideoWriter(
@@ -198,7 +197,7 @@ class OpenCVWriter:
         if kind is None and self._plain != self.path:
             shutil.move(self._plain, self.path)
         self._clean()
-        # It reports nothing: an empty file is how a full disk shows.
+        # It reports no errors; after a full disk the file is empty.
         if kind is None and (not self.path.exists() or not self.path.stat().st_size):
             raise InputError(f"{self.path}: OpenCV could not write it")
 
@@ -208,7 +207,7 @@ class OpenCVWriter:
 
 
 def opened(source: str) -> tuple[Any, Any]:
-    """A `cv2.VideoCapture`, and the file it reads from if it is not to see its name."""
+    """Open a `cv2.VideoCapture`; also return the file it reads from if OpenCV must not see its name."""
     quiet()
     if " ! " in source and not Path(source).exists():
         if not has("GStreamer"):
@@ -243,7 +242,7 @@ def _checked(capture: Any, source: str, why: str = "not a video that OpenCV can 
 
 
 def quiet() -> None:
-    """Errors are told by us, in one line."""
+    """Silence OpenCV's own messages; we report errors in one line."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     with suppress(AttributeError):
         older = getattr(cv2, "setLogLevel", None)  # before OpenCV 4.13
@@ -251,6 +250,6 @@ def quiet() -> None:
 
 
 def has(feature: str) -> bool:
-    """Whether this OpenCV was built with it, by its own word."""
+    """Return whether the installed OpenCV was built with this feature."""
     lines = cv2.getBuildInformation().splitlines()
     return any(line.strip().startswith(f"{feature}:") and " YES" in line for line in lines)

@@ -1,4 +1,4 @@
-"""Pixel layouts: which planes a format has, what a packed one becomes, which one of an encoder's comes closest."""
+"""Pixel layouts: the planes of a format, the planar form of a packed one, and an encoder's closest one."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Layout:
 
 @lru_cache
 def layout_of(name: str) -> Layout:
-    """The planar layout that a pixel format is, or is rearranged into.
+    """Return the planar layout that a pixel format is, or is rearranged into.
 
     Raises:
         InputError: a format that cannot be relighted: floats, Bayer patterns, XYZ, frames of a graphics card.
@@ -90,7 +90,7 @@ def layout_of(name: str) -> Layout:
 
 
 def planes_of(picture: VideoFrame) -> Planes:
-    """The planes of a picture in a planar layout as (h, w) views of its memory, uint8 or native uint16.
+    """Return the planes of a planar picture as (h, w) views of its memory, uint8 or native uint16.
 
     Y', Cb, Cr; R, G, B; or the luma of a gray picture, with chroma that holds no colour.
     """
@@ -103,7 +103,7 @@ def planes_of(picture: VideoFrame) -> Planes:
 
 
 def alpha_of(picture: VideoFrame) -> Array | None:
-    """The plane of opacity, (H, W), or None."""
+    """Return the plane of opacity, (H, W), or None."""
     layout = layout_of(picture.format.name)
     return _view(picture.planes[3], layout.depth) if layout.alpha else None
 
@@ -121,13 +121,13 @@ def _no_colour(height: int, width: int, depth: int) -> tuple[Array, Array]:
 
 
 def closest(wanted: str, available: Iterable[str]) -> str | None:
-    """The format among `available` that keeps most of `wanted`: what is lost counts first, what is wasted last."""
+    """Choose the format among `available` that keeps most of `wanted`: losses count first, waste last."""
     ranked = sorted((_distance(layout_of(wanted), name), name) for name in available if _is_known(name))
     return ranked[0][1] if ranked else None
 
 
 def losses(wanted: str, chosen: str) -> list[str]:
-    """What of `wanted` a format cannot hold, in words."""
+    """Describe what of `wanted` a format cannot hold."""
     a, b = layout_of(wanted), layout_of(chosen)
     chroma = b.steps[0] > a.steps[0] or b.steps[1] > a.steps[1]
     return [

@@ -1,4 +1,4 @@
-"""A window with the enhanced frames: space shows the original as long as wanted, q or Esc ends.
+"""A window with the enhanced frames: space toggles the original, q or Esc quits.
 
 The window must be opened before PyAV is imported: both wheels bring X11 libraries, and OpenCV's window waits forever
 once PyAV's are loaded. So nothing here imports PyAV at the top.
@@ -21,7 +21,7 @@ QUIT = (ord("q"), 27)
 
 
 def check_window() -> None:
-    """Raises BackendError where no window can be shown, with the reason."""
+    """Check that a window can be shown. Raises BackendError with the reason if not."""
     lines = [line.strip() for line in cv2.getBuildInformation().splitlines()]
     if not any(line.startswith("GUI:") and "NONE" not in line for line in lines):
         raise BackendError(
@@ -34,7 +34,7 @@ def check_window() -> None:
 
 
 def open_window() -> None:
-    """Call it before anything imports PyAV. Raises BackendError where no window can be shown."""
+    """Open the window, before anything imports PyAV. Raises BackendError if none can be shown."""
     check_window()
     cv2.namedWindow(TITLE, cv2.WINDOW_AUTOSIZE)
     cv2.waitKey(1)
@@ -44,7 +44,7 @@ class Preview:
     """The window as a `Sink`.
 
     Attributes:
-        original: the user wants to see frames as they came; `strength` tells it to who relights them.
+        original: the user wants to see the original frames; `strength` then returns 0.
         closed: the user wants to stop.
     """
 

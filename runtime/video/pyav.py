@@ -69,6 +69,6 @@ def texts(tags: Mapping[str, str]) -> dict[str, str]:
 
 
 def side_data_of(picture: VideoFrame) -> dict[str, bytes]:
-    """What hangs on a decoded picture: {name of FFmpeg's type without its prefix: bytes}."""
+    """Return what hangs on a decoded picture: {name of FFmpeg's type without its prefix: bytes}."""
     data: Any = picture.side_data
     return {item.type.name: bytes(item) for item in (data[:] if MAJOR >= 19 else data)}

@@ -419,7 +419,7 @@ class PyAVReader:
             for packet in self.container.demux(streams):
                 self._continue_clock(packet)
                 if packet.pts is not None:
-                    end = (packet.pts + (packet.duration or 0)) * (exact(packet.time_base) or 0)
+                    end = (packet.pts + (packet.duration or 0)) * (exact(packet.time_base) or Fraction(0))
                     self._read_until = max(self._read_until, end)
                 if packet.size and packet.pos is not None:
                     self._end_of_packets = packet.pos + packet.size

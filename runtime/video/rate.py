@@ -1,4 +1,4 @@
-"""A constant frame rate, on request (`--cfr`): each moment of the grid shows the picture the source showed then."""
+"""A constant frame rate, on request (`--cfr`): each tick shows the frame the source showed then."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .frames import Clip, Frame
 
 
 def at_rate(clip: Clip, rate: Fraction) -> Clip:
-    """The clip after `constant_rate`."""
+    """Return the clip's description after `constant_rate`."""
     expected = clip.expected_frames
     if expected is not None and clip.rate:
         expected = round(expected * rate / clip.rate)
@@ -21,7 +21,7 @@ def at_rate(clip: Clip, rate: Fraction) -> Clip:
 def constant_rate(
     items: Iterable[Any], rate: Fraction, until: Callable[[], Fraction | None] = lambda: None
 ) -> Iterator[Any]:
-    """Frames repeated and dropped so that their times are multiples of 1 / rate; packets pass through.
+    """Repeat and drop frames so that their times are multiples of 1 / rate; packets pass through.
 
     A frame is shown from the multiple nearest to its own time until the next frame's, the last one once. Where the
     clip goes on behind the items, `until` says behind them at which time.

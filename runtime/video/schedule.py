@@ -14,7 +14,7 @@ CLOCK = re.compile(r"(?:(?:(\d+):)?([0-5]?\d):)?(\d+(?:\.\d+)?)")
 
 
 def seconds(text: str) -> float:
-    """From "12.5", "1:30" or "0:01:30.2"; "end" is infinite. Raises InputError for anything else."""
+    """Parse "12.5", "1:30" or "0:01:30.2"; "end" is infinite. Raises InputError for anything else."""
     if text.strip() == "end":
         return float("inf")
     found = CLOCK.fullmatch(text.strip())

@@ -1,7 +1,7 @@
-"""What each stage of a clip costs, one after the other and without writing: `cliplit-video --benchmark`.
+"""The cost of each stage of a clip, run one after the other without writing: `cliplit-video --benchmark`.
 
-In a real run decoding overlaps with the rest and the encoder works in threads of its own, so a clip takes less time
-than the sum; where the time goes is what the table tells.
+In a real run decoding overlaps with the rest and the encoder has its own threads, so a clip takes less time than the
+sum.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ Item = TypeVar("Item")
 
 
 class Stopwatch:
-    """Adds up the time between laps under the names of the stages."""
+    """Adds up the time between laps by stage name."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
         self._last = time.perf_counter()
 
     def lap(self, stage: str) -> None:
-        """What has passed since the last lap was this stage."""
+        """Attribute the time since the last lap to this stage."""
         now = time.perf_counter()
         self.seconds[stage] += now - self._last
         self._last = now
 
     def over(self, items: Iterable[Item], stage: str) -> Iterator[Item]:
-        """The items; making each of them is this stage."""
+        """Yield the items; the time to make each of them counts as this stage."""
         iterator = iter(items)
         while True:
             try:
@@ -84,7 +84,7 @@ def measure(source: Path, enhancer: Enhancer, request: Request) -> StageTimes:
 
 
 def stage_table(times: StageTimes) -> str:
-    """ms a frame, share, and the frames a second that a stage alone would allow."""
+    """Tabulate ms per frame, share, and the frames per second that a stage alone would allow."""
     total = sum(times.seconds.values())
     lines = [f"{times.frames} frames of {times.width}x{times.height}, encoder {times.codec}, one stage after the other"]
     lines.append(f"{'stage':24} {'ms/frame':>9} {'share':>7} {'frames/s':>9}")
