@@ -329,7 +329,18 @@ def host(home, tmp_path_factory):
         folder = tmp_path_factory.mktemp("host")
         shutil.copy(home / ".frei0r-1/lib/cliplit.worker", folder)
         sources = [str(path) for path in [Path(__file__).parent / "frei0r_host.c", *SOURCES]]
-        command = ["gcc", *WARNINGS, "-g", *flags, *sources, "-o", str(folder / "host"), "-ldl"]
+        command = [
+            "gcc",
+            *WARNINGS,
+            "-DCLIPLIT_MAJOR=0",
+            "-DCLIPLIT_MINOR=1",
+            "-g",
+            *flags,
+            *sources,
+            "-o",
+            str(folder / "host"),
+            "-ldl",
+        ]
         built = subprocess.run(command, capture_output=True, text=True)
         assert built.returncode == 0, built.stderr
         return str(folder / "host")
