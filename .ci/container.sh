@@ -10,12 +10,17 @@ cd "$(dirname "$0")/.."
 cache=${CLIPLIT_CI_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/cliplit-ci}
 root=$(mktemp -d)
 finish() { # nothing is removed while something of this machine is mounted in it
-    for place in "${mounted[@]}"; do umount "$root$place"; done
+    local place
+    for place in "${mounted[@]}"; do umount "$root$place" || return; done
     rm -rf --one-file-system "$root"
 }
 mounted=()
 trap finish EXIT
 mkdir -p "$cache"
+if ! command -v mmdebstrap >/dev/null; then
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends mmdebstrap >/dev/null
+fi
 
 from=$(sed -n 's/^FROM debian:\([a-z]*\)-slim$/\1/p' Containerfile)
 packages=$(sed -n 's/^RUN apt-get update.*--no-install-recommends \(.*\) && rm .*/\1/p' Containerfile | tr ' ' ,)
@@ -28,18 +33,30 @@ if [ ! -d "$base" ]; then
     mv "$base.new" "$base"
 fi
 cp -a "$base/." "$root"
-for file in /etc/resolv.conf /etc/pip.conf "$HOME/.config/pip/pip.conf"; do # where pip gets things on this machine
-    if [ -f "$file" ]; then install -D -m 644 "$file" "$root/etc/$(basename "$file")"; fi
-done
-for variable in PIP_CERT PIP_FIND_LINKS; do # files and folders its settings name
-    place=${!variable:-}
-    if [ -f "$place" ]; then install -D -m 644 "$place" "$root$place"; fi
-done
-for place in $(sed -n 's/.*file:\/\/\(\/[^ ]*\).*/\1/p' "$root/etc/pip.conf" 2>/dev/null) /proc; do
-    mkdir -p "$root$place" && mount --bind "$place" "$root$place" && mounted+=("$place")
+install -D -m 644 /etc/resolv.conf "$root/etc/resolv.conf"
+
+# Where pip gets things on this machine holds in the root, too: its settings, and the local files and folders they name
+# (a local index with what lies beside its `simple`, the files).
+python3 -m pip config list | python3 -c '
+import ast, sys
+for line in sys.stdin:
+    name, _, value = line.strip().partition("=")
+    print("PIP_%s=%s" % (name.rpartition(".")[2].upper().replace("-", "_"), " ".join(ast.literal_eval(value).split())))
+' >"$root.pip"
+mapfile -t settings <"$root.pip"
+rm "$root.pip"
+folders() { printf '%s\n' "${settings[@]}" | grep -oE '(file://|=| )/[^ ]+' | sed -E 's,^(file://|=| ),,; s,/simple/?$,,'; }
+for place in /proc $(folders | sort -u); do
+    if [ -d "$place" ]; then
+        mkdir -p "$root$place"
+        mount -o bind,ro "$place" "$root$place"
+        mounted+=("$place")
+    elif [ -f "$place" ]; then
+        install -D -m 644 "$place" "$root$place"
+    fi
 done
 
-inside() { chroot "$root" env -i HOME=/root LANG=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin ${PIP_CERT:+PIP_CERT="$PIP_CERT"} "$@"; }
+inside() { chroot "$root" env -i HOME=/root LANG=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin "${settings[@]}" "$@"; }
 
 # COPY and every RUN but the first, whose packages mmdebstrap has put there
 mkdir "$root/src"
@@ -54,4 +71,4 @@ entry=$(sed -n 's/^ENTRYPOINT \["\(.*\)"\]$/\1/p' Containerfile)
 [ "$(inside id -u "$user")" != 0 ] || { echo "the container would run as root" >&2; exit 1; }
 inside setpriv --reuid="$user" --regid="$user" --clear-groups env -C /work HOME="/home/$user" "$entry" --demo out.mp4
 test -s "$root/work/out.mp4"
-du -sm "$root" --exclude="$root/proc" | awk '{print "the root of the container: " $1 " MB"}'
+du -smx --exclude="$root/proc" "$root" | awk '{print "the root of the container: " $1 " MB"}'

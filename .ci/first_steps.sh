@@ -5,13 +5,17 @@ set -euo pipefail
 bin=$1
 "$bin/cliplit-video" --demo demo.mp4
 "$bin/python" - <<'EOF'
-import av, numpy as np, torch
-from PIL import Image
+from pathlib import Path
+
+import numpy as np
+import torch
 from cliplit.networks.checkpoint import save
-from cliplit.networks.registry import create
+from cliplit.networks.registry import build_network
+from PIL import Image
+
 Image.fromarray(np.full((90, 160, 3), 40, np.uint8)).save("in.jpg")
 torch.manual_seed(0)
-save("best.pt", create("lite"), "lite")
+save(Path("best.pt"), {"network": "lite", "weights": build_network("lite").state_dict()})
 EOF
 "$bin/cliplit-image" in.jpg out.jpg
 "$bin/cliplit-video" demo.mp4 again.mp4 --range 0 0.2
