@@ -23,6 +23,7 @@ from .conftest import need, psnr
 
 FILTER = "frei0r=cliplit:1.0|0"  # without smoothing over time each frame is by itself, as Enhancer's
 SOURCES = sorted((Path(__file__).parents[2] / "plugins" / "frei0r").glob("*.c"))
+VERSION = ["-DCLIPLIT_MAJOR=0", "-DCLIPLIT_MINOR=1"]  # as setup.py gives it
 WARNINGS = ["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
 
 
