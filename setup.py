@@ -2,9 +2,14 @@
 
 Both are optional: without a compiler the package installs all the same and numpy does the work. The filter is a
 library for other programs, not a Python module; it is built like one to be in the wheel.
+
+The page that an index shows is README.md with absolute links. The project has no public address that is known, so a
+release build is told one: CLIPLIT_PUBLIC_URL, the repository's, and the links lead to its files. Without one, pictures
+and links into the repository are left as their words: relative ones are broken on any index.
 """
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -37,7 +42,27 @@ if sys.platform == "linux":
         )
     )
 
+PUBLIC_URL = os.environ.get("CLIPLIT_PUBLIC_URL", "").rstrip("/")
+
+
+def index_page(text: str, public_url: str) -> str:
+    """Return README.md with every link into the repository absolute, or reduced to its words without an address."""
+
+    def absolute(link: re.Match[str]) -> str:
+        picture, words, target = link.groups()
+        if "://" in target or target.startswith("#"):
+            return link[0]
+        if not public_url:
+            return words
+        return f"{picture}[{words}]({public_url}/{'raw' if picture else 'blob'}/main/{target})"
+
+    return re.sub(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)", absolute, text)
+
+
 setup(
+    long_description=index_page(Path("README.md").read_text(encoding="utf-8"), PUBLIC_URL),
+    long_description_content_type="text/markdown",
+    project_urls={"Source": PUBLIC_URL, "Issues": f"{PUBLIC_URL}/issues"} if PUBLIC_URL else {},
     packages=packages,
     package_dir=FOLDERS,
     package_data={

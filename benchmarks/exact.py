@@ -32,11 +32,8 @@ from cliplit.runtime.backends.devices import Device
 from cliplit.runtime.backends.model_file import find_model
 from cliplit.runtime.backends.pytorch import TorchNetwork, from_onnx
 from cliplit.runtime.light.colour import Coding, Colour
-from cliplit.runtime.light.temporal import TemporalFilter
 from cliplit.runtime.options import check_device
-from cliplit.runtime.video.clip import enhanced
 from cliplit.runtime.video.frames import Clip, Frame
-from cliplit.runtime.video.relighting import Steps
 
 Work = Callable[[], object]
 LITE_SIZE = (192, 336)  # its working size for 16:9
@@ -93,7 +90,7 @@ def noise_picture(size: tuple[int, int]) -> Array:
 def cuda_rows(model: Path, size: tuple[int, int], repeats: int, batch: int, frames: int, device: str) -> Iterator[str]:
     """Measure frames per second on a card: network and gain by CUDA events, memory-to-memory clips by wall clock."""
     enhancer = Enhancer(model, device, quality="exact", backend="pytorch")
-    exact = enhancer.network.exact
+    exact = enhancer.network.card
     assert exact is not None  # PyTorch on a card
     torch.cuda.set_device(exact.device)  # the events' and the memory count's
     coding = Coding()
@@ -125,6 +122,11 @@ def cuda_rows(model: Path, size: tuple[int, int], repeats: int, batch: int, fram
 
 def clip_seconds(enhancer: Enhancer, size: tuple[int, int], count: int) -> float:
     """Measure wall time of `count` 4:2:0 frames relighted as in `cliplit-video`, without codecs, after a warm-up."""
+    from cliplit.runtime.light.colour import Coding
+    from cliplit.runtime.video.frame_loop import FrameLoop
+    from cliplit.runtime.video.frames import Frame
+    from cliplit.runtime.video.request import Steps
+
     coding, tick = Coding(), Fraction(1, 25)
     clip = Clip(size[1], size[0], "yuv420p", coding, Colour(), tick)
     made = made_planes(size, 4)
@@ -133,12 +135,12 @@ def clip_seconds(enhancer: Enhancer, size: tuple[int, int], count: int) -> float
         for pts in range(first, first + count):
             yield Frame(made[pts % len(made)], coding, "yuv420p", pts, tick).copy()
 
-    warm, steps = 8, Steps(TemporalFilter())
-    for _ in enhanced(clip, frames(0, warm), enhancer, steps):
+    warm, loop = 8, FrameLoop(clip, enhancer, Steps())
+    for _ in loop(frames(0, warm)):
         pass
     source = list(frames(warm, count))
     start = time.perf_counter()
-    for _ in enhanced(clip, source, enhancer, steps):
+    for _ in loop(source):
         pass
     return time.perf_counter() - start
 

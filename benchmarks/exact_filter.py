@@ -13,7 +13,6 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Iterator
-from fractions import Fraction
 
 import click
 import numpy as np
@@ -21,37 +20,32 @@ import numpy as np
 from cliplit.arrays import Array
 from cliplit.command import reports_errors
 from cliplit.runtime import Enhancer
-from cliplit.runtime.light.colour import Coding, Colour
-from cliplit.runtime.light.proxy import Proxy
-from cliplit.runtime.light.temporal import TemporalFilter
-from cliplit.runtime.video.frames import Clip, Frame
-from cliplit.runtime.video.relighting import Light, OnProcessor, Steps
+from cliplit.runtime.light.pixels import PackedRGB
+from cliplit.runtime.light.relighting import Light, LightSettings, Relighting
 
 from .exact import parse
 from .flicker import HEIGHT, RATE, WIDTH, luminance, noisy, still_picture
 
-RGB = Coding(rgb=True, full_range=True)
 BLOCKS = 4, 16, 64
 SETTLED = 12  # frames before anything counts
 
 
-def way(enhancer: Enhancer, size: tuple[int, int], where: str) -> OnProcessor:
-    """Relight the frames with the filter placed at `where`: "none" (frame by frame), "proxy size" or "full size"."""
-    clip = Clip(size[1], size[0], "gbrp", RGB, Colour(), Fraction(1, RATE))
-    made = OnProcessor(clip, enhancer, Steps(None if where == "none" else TemporalFilter()), lambda stage: None)
+def relighting_of(enhancer: Enhancer, where: str) -> Relighting:
+    """Make the state of a clip; `where`: "none" for frame by frame, "proxy size", "full size"."""
     if where == "full size":
-        made.steady_size = made.size
-    return made
+        enhancer = enhancer.adjusted(enhancer.strength, enhancer.max_gain, enhancer.quality)
+        enhancer.steady_size = lambda height, width: (height, width)  # type: ignore[method-assign]
+    return Relighting(enhancer, LightSettings(0.0) if where == "none" else LightSettings())
 
 
 def pulses(enhancer: Enhancer, frames: list[Array], where: str) -> list[float]:
-    """Measure the pulse for each block size in BLOCKS."""
-    relighting, lumas = way(enhancer, frames[0].shape[:2], where), []
-    for pts, picture in enumerate(frames):
-        red, green, blue = (np.ascontiguousarray(picture[..., channel]) for channel in range(3))
-        frame = Frame((red, green, blue), RGB, "gbrp", pts, Fraction(1, RATE))
-        relighted = relighting.relight(frame, relighting.lights([frame])[0], 1.0)
-        lumas.append(luminance(np.stack(relighted.planes, axis=-1)))
+    """Return how much blocks of each size of BLOCKS pulse."""
+    relighting, lumas = relighting_of(enhancer, where), []
+    for number, picture in enumerate(frames):
+        pixels = PackedRGB(picture)
+        relighted = relighting.relight(pixels, relighting.look_at(pixels), number / RATE)
+        assert isinstance(relighted, PackedRGB)
+        lumas.append(luminance(relighted.samples))
     return [pulse(np.array(lumas[SETTLED:]), block) for block in BLOCKS]
 
 
@@ -64,15 +58,14 @@ def pulse(lumas: Array, block: int) -> float:
 
 
 def milliseconds(enhancer: Enhancer, size: tuple[int, int], where: str, frames: int = 8) -> float:
-    """Time the filter and applying its result to the light map on static noise; median in milliseconds."""
-    relighting, rng = way(enhancer, size, where), np.random.default_rng(0)
+    """Median of the filter and what puts its answer into the light map, on noise that stands still."""
+    relighting, rng = relighting_of(enhancer, where), np.random.default_rng(0)
     still, light = rng.random(size, dtype=np.float32), -rng.random(size, dtype=np.float32)
     times = []
     for number in range(frames):
         luma = np.clip(still + rng.normal(0, 0.01, size).astype(np.float32), 0, 1)
-        proxy = Proxy(luma[..., None], luma)
         start = time.perf_counter()
-        relighting.steady_coefficients(Light(light, proxy, proxy), number / RATE, np.inf)
+        relighting.coefficients(Light(light, luma, luma), number / RATE)
         times.append(time.perf_counter() - start)
     return 1e3 * statistics.median(times[1:])
 

@@ -34,8 +34,9 @@ from cliplit.pictures.sensor import add_noise
 from cliplit.runtime import Enhancer
 from cliplit.runtime.light.gain import apply_rgb
 from cliplit.runtime.light.light_map import Coefficients
-from cliplit.runtime.light.proxy import rgb_proxy
-from cliplit.runtime.light.temporal import TemporalFilter, time_constant
+from cliplit.runtime.light.pixels import PackedRGB
+from cliplit.runtime.light.relighting import LightSettings, Relighting
+from cliplit.runtime.light.temporal import time_constant
 
 RATE = 25
 HEIGHT, WIDTH = 360, 640
@@ -54,14 +55,14 @@ class Relighted:
 
 
 def relight(enhancer: Enhancer, frames: Iterable[Array], temporal: float) -> Relighted:
-    """Relight frames up to the gain; `temporal` 0 means frame by frame."""
-    smooth = TemporalFilter(time_constant(temporal))
+    """Return the light of each frame, with and without its flicker; `temporal` 0 means frame by frame."""
+    clip = Relighting(enhancer, LightSettings(time_constant(temporal)))
     applied, light, maps = [], [], []
     for number, frame in enumerate(frames):
-        proxy = rgb_proxy(frame, enhancer.proxy_size(*frame.shape[:2]))
-        steady = smooth(enhancer.log_light(proxy), proxy.luma, number / RATE)
+        looked = clip.look_at(PackedRGB(frame))
+        steady = clip.temporal(looked.log_light, looked.luma, number / RATE)
         light.append(enhancer.refine(steady.log_light, steady.luma))
-        applied.append(steady.flicker_suppressed(light[-1]))
+        applied.append(enhancer.refine_steady(steady))
         maps.append(steady.log_light)
     return Relighted(applied, light, np.array(maps))
 

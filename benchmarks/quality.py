@@ -16,6 +16,7 @@ import numpy as np
 from cliplit.arrays import Array
 from cliplit.constants import LUMA_WEIGHTS
 from cliplit.errors import BackendError
+from cliplit.install import install_hint
 
 Scores = dict[str, float]
 
@@ -183,5 +184,5 @@ def _skimage() -> tuple[Any, Any]:
     try:
         from skimage import color, metrics
     except ImportError as error:
-        raise BackendError('scikit-image is missing; install it with: pip install "cliplit[bench]"') from error
+        raise BackendError(f"scikit-image is missing; install it with: {install_hint('bench')}") from error
     return metrics, color

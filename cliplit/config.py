@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from .errors import InputError
+from .errors import BackendError, InputError
+from .install import install_hint
 
 METHODS = ("paired", "cliplit", "latent", "rave")
 GUIDED = ("cliplit", "latent", "rave")  # by an image encoder; `paired` compares with a known target instead
@@ -223,7 +224,7 @@ def read_yaml(name: str) -> dict[str, Any]:
     try:
         import yaml
     except ImportError as error:
-        raise InputError('reading a YAML file needs PyYAML; install it with: pip install "cliplit[train]"') from error
+        raise BackendError(f"reading a YAML file needs PyYAML; install it with: {install_hint('train')}") from error
     path = Path(name)
     if not path.is_file():
         path = RECIPES / f"{name}.yaml"

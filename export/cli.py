@@ -14,6 +14,7 @@ from cliplit import __version__
 from cliplit.command import check_output, reports_errors
 from cliplit.constants import MAX_GAIN
 from cliplit.errors import BackendError, InputError
+from cliplit.install import install_hint
 
 if TYPE_CHECKING:
     from cliplit.arrays import Array
@@ -126,7 +127,7 @@ def main(
         import onnx  # noqa: F401
         import torch  # noqa: F401
     except ImportError as error:
-        raise BackendError(f'{error.name} is missing; install it with: pip install "cliplit[export]"') from error
+        raise BackendError(f"{error.name} is missing; install it with: {install_hint('export')}") from error
     ranges = parse_shapes(shapes, shape)
     if tensorrt:
         check_tensorrt(device)

@@ -16,6 +16,7 @@ import numpy as np
 
 from cliplit.arrays import Array
 from cliplit.errors import BackendError, ParityError
+from cliplit.install import install_hint
 from cliplit.runtime.backends import BACKENDS, Backend
 from cliplit.runtime.backends.devices import Device, nvidia_driver
 from cliplit.runtime.enhancer import Enhancer, Quality
@@ -145,7 +146,7 @@ def check(path: Path, reference: Backend, precision: str, source: Path) -> list[
     """
     others = list(opened_here(path))
     if not others:
-        raise BackendError('nothing here can run the exported file; install: pip install "cliplit[cpu]"')
+        raise BackendError(f"nothing here can run the exported file; install: {install_hint('cpu')}")
     lines = compare(reference, others)
     tolerance = TOLERANCES[precision]
     if failed := [line for line in lines if not line.passes(tolerance)]:

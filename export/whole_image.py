@@ -21,12 +21,13 @@ from torch.nn import functional as F
 
 from cliplit.arrays import Array
 from cliplit.constants import GUIDE_EPSILON, GUIDE_RADIUS, LUMA_WEIGHTS, MAX_GAIN
-from cliplit.errors import ParityError
+from cliplit.errors import BackendError, ParityError
 from cliplit.files import atomic_write
 from cliplit.networks.light_network import LightNetwork
 from cliplit.runtime.backends.devices import Device
 from cliplit.runtime.backends.model_file import ModelInfo
 from cliplit.runtime.backends.onnx_runtime import import_onnxruntime
+from cliplit.runtime.backends.open_vino import import_openvino
 from cliplit.runtime.backends.pytorch import TorchNetwork, from_checkpoint
 from cliplit.runtime.enhancer import Enhancer
 from cliplit.runtime.light.proxy import LONGEST_SIDE
@@ -199,9 +200,8 @@ def hosts(path: Path) -> dict[str, Host]:
     options.log_severity_level = 4
     session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     found: dict[str, Host] = {"onnxruntime cpu": lambda image: session.run(None, {"image": image})[0]}
-    with contextlib.suppress(ImportError):
-        import openvino
-
+    with contextlib.suppress(BackendError):
+        openvino = import_openvino()
         compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         found["openvino cpu"] = lambda image: compiled([image])[0]
     return found

@@ -68,7 +68,7 @@ class Request:
         width, height: in pixels; rows follow each other without a gap.
         exact: run the network at full size.
         strength, max_gain: as in `Enhancer`.
-        temporal: time constant of the temporal filter in seconds, 0 for none, STILL for a picture by itself.
+        time_constant: of the temporal filter in seconds, 0 for none, STILL for a picture by itself.
         time: of the frame, in seconds; NaN where the host does not tell: one frame after the last.
         model: a bundled model's name, at most 16 bytes; empty for the worker's own choice.
     """
@@ -79,7 +79,7 @@ class Request:
     exact: bool = False
     strength: float = 1.0
     max_gain: float = 16.0
-    temporal: float = STILL
+    time_constant: float = STILL
     time: float = 0.0
     model: str = ""
 
@@ -98,7 +98,7 @@ class Request:
             self.exact,
             self.strength,
             self.max_gain,
-            self.temporal,
+            self.time_constant,
             self.time,
             self.model.encode("ascii"),
         )
@@ -107,11 +107,11 @@ class Request:
     def unpack(cls, header: bytes | bytearray) -> Request:
         """Unpack REQUEST_SIZE bytes. Raises ProtocolError for what this version does not understand."""
         check_prefix(header)
-        _, _, pixels, width, height, exact, strength, max_gain, temporal, time, model = _REQUEST.unpack(header)
+        _, _, pixels, width, height, exact, strength, max_gain, time_constant, time, model = _REQUEST.unpack(header)
         if pixels not in set(Pixels):
             raise ProtocolError(f"unknown pixel layout {pixels}")
         name = model.rstrip(b"\0").decode("ascii", "replace")
-        request = cls(Pixels(pixels), width, height, bool(exact), strength, max_gain, temporal, time, name)
+        request = cls(Pixels(pixels), width, height, bool(exact), strength, max_gain, time_constant, time, name)
         if request.pixels and not (0 < width <= LONGEST_SIDE and 0 < height <= LONGEST_SIDE):
             raise ProtocolError(f"a picture of {width}x{height} pixels; sides go from 1 to {LONGEST_SIDE}")
         if width * height > LARGEST_PICTURE:

@@ -1,4 +1,4 @@
-"""What the worker does to a picture: the way of a frame, with settings that may change from one to the next."""
+"""What the worker does to a picture: relighting as everywhere, with settings that may change between two pictures."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from cliplit.arrays import Array
 from cliplit.errors import InputError
 from cliplit.runtime.backends.model_file import bundled_models
 from cliplit.runtime.enhancer import Enhancer, Quality, available_memory
-from cliplit.runtime.light.gain import apply_rgb
-from cliplit.runtime.light.proxy import rgb_proxy
-from cliplit.runtime.light.temporal import TemporalFilter
+from cliplit.runtime.light.pixels import PackedRGB
+from cliplit.runtime.light.relighting import LightSettings, Relighting
 
 from .protocol import Request
 
+STILL_PICTURE = LightSettings(time_constant=0.0)
 FRAME = 1 / 25  # seconds; what is assumed where a host does not tell a frame's time
 
 
@@ -26,39 +26,40 @@ class Relighter:
     """
 
     def __init__(self, model: str, device: str) -> None:
-        self._device = device
-        self._enhancers = {"": Enhancer(model, device)}
-        self._smooth = TemporalFilter()
+        self._model, self._device = model, device
+        self._enhancers: dict[tuple[str, Quality], Enhancer] = {}
+        self._clip = Relighting(self._opened("", "fast"))
         self._time = 0.0
 
     def __call__(self, request: Request, picture: Array, out: Array) -> None:
         """Relight `picture` into `out`, both (H, W, 3 or 4) uint8 or float32."""
+        pixels, result = PackedRGB(picture), PackedRGB(out)
         enhancer = self._enhancer(request)
         if enhancer.strength == 0.0:
-            out[...] = picture
+            pixels.copy_to(result)
             return
-        proxy = rgb_proxy(picture, enhancer.proxy_size(*picture.shape[:2]))
-        light = enhancer.log_light(proxy)
-        if request.temporal >= 0.0:
-            self._time = self._time + FRAME if math.isnan(request.time) else request.time
-            self._smooth.time_constant = request.temporal
-            steady = self._smooth(light, proxy.luma, self._time)
-            coefficients = enhancer.refine_steady(steady)
+        clip = self._clip
+        if request.time_constant < 0.0:  # a picture by itself
+            clip, time = Relighting(enhancer, STILL_PICTURE), 0.0
         else:
-            coefficients = enhancer.refine(light, proxy.luma)
-        apply_rgb(picture, coefficients.scaled(enhancer.strength), out)
+            time = self._time + FRAME if math.isnan(request.time) else request.time
+            clip.enhancer, clip.temporal.time_constant, self._time = enhancer, request.time_constant, time
+        clip.relight(pixels, clip.look([pixels])[0], time, out=result)
 
     def _enhancer(self, request: Request) -> Enhancer:
-        if request.model not in self._enhancers:
-            if request.model not in bundled_models():
-                raise InputError(f"no model {request.model!r} is bundled; there are {', '.join(bundled_models())}")
-            self._enhancers[request.model] = Enhancer(request.model, self._device)
         quality: Quality = "exact" if request.exact else "fast"
-        return self._enhancers[request.model].adjusted(request.strength, request.max_gain, quality)
+        return self._opened(request.model, quality).adjusted(request.strength, request.max_gain, quality)
+
+    def _opened(self, model: str, quality: Quality) -> Enhancer:
+        if (model, quality) not in self._enhancers:
+            if model and model not in bundled_models():
+                raise InputError(f"no model {model!r} is bundled; there are {', '.join(bundled_models())}")
+            self._enhancers[model, quality] = Enhancer(model or self._model, self._device, quality=quality)
+        return self._enhancers[model, quality]
 
 
 def check_room(request: Request) -> None:
-    """Raises InputError for a picture whose two copies do not fit into this machine's free memory."""
+    """Raise InputError for a picture whose two copies do not fit into this machine's free memory."""
     available = available_memory()
     if available is not None and 2 * request.size > 0.9 * available:
         raise InputError(

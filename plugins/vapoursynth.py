@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -27,15 +28,14 @@ import vapoursynth as vs
 from cliplit.arrays import Array
 from cliplit.constants import MAX_GAIN
 from cliplit.errors import InputError
-from cliplit.runtime.enhancer import Enhancer
+from cliplit.runtime.enhancer import Enhancer, Quality
 from cliplit.runtime.light import colour
 from cliplit.runtime.light.colour import Coding
-from cliplit.runtime.light.gain import apply_rgb
 from cliplit.runtime.light.light_map import Coefficients
-from cliplit.runtime.light.proxy import Proxy, planes_proxy, rgb_proxy
-from cliplit.runtime.light.temporal import TemporalFilter
-
-from .plane_relighter import relight_planes, with_chroma
+from cliplit.runtime.light.pixels import PackedRGB, PlanarPixels
+from cliplit.runtime.light.relighting import Light, LightSettings, Relighting
+from cliplit.runtime.light.temporal import TEMPORAL
+from cliplit.runtime.light.temporal import time_constant as seconds_of
 
 CONSTANT_LUMINANCE = 10  # BT.2020's, whose planes no single gain relights
 MATRICES = {code: weights for code, weights in colour.MATRICES.items() if code != CONSTANT_LUMINANCE}
@@ -44,10 +44,8 @@ SAMPLINGS = {(0, 0), (0, 1), (1, 0), (1, 1), (2, 0)}  # log2 of luma columns, ro
 
 KNOWN = "GRAY, YUV (420, 422, 444, 411, 440) and RGB of 8 to 16 bits, and RGBS"
 
-LONGEST_TEMPORAL = 2.0  # seconds
-FORGOTTEN = (
-    2.0  # time constants that a span lasts: the first frame has 14 % of the weight then, and 2 % after two spans
-)
+LONGEST_TIME_CONSTANT = 2.0  # seconds
+FORGOTTEN = 2.0  # time constants a span lasts; the first frame has 14 % of the weight then, 2 % after two spans
 LONGEST_SPAN = 240  # frames
 USUAL_DURATION = Fraction(1, 25)  # seconds, of frames that do not tell
 KEPT = 32  # frames whose light stays at hand for requests that come late
@@ -58,8 +56,10 @@ def enhance(
     strength: float = 1.0,
     model: str | Path = "lite",
     max_gain: float = MAX_GAIN,
-    temporal: float = 0.7,
+    temporal: float = TEMPORAL,
     device: str = "auto",
+    quality: Quality = "fast",
+    time_constant: float | None = None,
 ) -> vs.VideoNode:
     """Relight a clip; format, length, frame properties and attached alpha stay.
 
@@ -70,34 +70,43 @@ def enhance(
         strength: exponent on the gain, 0 to 2; 0 returns `clip` itself.
         model: "lite", "unet", or the path of an exported ONNX file.
         max_gain: upper bound of the gain, 1 to 256.
-        temporal: time constant of the smoothing over time in seconds, up to 2; with 0 each frame is by itself, which
-            is what parallel and random access like best.
+        temporal: steadiness over time, 0 to 0.7: a still scene is averaged over 4 * temporal**2 seconds. With 0 each
+            frame is by itself, which is what parallel and random access like best.
         device: "auto", "cpu" or "cuda".
+        quality: "fast", or "exact" to run the network at full size.
+        time_constant: the same as `temporal`, in seconds, up to 2.
 
     Raises:
         InputError: a format or an argument that cannot be used. Frames that cannot (their matrix, HDR, linear light)
             fail with a `vs.Error` whose last line says why.
     """
     check_clip(clip)
-    if not 0.0 <= temporal <= LONGEST_TEMPORAL:
-        raise InputError(f"temporal {temporal} is outside 0..{LONGEST_TEMPORAL:g} seconds")
-    enhancer = Enhancer(model, device, strength, max_gain)
-    if enhancer.heeds_noise:
+    seconds = seconds_of(temporal) if time_constant is None else time_constant
+    if not 0.0 <= seconds <= LONGEST_TIME_CONSTANT:
+        raise InputError(
+            f"a time constant of {seconds:g} s; VapourSynth allows {LONGEST_TIME_CONSTANT:g} s (temporal 0.7) at most"
+        )
+    enhancer = Enhancer(model, device, strength, max_gain, quality)
+    if enhancer.auto_max_gain:
         raise InputError("max_gain 'auto' is not for VapourSynth; name a number, and denoise the clip before")
     if enhancer.strength == 0.0:
         return clip
     light = light_clip(clip, enhancer)
-    coefficients = coefficients_clip(light, enhancer, temporal)
+    coefficients = coefficients_clip(light, enhancer, seconds)
 
     def relight(n: int, f: list[vs.VideoFrame]) -> vs.VideoFrame:
         frame, maps = f
         slope, offset = halves(maps)
         found = Coefficients(slope, offset, -math.log2(enhancer.max_gain)).scaled(enhancer.strength)
         result = frame.copy()
-        if frame.format.color_family == vs.RGB:
-            put_rgb(result, apply_rgb(packed(frame), found))
+        pixels = pixels_of(frame)
+        if isinstance(pixels, PackedRGB):
+            relighted = pixels.like()
+            pixels.relight(found, relighted)
+            for channel, plane in enumerate(planes_of(result)):
+                plane[...] = relighted.samples[..., channel]
         else:
-            relight_planes(planes_of(frame), planes_of(result), found, coding_of(frame), is_interlaced(frame))
+            pixels.relight(found, replace(pixels, planes=planes_of(result)))
         return result
 
     return clip.std.ModifyFrame([clip, coefficients], relight)
@@ -121,13 +130,14 @@ def check_clip(clip: vs.VideoNode) -> None:
 def light_clip(clip: vs.VideoNode, enhancer: Enhancer) -> vs.VideoNode:
     """The log light map of each frame by itself above the proxy's luma: GRAYS, twice the proxy's height."""
     size = enhancer.proxy_size(clip.height, clip.width)
+    relighting = Relighting(enhancer)
 
     def look(n: int, f: list[vs.VideoFrame]) -> vs.VideoFrame:
         frame, blank = f
         check_transfer(frame)
-        proxy = proxy_of(frame, size)
+        light = relighting.look_at(pixels_of(frame))
         result = blank.copy()
-        set_halves(result, enhancer.log_light(proxy), proxy.luma)
+        set_halves(result, light.log_light, light.luma)
         for name in ("_DurationNum", "_DurationDen"):
             if name in frame.props:
                 result.props[name] = frame.props[name]
@@ -137,12 +147,12 @@ def light_clip(clip: vs.VideoNode, enhancer: Enhancer) -> vs.VideoNode:
     return blank.std.ModifyFrame([clip, blank], look)
 
 
-def coefficients_clip(light: vs.VideoNode, enhancer: Enhancer, temporal: float) -> vs.VideoNode:
+def coefficients_clip(light: vs.VideoNode, enhancer: Enhancer, time_constant: float) -> vs.VideoNode:
     """The slopes above the offsets of each frame's light map, smoothed over time."""
     duration = 1 / light.fps if light.fps else USUAL_DURATION
-    span = min(math.ceil(Fraction(FORGOTTEN * temporal) / duration), LONGEST_SPAN)
+    span = min(math.ceil(Fraction(FORGOTTEN * time_constant) / duration), LONGEST_SPAN)
     looks = min(2 * span, light.num_frames) or 1
-    steady = SteadyLight(enhancer, temporal, span, duration)
+    steady = SteadyLight(enhancer, time_constant, span, duration)
 
     def settle(n: int, f: vs.VideoFrame | list[vs.VideoFrame]) -> vs.VideoFrame:
         frames = f if isinstance(f, list) else [f]
@@ -178,7 +188,7 @@ class SteadyLight:
     def __call__(self, n: int, frames: list[vs.VideoFrame]) -> Coefficients:
         """Those of frame `n`; `frames[k]` is that of `light` k frames before it."""
         if not self._span:
-            return self._enhancer.refine(*halves(frames[0]))
+            return Relighting(self._enhancer, LightSettings(0.0)).coefficients(light_of(frames[0]), 0.0)
         first = max(0, n // self._span - 1) * self._span
         with self._lock:
             run = self._runs.pop(first, None)
@@ -198,46 +208,37 @@ class Run:
     def __init__(self, first: int, enhancer: Enhancer, time_constant: float) -> None:
         self.next = first
         self.results: dict[int, Coefficients] = {}
-        self._enhancer = enhancer
-        self._smooth = TemporalFilter(time_constant)
+        self._relighting = Relighting(enhancer, LightSettings(time_constant))
         self._time = Fraction(0)
 
     def step(self, frame: vs.VideoFrame, duration: Fraction) -> None:
         """Filter the next frame of `light`."""
-        steady = self._smooth(*halves(frame), float(self._time))
-        self.results[self.next] = self._enhancer.refine_steady(steady)
+        self.results[self.next] = self._relighting.coefficients(light_of(frame), float(self._time))
         self.results.pop(self.next - KEPT, None)
         told = int(frame.props.get("_DurationNum", 0)), int(frame.props.get("_DurationDen", 0))
         self._time += Fraction(*told) if told[0] > 0 and told[1] > 0 else duration
         self.next += 1
 
 
-def proxy_of(frame: vs.VideoFrame, size: tuple[int, int]) -> Proxy:
+def light_of(frame: vs.VideoFrame) -> Light:
+    """Return what `light_clip` put into a frame."""
+    log_light, luma = halves(frame)
+    return Light(log_light, luma, luma)
+
+
+def pixels_of(frame: vs.VideoFrame) -> PackedRGB | PlanarPixels:
+    """Return the frame's samples: planes as views, floats packed."""
+    planes, bits = planes_of(frame), frame.format.bits_per_sample
+    if frame.format.sample_type == vs.FLOAT:
+        return PackedRGB(np.stack(planes, axis=-1))
     if frame.format.color_family == vs.RGB:
-        return rgb_proxy(packed(frame), size)
-    coding = coding_of(frame)
-    return planes_proxy(with_chroma(planes_of(frame), coding), coding, size)
+        return PlanarPixels(planes, Coding(rgb=True, full_range=True, depth=bits))
+    return PlanarPixels(planes, coding_of(frame), is_interlaced(frame))
 
 
 def planes_of(frame: vs.VideoFrame) -> list[Array]:
     """The planes as views, (rows, columns); those of a copied frame can be written to."""
     return [np.asarray(frame[plane]) for plane in range(frame.format.num_planes)]
-
-
-def packed(frame: vs.VideoFrame) -> Array:
-    """An RGB frame as (H, W, 3) for the runtime: uint8, uint16 or float32. 9 to 15 bits go as float."""
-    picture = np.stack(planes_of(frame), axis=-1)
-    bits = frame.format.bits_per_sample
-    return picture if bits in (8, 16, 32) else picture.astype(np.float32) / np.float32((1 << bits) - 1)
-
-
-def put_rgb(frame: vs.VideoFrame, picture: Array) -> None:
-    """The reverse of `packed`."""
-    bits = frame.format.bits_per_sample
-    if bits not in (8, 16, 32):
-        picture = np.rint(picture * np.float32((1 << bits) - 1))
-    for channel, plane in enumerate(planes_of(frame)):
-        plane[...] = picture[..., channel]
 
 
 def coding_of(frame: vs.VideoFrame) -> Coding:

@@ -7,20 +7,49 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cliplit.errors import BackendError, CliplitError, InputError, ModelError
 from cliplit.lazy import resolve
 
 if TYPE_CHECKING:
     from .enhancer import Enhancer
+    from .image.enhance import enhance_picture
+    from .light.pixels import PackedRGB, PlanarPixels
+    from .light.relighting import LightSettings, Relighting
     from .light.temporal import TemporalFilter
     from .video.clip import enhance_video
     from .video.codecs import Encoding
+    from .video.pyav_reader import Reading
+    from .video.request import Steps
 
-__all__ = ["Encoding", "Enhancer", "TemporalFilter", "enhance_video"]
+__all__ = [
+    "BackendError",
+    "CliplitError",
+    "Encoding",
+    "Enhancer",
+    "InputError",
+    "LightSettings",
+    "ModelError",
+    "PackedRGB",
+    "PlanarPixels",
+    "Reading",
+    "Relighting",
+    "Steps",
+    "TemporalFilter",
+    "enhance_picture",
+    "enhance_video",
+]
 
 _PLACES = {
     "Encoding": ".video.codecs",
     "Enhancer": ".enhancer",
+    "LightSettings": ".light.relighting",
+    "PackedRGB": ".light.pixels",
+    "PlanarPixels": ".light.pixels",
+    "Reading": ".video.pyav_reader",
+    "Relighting": ".light.relighting",
+    "Steps": ".video.request",
     "TemporalFilter": ".light.temporal",
+    "enhance_picture": ".image.enhance",
     "enhance_video": ".video.clip",
 }
 

@@ -67,7 +67,7 @@ class Enhancer:
 
     def _set(self, strength: float, max_gain: MaxGain, quality: Quality) -> None:
         self.strength, self.quality = float(strength), quality
-        self.heeds_noise = max_gain == "auto"  # whether callers of `refine` should measure what gain is bearable
+        self.auto_max_gain = max_gain == "auto"  # whether callers of `refine` should measure what gain is gain_limit
         self.max_gain = MAX_GAIN if max_gain == "auto" else float(max_gain)
 
     def adjusted(self, strength: float, max_gain: MaxGain, quality: Quality = "fast") -> Enhancer:
@@ -90,8 +90,8 @@ class Enhancer:
         check_picture(picture)
         if self.strength == 0.0:
             return picture.copy()
-        if self.quality == "exact" and self.network.exact is not None and not self.heeds_noise:  # all on the card
-            return self.network.exact.rgb(picture, self.strength, self.max_gain)
+        if self.quality == "exact" and self.network.card is not None and not self.auto_max_gain:  # all on the card
+            return self.network.card.rgb(picture, self.strength, self.max_gain)
         return apply_rgb(picture, self.coefficients(picture).scaled(self.strength))
 
     def light_map(self, picture: Array) -> Array:
@@ -103,10 +103,10 @@ class Enhancer:
     def coefficients(self, picture: Array) -> Coefficients:
         """The light map of a picture, in the form that is applied at full size."""
         proxy = rgb_proxy(picture, self.proxy_size(*picture.shape[:2]))
-        bearable = math.inf
-        if self.heeds_noise:
-            bearable = noise_gain_limit(picture_noise(picture))
-        return self.refine(self.log_light(proxy), proxy.luma, bearable)
+        gain_limit = math.inf
+        if self.auto_max_gain:
+            gain_limit = noise_gain_limit(picture_noise(picture))
+        return self.refine(self.log_light(proxy), proxy.luma, gain_limit)
 
     def proxy_size(self, height: int, width: int) -> tuple[int, int]:
         """(h, w) of what the network sees of a picture of this size: all of it with quality "exact".
@@ -142,21 +142,21 @@ class Enhancer:
         rgb = cv2.copyMakeBorder(proxy.rgb, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
         return log_light(self.network(rgb)[:height, :width], self.max_gain)
 
-    def refine_steady(self, steady: Steady, bearable: float = math.inf) -> Coefficients:
+    def refine_steady(self, steady: Steady, gain_limit: float = math.inf) -> Coefficients:
         """`refine` of light that was filtered over time, with what still flickers taken out."""
-        return steady.flicker_suppressed(self.refine(steady.log_light, steady.luma, bearable))
+        return steady.flicker_suppressed(self.refine(steady.log_light, steady.luma, gain_limit))
 
-    def steady_change(self, steady: Steady, own: Array, bearable: float = math.inf) -> Array:
+    def steady_change(self, steady: Steady, own: Array, gain_limit: float = math.inf) -> Array:
         """What the filter over time changes about a frame's `own` log light, both of `steady_size`: stops to be added,
         enlarged, to its light at full size. Quality "exact" only, where `refine` takes each point by itself."""
-        return self.refine_steady(steady, bearable).offset - self.refine(own, steady.luma, bearable).offset
+        return self.refine_steady(steady, gain_limit).offset - self.refine(own, steady.luma, gain_limit).offset
 
-    def refine(self, log_light: Array, luma: Array, bearable: float = math.inf) -> Coefficients:
+    def refine(self, log_light: Array, luma: Array, gain_limit: float = math.inf) -> Coefficients:
         """From the map at proxy size and the luma there to coefficients for full size that follow its edges.
 
-        `bearable` is a gain at which the picture's noise does not show yet (`cliplit.runtime.light.noise`).
+        `gain_limit` is a gain at which the picture's noise does not show yet (`cliplit.runtime.light.noise`).
         """
-        bound = min(self.max_gain, bearable)
+        bound = min(self.max_gain, gain_limit)
         if bound < self.max_gain:
             log_light = softly_bounded(log_light, bound)
         if self.quality == "exact":

@@ -18,7 +18,7 @@ from .backends.model_file import ModelInfo, find_model, model_info
 from .backends.pytorch import TorchNetwork
 
 if TYPE_CHECKING:
-    from .exact.exact_torch import ExactTorch
+    from .exact.card import Card
 
 log = logging.getLogger("cliplit")
 
@@ -67,13 +67,13 @@ class LightMapNetwork:
         return self.backend.device
 
     @cached_property
-    def exact(self) -> ExactTorch | None:
-        """The full-size enhancer that stays on the card: with PyTorch on CUDA, else None."""
+    def card(self) -> Card | None:
+        """What relights at full size without leaving the card: with PyTorch on CUDA, else None."""
         if self.backend.device == "cpu" or not isinstance(self.backend, TorchNetwork):
             return None
-        from .exact.exact_torch import ExactTorch
+        from .exact.card import Card
 
-        return ExactTorch(self.backend)
+        return Card(self.backend)
 
     def __call__(self, rgb: Array) -> Array:
         """Map (h, w, 3) float32 RGB in [0, 1], sides multiples of `info.multiple`, to a light map (h, w) float32."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -15,6 +15,11 @@ from .backends.devices import Device
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+if TYPE_CHECKING:
+    ParamType = click.ParamType[Any]
+else:
+    ParamType = click.ParamType  # which takes no parameter before click 8.4
+
 
 def check_device(context: click.Context, option: click.Parameter, text: str) -> str:
     """Reject an unknown device as a usage error."""
@@ -24,7 +29,7 @@ def check_device(context: click.Context, option: click.Parameter, text: str) -> 
         raise click.BadParameter(str(error)) from error
 
 
-class Gain(click.ParamType[Any]):
+class Gain(ParamType):
     """A number, or the word auto."""
 
     name = "auto|number"

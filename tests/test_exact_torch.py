@@ -124,6 +124,6 @@ def test_on_a_card(backlit_picture):
     if nvidia_driver().problem:
         pytest.skip(nvidia_driver().problem)
     enhancer = Enhancer("unet", device="cuda", quality="exact", backend="pytorch")
-    assert enhancer.network.exact is not None
+    assert enhancer.network.card is not None
     expected = Enhancer("unet", device="cpu", quality="exact")(backlit_picture)
     assert psnr(enhancer(backlit_picture), expected, 255) >= 50

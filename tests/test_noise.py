@@ -98,7 +98,7 @@ def test_auto_brings_up_less_of_the_noise(enhancer):
 
 
 def test_auto_is_a_setting_like_others():
-    assert Enhancer(max_gain="auto", threads=1).heeds_noise
+    assert Enhancer(max_gain="auto", threads=1).auto_max_gain
     with pytest.raises(Exception, match=r"outside 1\.\.256 and not 'auto'"):
         Enhancer(max_gain="much")
 

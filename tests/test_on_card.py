@@ -4,6 +4,7 @@ full-size light map on the host."""
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from fractions import Fraction
 
 import cv2
@@ -19,6 +20,7 @@ from cliplit.runtime.backends.devices import Device, nvidia_driver
 from cliplit.runtime.backends.model_file import find_model
 from cliplit.runtime.backends.pytorch import open_model
 from cliplit.runtime.exact import torch_gain
+from cliplit.runtime.exact.card import Card
 from cliplit.runtime.exact.exact_torch import ExactTorch
 from cliplit.runtime.light.colour import (
     PQ,
@@ -26,18 +28,12 @@ from cliplit.runtime.light.colour import (
     Colour,
 )
 from cliplit.runtime.light.light_map import softly_bounded
+from cliplit.runtime.light.pixels import PlanarPixels
 from cliplit.runtime.light.region import Region
-from cliplit.runtime.light.temporal import TemporalFilter
-from cliplit.runtime.video.clip import (
-    enhanced,
-    way_of,
-)
+from cliplit.runtime.video.clip import enhanced
+from cliplit.runtime.video.frame_loop import FrameLoop
 from cliplit.runtime.video.frames import Clip, Frame
-from cliplit.runtime.video.on_card import OnCard
-from cliplit.runtime.video.relighting import (
-    OnProcessor,
-    Steps,
-)
+from cliplit.runtime.video.request import Steps
 from cliplit.runtime.video.schedule import Schedule, StrengthCurve
 from cliplit.runtime.video.segments import load_state, save_state
 from made import backlit
@@ -82,7 +78,7 @@ def on_processor(model="lite", **settings):
 def on_card(model="lite", half=False, **settings):
     """An enhancer whose clips go the card's way; anything that asks its network by way of the host fails."""
     enhancer = on_processor(model, **settings)
-    enhancer.network.exact = ExactTorch(open_model(find_model(model), Device("cpu"), 1), half)
+    enhancer.network.card = Card(open_model(find_model(model), Device("cpu"), 1), half)
 
     def never(pictures):
         raise AssertionError(NO_CARD)
@@ -94,8 +90,7 @@ def on_card(model="lite", half=False, **settings):
 def both(clip, frames, make_steps, **settings):
     """The frames by way of numpy and C, and by the card's way, as lists of planes."""
     ways = (on_processor(**settings), on_card(**settings))
-    assert isinstance(way_of(clip, ways[0], Steps(), print), OnProcessor)
-    assert isinstance(way_of(clip, ways[1], Steps(), print), OnCard)
+    assert ways[0].network.card is None and ways[1].network.card is not None
     return [[frame.planes for frame in enhanced(clip, copies(frames), way, make_steps())] for way in ways]
 
 
@@ -132,7 +127,7 @@ def test_frames_come_out_the_same(kind, temporal):
     """Noise, a step in exposure, two batches; every sampling and depth; within two 8-bit codes everywhere."""
     coding, sampling, size = KINDS[kind]
     clip, frames = shot(6, coding, sampling, size)
-    expected, got = both(clip, frames, lambda: Steps(TemporalFilter() if temporal else None), strength=0.8)
+    expected, got = both(clip, frames, lambda: Steps() if temporal else Steps(0.0), strength=0.8)
     unit = 1 << (coding.depth - 8)
     largest, most = largest_differences(expected, got)
     assert largest <= 2 * unit and most <= unit
@@ -142,16 +137,16 @@ def test_frames_come_out_the_same(kind, temporal):
 @pytest.mark.parametrize("size", [(HEIGHT, WIDTH), (HEIGHT + 2, WIDTH)], ids=["fields", "too-odd-for-fields"])
 def test_interlaced_frames(size):
     clip, frames = shot(5, Coding(), size=size, interlaced=True)
-    expected, got = both(clip, frames, lambda: Steps(TemporalFilter()))
+    expected, got = both(clip, frames, lambda: Steps())
     assert largest_differences(expected, got)[0] <= 2
     progressive = copies(shot(5, Coding(), size=size)[1])
-    woven = [frame.planes for frame in enhanced(clip, progressive, on_card(), Steps(TemporalFilter()))]
+    woven = [frame.planes for frame in enhanced(clip, progressive, on_card(), Steps())]
     assert (largest_differences(woven, got)[0] > 2) == (size == (HEIGHT, WIDTH))  # the fields do make a difference
 
 
 def test_a_region():
     clip, frames = shot(3, Coding())
-    expected, got = both(clip, frames, lambda: Steps(TemporalFilter(), region=Region(40, 100, 200, 120)))
+    expected, got = both(clip, frames, lambda: Steps(region=Region(40, 100, 200, 120)))
     assert largest_differences(expected, got)[0] <= 2
     for planes, frame in zip(got, frames, strict=True):
         assert np.array_equal(planes[0][:, 250:], frame.planes[0][:, 250:])
@@ -162,7 +157,7 @@ def test_strength_over_time():
     """0 passes untouched, in the middle of a batch, and the others get the strength of their own moment."""
     clip, frames = shot(6, Coding())
     moments = StrengthCurve.parse("0:0,0.08:0,0.2:2")
-    expected, got = both(clip, frames, lambda: Steps(TemporalFilter(), strength=Schedule(moments)))
+    expected, got = both(clip, frames, lambda: Steps(strength=Schedule(moments)))
     assert largest_differences(expected, got)[0] <= 2
     assert all(np.array_equal(got[n][p], frames[n].planes[p]) for n in range(3) for p in range(3))
     assert changes(got[5:], frames[5:]) > changes(got[3:4], frames[3:4]) + 5
@@ -170,8 +165,8 @@ def test_strength_over_time():
 
 def test_a_gain_bounded_by_noise():
     clip, frames = shot(4, Coding(), sigma=6.0)
-    expected, got = both(clip, frames, lambda: Steps(TemporalFilter()), max_gain="auto")
-    free, _ = both(clip, frames, lambda: Steps(TemporalFilter()))
+    expected, got = both(clip, frames, lambda: Steps(), max_gain="auto")
+    free, _ = both(clip, frames, lambda: Steps())
     assert largest_differences(expected, got)[0] <= 2
     assert changes(got, frames) < 0.95 * changes(free, frames)  # the bound was at work
 
@@ -179,7 +174,7 @@ def test_a_gain_bounded_by_noise():
 @pytest.mark.parametrize("kind", ["side", "split", "wipe"])
 def test_comparisons(kind):
     clip, frames = shot(5, Coding())
-    expected, got = both(clip, frames, lambda: Steps(TemporalFilter(), compare=kind))
+    expected, got = both(clip, frames, lambda: Steps(compare=kind))
     assert largest_differences(expected, got)[0] <= 2
 
 
@@ -196,7 +191,7 @@ def test_the_full_size_light_map_stays_on_the_device(monkeypatch):
     monkeypatch.setattr(torch.Tensor, "__array__", lambda *rest, **options: pytest.fail("an array behind our back"))
     clip, frames = shot(6, Coding())
     enhancer = on_card()
-    assert len(list(enhanced(clip, copies(frames), enhancer, Steps(TemporalFilter())))) == 6
+    assert len(list(enhanced(clip, copies(frames), enhancer, Steps()))) == 6
     h, w = enhancer.steady_size(HEIGHT, WIDTH)
     assert h < HEIGHT and w < WIDTH
     assert {shape for dtype, shape in fetched if dtype.is_floating_point} == {(4, 2, h, w), (2, 2, h, w), (1, h, w)}
@@ -208,21 +203,23 @@ def test_the_full_size_light_map_stays_on_the_device(monkeypatch):
 
 
 def test_hdr_goes_by_the_processor():
-    clip, _ = shot(1, Coding(depth=10))
+    clip, frames = shot(1, Coding(depth=10))
     hdr = Clip(clip.width, clip.height, "made", clip.coding, Colour(transfer=PQ), RATE)
-    assert isinstance(way_of(hdr, on_card(), Steps(), print), OnProcessor)
+    pixels = PlanarPixels(frames[0].planes, hdr.coding, transfer=PQ)
+    assert not on_card().network.card.takes(pixels)
+    assert on_card().network.card.takes(replace(pixels, transfer=1))
 
 
 def test_a_resumed_run_goes_on_where_it_was(tmp_path):
     """Also where it was another way: the state is the same."""
     clip, frames = shot(10, Coding())
-    whole = [f.planes for f in enhanced(clip, copies(frames), on_card(), Steps(TemporalFilter()))]
+    whole = [f.planes for f in enhanced(clip, copies(frames), on_card(), Steps())]
     for first, second in ((on_card, on_card), (on_card, on_processor), (on_processor, on_card)):
-        before, after = Steps(TemporalFilter()), Steps(TemporalFilter())
-        list(enhanced(clip, copies(frames[:5]), first(), before))
-        save_state(tmp_path / "state.npz", before.stateful())
-        load_state(tmp_path / "state.npz", after.stateful())
-        rest = [f.planes for f in enhanced(clip, copies(frames[5:]), second(), after)]
+        before, after = FrameLoop(clip, first(), Steps()), FrameLoop(clip, second(), Steps())
+        list(before(copies(frames[:5])))
+        save_state(tmp_path / "state.npz", before)
+        load_state(tmp_path / "state.npz", after)
+        rest = [f.planes for f in after(copies(frames[5:]))]
         assert largest_differences(whole[5:], rest)[0] <= (0 if first is second else 2)
 
 
@@ -247,9 +244,9 @@ def test_batches_are_asked_for_ahead_and_everything_keeps_its_order():
     enhancer = on_card()
     packets = [object() for _ in range(4)]
     items = [packets[0], *copies(frames[:3]), packets[1], packets[2], *copies(frames[3:]), packets[3]]
-    watched = Watched(enhancer.network.exact, items)
+    watched = Watched(enhancer.network.card, items)
     given = []
-    for item in enhanced(clip, watched, enhancer, Steps(TemporalFilter())):
+    for item in enhanced(clip, watched, enhancer, Steps()):
         given.append(item.pts if isinstance(item, Frame) else item)
         watched.events.append(given[-1])
     assert given == [packets[0], 0, 1, 2, packets[1], packets[2], *range(3, 10), packets[3]]
@@ -266,7 +263,7 @@ def test_live_frames_do_not_wait_for_the_next():
             asked.append(frame.pts)
             yield frame
 
-    for item in enhanced(clip, source(), enhancer, Steps(TemporalFilter()), live=True):
+    for item in enhanced(clip, source(), enhancer, Steps(), live=True):
         assert asked[-1] == item.pts
 
 
@@ -274,13 +271,13 @@ def test_overflow_in_half_precision_goes_on_in_fp32(caplog):
     """While the next batch is on its way in half precision already: one note, and every frame right."""
     clip, frames = shot(6, Coding(), size=(66, 91))
     enhancer = on_card("unet", half=True)
-    expected = [f.planes for f in enhanced(clip, copies(frames), on_processor("unet"), Steps(TemporalFilter()))]
-    exact = enhancer.network.exact
+    expected = [f.planes for f in enhanced(clip, copies(frames), on_processor("unet"), Steps())]
+    exact = enhancer.network.card
     half = exact.network
     exact.network = lambda rgb: half(rgb) * float("nan")
     exact.batch = 2
     with caplog.at_level(logging.WARNING, logger="cliplit"):
-        got = [f.planes for f in enhanced(clip, copies(frames), enhancer, Steps(TemporalFilter()))]
+        got = [f.planes for f in enhanced(clip, copies(frames), enhancer, Steps())]
     assert largest_differences(expected, got)[0] <= 2
     assert len(caplog.records) == 1 and "going on in fp32" in caplog.text
 
@@ -288,10 +285,10 @@ def test_overflow_in_half_precision_goes_on_in_fp32(caplog):
 def test_nan_in_fp32_is_an_error():
     clip, frames = shot(2, Coding(), size=(66, 91))
     enhancer = on_card()
-    real = enhancer.network.exact.network
-    enhancer.network.exact.network = lambda rgb: real(rgb) * float("inf")
+    real = enhancer.network.card.network
+    enhancer.network.card.network = lambda rgb: real(rgb) * float("inf")
     with pytest.raises(BackendError, match="NaN or infinity"):
-        list(enhanced(clip, copies(frames), enhancer, Steps(TemporalFilter())))
+        list(enhanced(clip, copies(frames), enhancer, Steps()))
     with pytest.raises(BackendError, match="NaN or infinity"):
         enhancer(backlit(40, 60))
 
@@ -315,12 +312,12 @@ class SmallCard:
 def test_a_card_too_small_for_a_batch_takes_smaller_ones(fits, sizes):
     clip, frames = shot(6, Coding(), size=(66, 91))
     enhancer = on_card()
-    small = SmallCard(enhancer.network.exact, fits)
-    got = [f.planes for f in enhanced(clip, copies(frames), enhancer, Steps(TemporalFilter()))]
-    expected = [f.planes for f in enhanced(clip, copies(frames), on_card(), Steps(TemporalFilter()))]
+    small = SmallCard(enhancer.network.card, fits)
+    got = [f.planes for f in enhanced(clip, copies(frames), enhancer, Steps())]
+    expected = [f.planes for f in enhanced(clip, copies(frames), on_card(), Steps())]
     assert largest_differences(expected, got)[0] <= 1
     assert small.sizes == sizes
-    exact = on_card().network.exact
+    exact = on_card().network.card
     codes = exact.codes([frame.planes for frame in frames])
     alone = exact.enhance_planes(codes, clip.coding, 1.0, 16.0)
     small = SmallCard(exact, fits)
@@ -332,9 +329,9 @@ def test_a_card_too_small_for_a_batch_takes_smaller_ones(fits, sizes):
 def test_a_card_too_small_for_a_frame_is_an_error():
     clip, frames = shot(1, Coding(), size=(66, 91))
     enhancer = on_card()
-    SmallCard(enhancer.network.exact, 0)
+    SmallCard(enhancer.network.card, 0)
     with pytest.raises(BackendError, match=r"too little memory.*CUDA out of memory.*quality 'fast'"):
-        list(enhanced(clip, copies(frames), enhancer, Steps(TemporalFilter())))
+        list(enhanced(clip, copies(frames), enhancer, Steps()))
     with pytest.raises(BackendError, match="too little memory"):
         enhancer(backlit(40, 60))
 
@@ -368,7 +365,7 @@ def test_the_benchmark_times_this_way():
     from cliplit.benchmarks.exact import clip_seconds
 
     enhancer = on_card()
-    watched = Watched(enhancer.network.exact, [])
+    watched = Watched(enhancer.network.card, [])
     assert clip_seconds(enhancer, (66, 90), 6) > 0
     assert watched.events == [4, 4, 4, 2]  # eight frames that warm up, then six
 
@@ -380,9 +377,9 @@ def test_on_a_real_card():
         pytest.skip(nvidia_driver().problem)
     clip, frames = shot(10, Coding(), size=(540, 960))
     card = Enhancer("unet", quality="exact", backend="pytorch", device="cuda")
-    assert isinstance(way_of(clip, card, Steps(), print), OnCard)
-    expected = [f.planes for f in enhanced(clip, copies(frames), on_processor("unet"), Steps(TemporalFilter()))]
-    got = [f.planes for f in enhanced(clip, copies(frames), card, Steps(TemporalFilter()))]
-    one_by_one = [f.planes for f in enhanced(clip, copies(frames), card, Steps(TemporalFilter()), live=True)]
+    assert isinstance(card.network.card, Card)
+    expected = [f.planes for f in enhanced(clip, copies(frames), on_processor("unet"), Steps())]
+    got = [f.planes for f in enhanced(clip, copies(frames), card, Steps())]
+    one_by_one = [f.planes for f in enhanced(clip, copies(frames), card, Steps(), live=True)]
     assert largest_differences(expected, got)[1] <= 2
     assert largest_differences(one_by_one, got)[1] <= 2

@@ -12,9 +12,10 @@ from cliplit.runtime import Enhancer
 from cliplit.runtime.light.colour import PQ, Coding, Colour
 from cliplit.runtime.light.hdr import TRANSFERS
 from cliplit.runtime.light.temporal import TemporalFilter
-from cliplit.runtime.video.clip import enhanced, way_of
+from cliplit.runtime.video.clip import enhanced
+from cliplit.runtime.video.frame_loop import FrameLoop
 from cliplit.runtime.video.frames import Clip, Frame
-from cliplit.runtime.video.relighting import OnProcessor, Steps
+from cliplit.runtime.video.request import Steps
 from made import backlit
 
 SIZE = 300, 450
@@ -42,9 +43,11 @@ def shot(count, coding, sigma=6.0, size=SIZE):
     return Clip(size[1], size[0], "made", coding, colour, RATE), frames
 
 
-def lumas(clip, frames, enhancer, steps):
-    copies = [frame.copy() for frame in frames]
-    return np.array([frame.planes[0] for frame in enhanced(clip, copies, enhancer, steps)]).astype(np.float32)
+def lumas(clip, frames, enhancer, smooth):
+    """(n, H, W) lumas of the frames relighted with this temporal filter, or each by itself."""
+    loop = FrameLoop(clip, enhancer, Steps(0.0))
+    loop.relighting.temporal = smooth or loop.relighting.temporal
+    return np.array([frame.planes[0] for frame in loop([frame.copy() for frame in frames])]).astype(np.float32)
 
 
 def blocks(lumas, side):
@@ -60,7 +63,7 @@ def pulse(values):
 
 def test_a_noisy_shot_pulses_less_at_full_size_too(exact):
     clip, frames = shot(18, Coding())
-    own, steady = (lumas(clip, frames, exact, Steps(smooth)) for smooth in (None, TemporalFilter()))
+    own, steady = (lumas(clip, frames, exact, smooth) for smooth in (None, TemporalFilter()))
     assert own.mean() > 1.1 * np.mean([frame.planes[0] for frame in frames])
     for side in (20, 50):
         assert pulse(blocks(steady, side)) < 0.8 * pulse(blocks(own, side))
@@ -81,7 +84,7 @@ def test_what_the_filter_changes_reaches_the_picture(exact, coding):
 
     clip, frames = shot(1, coding, sigma=0.0)
     black = 16 << (coding.depth - 8)
-    own, steady = (lumas(clip, frames, exact, Steps(smooth))[0] - black for smooth in (None, Lighter()))
+    own, steady = (lumas(clip, frames, exact, smooth)[0] - black for smooth in (None, Lighter()))
     assert np.array_equal(own[:, :220], steady[:, :220])
     gain = steady[220:, 240:] / own[220:, 240:]
     assert 1.1 < gain.mean() < 2**0.3 + 0.01
@@ -91,7 +94,7 @@ def test_what_the_filter_changes_reaches_the_picture(exact, coding):
 @pytest.mark.parametrize("coding", [Coding(), HDR], ids=["sdr", "hdr"])
 def test_a_still_shot_without_noise_is_what_each_frame_is_by_itself(exact, coding):
     clip, frames = shot(4, coding, sigma=0.0)
-    own, steady = (lumas(clip, frames, exact, Steps(smooth)) for smooth in (None, TemporalFilter()))
+    own, steady = (lumas(clip, frames, exact, smooth) for smooth in (None, TemporalFilter()))
     assert np.abs(own - steady).max() <= 1
 
 
@@ -104,7 +107,7 @@ def test_the_filter_sees_maps_of_proxy_size(exact):
             seen.append((log_light.shape, luma.shape))
             return super().__call__(log_light, luma, time)
 
-    lumas(clip, frames, exact, Steps(Watched()))
+    lumas(clip, frames, exact, Watched())
     assert exact.proxy_size(*SIZE) == SIZE
     assert seen == [((192, 288), (192, 288))] * 2
 
@@ -120,7 +123,6 @@ def test_the_size_of_the_filter(exact, size):
 
 def test_frames_by_processor_do_not_wait_for_the_next(exact):
     clip, frames = shot(3, Coding(), size=(60, 90))
-    assert isinstance(way_of(clip, exact, Steps(), print), OnProcessor)
     asked = []
 
     def source():
@@ -128,7 +130,7 @@ def test_frames_by_processor_do_not_wait_for_the_next(exact):
             asked.append(frame.pts)
             yield frame
 
-    for item in enhanced(clip, source(), exact, Steps(TemporalFilter())):
+    for item in enhanced(clip, source(), exact, Steps()):
         assert asked[-1] == item.pts
 
 

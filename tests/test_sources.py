@@ -119,7 +119,7 @@ def test_turned_clips_come_out_upright(reader_of, tmp_path, angle, enhancer):
                 packet.stream = stream
                 new.mux(packet)
     back_end = next(name for name, reader in READERS.items() if reader is reader_of)
-    enhance_video(source, tmp_path / "out.mp4", enhancer, FAST, back_end=back_end)
+    enhance_video(source, tmp_path / "out.mp4", enhancer, FAST, io=back_end)
     shown = [upright(path) for path in (source, tmp_path / "out.mp4")]
     reds = [(p[..., 0].astype(int) - p[..., 1] > 60) for p in shown]
     assert shown[0].shape == shown[1].shape

@@ -13,13 +13,12 @@ import av
 import numpy as np
 import pytest
 
-from cliplit.runtime.light.temporal import TemporalFilter
 from cliplit.runtime.video.clip import enhance_video, enhanced
 from cliplit.runtime.video.codecs import Encoding
 from cliplit.runtime.video.frames import Frame
 from cliplit.runtime.video.pixels import planes_of
 from cliplit.runtime.video.pyav_reader import PyAVReader
-from cliplit.runtime.video.relighting import Steps
+from cliplit.runtime.video.request import Steps
 from made import backlit, float_rgb, packets, read_clip, write_clip
 
 FAST = Encoding(preset="ultrafast", crf=12)
@@ -85,7 +84,7 @@ def test_colour_tags_are_kept_and_honoured(tmp_path, enhancer, matrix, full):
         assert (context.colorspace, context.color_range) == (matrix, 2 if full else 1)
         assert (context.color_primaries, context.color_trc) == (matrix, 6)
     with PyAVReader(source) as reader:
-        relighted = next(f for f in enhanced(reader.clip, reader, enhancer, Steps()) if isinstance(f, Frame))
+        relighted = next(f for f in enhanced(reader.clip, reader, enhancer, Steps(0.0)) if isinstance(f, Frame))
         weights = {1: (0.2126, 0.0722)}.get(matrix, (0.299, 0.114))
     with av.open(str(source)) as container:
         decoded = next(container.decode(video=0))
@@ -103,7 +102,7 @@ def test_full_range_planes_are_written_as_computed(tmp_path, strength):
     enhance_video(source, tmp_path / "out.mkv", enhancer, Encoding("ffv1", None, None))
     with PyAVReader(source) as reader, av.open(str(tmp_path / "out.mkv")) as out:
         assert reader.clip.coding.full_range
-        computed = enhanced(reader.clip, reader, enhancer, Steps(TemporalFilter()))
+        computed = enhanced(reader.clip, reader, enhancer, Steps())
         for expected, written in zip(computed, out.decode(video=0), strict=True):
             for a, b in zip(expected.planes, planes_of(written), strict=True):
                 assert np.array_equal(a, b)
@@ -274,7 +273,7 @@ def test_planes_path_is_within_42_db_of_the_rgb_path(shared, enhancer, name):
     scores = []
     with PyAVReader(shared / "video" / name) as reader, av.open(str(shared / "video" / name)) as second:
         coding = reader.clip.coding.kr, reader.clip.coding.kb, reader.clip.coding.full_range
-        frames = (item for item in enhanced(reader.clip, reader, enhancer, Steps()) if isinstance(item, Frame))
+        frames = (item for item in enhanced(reader.clip, reader, enhancer, Steps(0.0)) if isinstance(item, Frame))
         for number, (relighted, decoded) in enumerate(zip(frames, second.decode(video=0), strict=False)):
             if number % 40 == 0:
                 exact = enhancer(float_rgb(decoded, *coding))

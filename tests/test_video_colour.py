@@ -12,12 +12,13 @@ from cliplit.errors import InputError
 from cliplit.runtime.light import hdr
 from cliplit.runtime.light.colour import HLG, PQ, Coding
 from cliplit.runtime.light.light_map import plain_coefficients
+from cliplit.runtime.light.pixels import PlanarPixels
 from cliplit.runtime.video.clip import enhance_video, enhanced
 from cliplit.runtime.video.codecs import Encoding
 from cliplit.runtime.video.frames import Frame
 from cliplit.runtime.video.pixels import PLANAR, alpha_of, closest, layout_of, losses, planes_of
 from cliplit.runtime.video.pyav_reader import PyAVReader, Reading, frame_of
-from cliplit.runtime.video.relighting import Steps, relight
+from cliplit.runtime.video.request import Steps
 from made import backlit, identity, write_clip
 
 LOSSLESS = Encoding("ffv1")
@@ -267,11 +268,10 @@ def test_sdr_light_map_means_the_same_light_in_hdr():
     t = hdr.TRANSFERS[PQ]
     light = np.linspace(2, 100, 50)[None].repeat(4, 0)
     luma = (t.to_signal(light) / t.white).astype(np.float32)
-    proxy = hdr.Proxy(np.stack([luma] * 3, -1), luma)
     log_light = np.full(luma.shape, -1.5, np.float32)
     sdr = (light / hdr.REFERENCE_WHITE) ** (1 / hdr.GAMMA)
     expected = light * hdr.gain(np.exp2(log_light), sdr) ** hdr.GAMMA
-    got = hdr.gain(np.exp2(hdr.signal_log_light(log_light, proxy, t)), luma)
+    got = hdr.gain(np.exp2(hdr.signal_log_light(log_light, luma, t)), luma)
     assert np.allclose(t.to_light(luma * got * t.white)[:, 2:-2], expected[:, 2:-2], rtol=0.02)
 
 
@@ -321,10 +321,10 @@ def test_chroma_follows_its_own_field():
     cb[...], cr[...] = 140, 110
     picture.pts, picture.time_base = 0, Fraction(1, 25)
     frame = frame_of(picture, Coding()).copy()
-    frame.interlaced = True
     log_light = np.full((4, 4), -1.0, np.float32)
-    result = relight(frame, plain_coefficients(log_light, 4.0))
-    upper, lower = result.planes[1][0::2], result.planes[1][1::2]
+    pixels = PlanarPixels(frame.planes, frame.coding, interlaced=True)
+    pixels.relight(plain_coefficients(log_light, 4.0), pixels)
+    upper, lower = frame.planes[1][0::2], frame.planes[1][1::2]
     assert np.ptp(upper) == np.ptp(lower) == 0
     assert int(lower[0, 0]) - 128 > 1.25 * (int(upper[0, 0]) - 128)
 
@@ -332,7 +332,7 @@ def test_chroma_follows_its_own_field():
 def test_frames_are_views_not_copies(tmp_path, enhancer):
     source = write_clip(tmp_path / "in.mkv", [backlit(64, 96)] * 2, sound=False)
     with PyAVReader(source) as reader:
-        frame = next(f for f in enhanced(reader.clip, reader, enhancer, Steps()) if isinstance(f, Frame))
+        frame = next(f for f in enhanced(reader.clip, reader, enhancer, Steps(0.0)) if isinstance(f, Frame))
         assert np.shares_memory(frame.planes[0], planes_of(frame.picture)[0])
 
 

@@ -24,9 +24,9 @@ from made import backlit, packets, write_clip
 CODE = """
 import sys
 from fractions import Fraction
-from cliplit.runtime import segments
+from cliplit.runtime.video import segments
 segments.SECONDS = Fraction(1, 2)
-from cliplit.runtime.video_cli import main
+from cliplit.runtime.video.cli import main
 main(prog_name='cliplit-video')
 """
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from ..errors import InputError, ModelError, first_line
+from ..errors import BackendError, InputError, ModelError, first_line
+from ..install import install_hint
 from .contract import STAGES, freeze
 
 RANDOM = "random"
@@ -212,5 +213,5 @@ def _import_open_clip() -> Any:
     try:
         import open_clip
     except ImportError as error:
-        raise InputError('this method needs open_clip; install it with: pip install "cliplit[train]"') from error
+        raise BackendError(f"this method needs open_clip; install it with: {install_hint('train')}") from error
     return open_clip

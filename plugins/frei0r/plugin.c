@@ -40,14 +40,16 @@ EXPORT void f0r_set_param_value(void *instance, void *value, int index);
 EXPORT void f0r_get_param_value(void *instance, void *value, int index);
 EXPORT void f0r_update(void *instance, double time, const uint32_t *in, uint32_t *out);
 
+static const double LONGEST_TIME_CONSTANT = 4.0; /* seconds; LONGEST in runtime/light/temporal.py */
+
 enum { STRENGTH, TEMPORAL, MAX_GAIN, PARAMETERS };
 
 static const struct {
     const char *name, *explanation;
     double standard, lowest, highest;
 } parameters[PARAMETERS] = {
-    {"strength", "0 changes nothing, 1 is the model's own choice, 2 is the most", 1.0, 0.0, 2.0},
-    {"temporal", "Time constant of the smoothing over time in seconds; 0 for none", 0.7, 0.0, 10.0},
+    {"strength", "0 leaves the picture as it is, 1 is what the model says, up to 2", 1.0, 0.0, 2.0},
+    {"temporal", "Steadiness over time; 0 is frame by frame, 1 averages still scenes over four seconds", 0.5, 0.0, 1.0},
     {"max_gain", "Upper bound of the gain: above 1 the gain itself, up to 256; from 0 to 1 a slider, 0.5 for 16", 0.5, 0.0,
      256.0},
 };
@@ -149,7 +151,7 @@ static int relight(Instance *o, double time, const uint32_t *in, uint32_t *out)
         .height = (uint32_t)o->height,
         .strength = o->values[STRENGTH],
         .max_gain = gain > 1.0 ? gain : 1.0 + 60.0 * gain * gain,
-        .temporal = o->values[TEMPORAL],
+        .time_constant = LONGEST_TIME_CONSTANT * o->values[TEMPORAL] * o->values[TEMPORAL],
         .time = seconds_of(&o->host, time),
     };
     if (o->state == IDLE) {

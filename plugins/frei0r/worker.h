@@ -9,7 +9,7 @@
 typedef struct {
     char magic[4];
     uint32_t version, pixels, width, height, exact;
-    double strength, max_gain, temporal, time;
+    double strength, max_gain, time_constant, time;
     char model[16];
 } Request;
 

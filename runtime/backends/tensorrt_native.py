@@ -19,6 +19,7 @@ from typing import Any
 
 from cliplit.arrays import Array
 from cliplit.errors import BackendError, ModelError, first_line
+from cliplit.install import install_hint
 
 from . import engine_file
 from .device_memory import Memory, open_memory
@@ -29,7 +30,6 @@ from .tensorrt_build import WORKSPACE, Progress, build_engine, logger_of
 
 log = logging.getLogger("cliplit")
 LANES = 2  # one copies while the other computes, when two threads call
-INSTALL = 'pip install "cliplit[tensorrt]"'
 
 
 class Lane:
@@ -175,10 +175,14 @@ def import_tensorrt() -> ModuleType:
     try:
         import tensorrt
     except (ImportError, OSError) as error:  # OSError: its libraries
-        raise BackendError(f"TensorRT cannot be used ({first_line(error)}); install it with: {INSTALL}") from error
+        raise BackendError(
+            f"TensorRT cannot be used ({first_line(error)}); install it with: {install_hint('tensorrt')}"
+        ) from error
     version: str = tensorrt.__version__
     if version.split(".")[0] not in ("10", "11"):
-        raise BackendError(f"TensorRT {version} is installed, 10 or 11 is needed; install it with: {INSTALL}")
+        raise BackendError(
+            f"TensorRT {version} is installed, 10 or 11 is needed; install it with: {install_hint('tensorrt')}"
+        )
     module: ModuleType = tensorrt
     return module
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from itertools import islice
@@ -26,15 +26,14 @@ from cliplit.errors import CliplitError
 from cliplit.files import atomic_write
 
 from ..enhancer import Enhancer
-from ..light.temporal import TemporalFilter
-from ..video.clip import enhanced
 from ..video.codecs import Encoding
+from ..video.frame_loop import FrameLoop
 from ..video.frames import Frame
-from ..video.prefetch import ahead
+from ..video.prefetch import prefetch
 from ..video.pyav_reader import PyAVReader
 from ..video.pyav_writer import PyAVWriter
-from ..video.relighting import Steps
-from ..video.segments import Segment, SegmentWriter, Split, Work, joined, load_state, merged, save_state
+from ..video.request import Steps
+from ..video.segments import Split, encode_segment, join_segments, load_state, save_state
 from .job import Job, Options, Outcome, failure
 from .places import fetched, filesystem, put, size_of
 
@@ -104,18 +103,18 @@ def states(job: Job, options: Options, enhancer: Enhancer, folder: Path) -> int:
     place = work_folder(job, options)
     if size_of(f"{place}/{PLAN}") is not None:
         return 0
-    steps = new_steps()
     pieces: list[dict[str, Any]] = []
     start: int | None = None
     with fetched(job.source, folder) as source, PyAVReader(source) as reader:
+        loop = FrameLoop(reader.clip, enhancer, Steps())
         split = Split(item for item in reader if isinstance(item, Frame))
         for number, segment in enumerate(split):
-            for _ in enhanced(reader.clip, segment, enhancer, steps):
+            for _ in loop(segment):
                 pass
             pieces.append({"start": start, "frames": split.decoded, "damaged": split.damaged})
             start = split.next_pts
-            file = folder / f"{number:05}.npz"
-            save_state(file, steps.stateful())
+            file = folder / state_name(number)
+            save_state(file, loop)
             put(file, f"{place}/{file.name}")
     plan = folder / PLAN
     plan.write_text(json.dumps(pieces), encoding="utf-8")
@@ -127,40 +126,36 @@ def segment(job: Job, options: Options, enhancer: Enhancer, folder: Path) -> int
     """Encode one piece into `NNNNN.packets` of the work folder. Returns frames."""
     place = work_folder(job, options)
     piece = read_plan(job, options)[job.number]
-    work = work_of(folder, job, options, job.number)
-    file = work.packets_file(job.number)
+    file = folder / packets_name(job.number)
     if size_of(f"{place}/{file.name}") is not None:
         return int(piece["frames"])
-    steps = new_steps()
     with fetched(job.source, folder) as source, PyAVReader(source) as reader:
+        loop = FrameLoop(reader.clip, enhancer, Steps())
         if job.number:
-            with fetched(f"{place}/{work.state_file(job.number - 1).name}", folder) as state:
-                load_state(state, steps.stateful())
+            with fetched(f"{place}/{state_name(job.number - 1)}", folder) as state:
+                load_state(state, loop)
             reader.skip_to(piece["start"])
-        with PyAVWriter(folder / f"unused{Path(job.target).suffix}", reader.clip, encoding(options), reader) as writer:
-            form = reader.clip, writer.choice, writer.options, writer.global_header
-            with closing(ahead(reader)) as items, SegmentWriter(work, *form) as output:
-                frames = islice((item for item in items if isinstance(item, Frame)), piece["frames"])
-                for frame in enhanced(reader.clip, frames, enhancer, steps):
-                    output.write(frame)
-    if output.frames != piece["frames"]:
-        raise CliplitError(f"{job.source}: {output.frames} frames decoded where {piece['frames']} were before")
+        unused = folder / f"unused{Path(job.target).suffix}"
+        with PyAVWriter(unused, reader.clip, encoding(options), reader) as writer, closing(prefetch(reader)) as items:
+            frames = islice((item for item in items if isinstance(item, Frame)), piece["frames"])
+            written = encode_segment(file, loop(frames), writer)
+    if written != piece["frames"]:
+        raise CliplitError(f"{job.source}: {written} frames decoded where {piece['frames']} were before")
     put(file, f"{place}/{file.name}")
-    return output.frames
+    return written
 
 
 def join(job: Job, options: Options, target: Path, folder: Path) -> tuple[int, tuple[str, ...]]:
-    """Join all pieces and the source's other streams into `target`. Returns frames and notes."""
+    """All pieces and the source's other streams into `target`. Returns frames and notes."""
     place, pieces = work_folder(job, options), read_plan(job, options)
-    work = work_of(folder, job, options, len(pieces))
-    for number in range(len(pieces)):
-        system, path = filesystem(f"{place}/{work.packets_file(number).name}")
-        system.get_file(path, str(work.packets_file(number)))
+    files = [folder / packets_name(number) for number in range(len(pieces))]
+    for file in files:
+        system, path = filesystem(f"{place}/{file.name}")
+        system.get_file(path, str(file))
     frames, damaged = (sum(piece[name] for piece in pieces) for name in ("frames", "damaged"))
     with fetched(job.source, folder) as source, PyAVReader(source) as reader, atomic_write(target) as unfinished:
-        with PyAVWriter(unfinished, reader.clip, encoding(options), reader) as writer, PyAVReader(source) as again:
-            for is_video, packet in merged(joined(work, reader.clip), again.other_packets()):
-                (writer.join if is_video else writer.write)(packet)
+        with PyAVWriter(unfinished, reader.clip, encoding(options), reader) as writer, PyAVReader(source) as others:
+            join_segments(files, others, writer)
         problems = reader.problems_of(frames, damaged)
     return frames, (*reader.notes, *writer.notes, *([problems] if problems else []))
 
@@ -172,17 +167,13 @@ def clear(job: Job, options: Options) -> None:
         system.rm(path, recursive=True)
 
 
-def work_of(folder: Path, job: Job, options: Options, done: int) -> Work:
-    """Create the `segments` work in a temporary folder, as if `done` pieces were finished."""
-    pieces: Iterable[dict[str, Any]] = read_plan(job, options)[:done]
-    return Work(folder, {}, [Segment(piece["frames"], piece["frames"], piece["damaged"], None) for piece in pieces])
+def state_name(number: int) -> str:
+    return f"{number:05}.npz"
 
 
-def new_steps() -> Steps:
-    """Create the steps that `enhance_video` uses by default."""
-    return Steps(smooth=TemporalFilter())
+def packets_name(number: int) -> str:
+    return f"{number:05}.packets"
 
 
 def encoding(options: Options) -> Encoding:
-
     return Encoding(**options.encoding)

@@ -14,6 +14,7 @@ from dataclasses import asdict
 from typing import Any
 
 from cliplit.errors import BackendError, first_line
+from cliplit.install import install_hint
 
 from .job import Job, Options, Outcome, failure
 from .long import Engine
@@ -101,7 +102,7 @@ def import_ray() -> Any:
         import ray.data
     except ImportError as error:
         raise BackendError(
-            f'Ray Data cannot be used ({first_line(error)}); install it with: pip install "cliplit[ray]"'
+            f"Ray Data cannot be used ({first_line(error)}); install it with: {install_hint('ray')}"
         ) from error
     return ray
 

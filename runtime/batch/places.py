@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cliplit.errors import BackendError, InputError, first_line
+from cliplit.install import install_hint
 
 CHANGES = ("ETag", "etag", "md5Hash", "checksum", "mtime", "LastModified", "last_modified", "updated", "created")
 MEMORY = "memory"
@@ -22,7 +23,7 @@ def filesystem(url: str) -> tuple[Any, str]:
     try:
         import fsspec
     except ImportError as error:
-        raise BackendError('fsspec is missing; install it with: pip install "cliplit[batch]"') from error
+        raise BackendError(f"fsspec is missing; install it with: {install_hint('batch')}") from error
     try:
         system, path = fsspec.core.url_to_fs(url)
     except (ImportError, ValueError) as error:

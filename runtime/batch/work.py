@@ -13,7 +13,7 @@ from cliplit.errors import CliplitError
 from cliplit.files import atomic_write
 
 from ..enhancer import Enhancer
-from ..image.cli import enhance_file
+from ..image.enhance import enhance_picture
 from ..video.clip import enhance_video
 from . import long
 from .job import Job, Model, Options, Outcome, failure
@@ -66,7 +66,7 @@ def run_job(job: Job, options: Options, enhancer: Enhancer) -> tuple[int, tuple[
 
 def picture(source: Path, target: Path, options: Options, enhancer: Enhancer) -> tuple[int, tuple[str, ...]]:
 
-    return 1, tuple(enhance_file(source, target, enhancer, options.jpeg_quality, overwrite=True))
+    return 1, tuple(enhance_picture(source, target, enhancer, options.jpeg_quality, overwrite=True))
 
 
 def video(source: Path, target: Path, options: Options, enhancer: Enhancer) -> tuple[int, tuple[str, ...]]:

@@ -1,8 +1,8 @@
 """Full-size exact mode in PyTorch on a GPU: pictures or planes are uploaded once and downloaded once.
 
 Half precision with the head in fp32, channels-last, frames in batches; light map, gain and the Y'CbCr arithmetic
-(`torch_gain`) stay on the card. The results equal those of `Enhancer` with quality "exact", which tests compare in fp32
-on the CPU. Clips use it through `on_card`. Never run on a card so far.
+(`torch_gain`) stay on the card. What it computes is what `Enhancer` computes with quality "exact": the tests compare
+them, in fp32 on the CPU. Clips use it through `card`. Never run on a card so far.
 """
 
 from __future__ import annotations

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cliplit import __version__
-from cliplit.command import check_output, reports_errors
+from cliplit.command import reports_errors
 from cliplit.errors import CliplitError, InputError
 
 from ..options import enhancer_options
 
 if TYPE_CHECKING:
-    from ..enhancer import Enhancer
+    pass
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -55,6 +55,7 @@ def main(paths: tuple[Path, ...], jpeg_quality: int, jobs: int, overwrite: bool,
     from tqdm import tqdm
 
     from ..enhancer import Enhancer
+    from .enhance import enhance_picture
 
     # Decoding, network, pixel loop and encoding all let other threads run; a picture a core beats a core a layer.
     enhancer = Enhancer(**settings, threads=1 if at_once > 1 else 0)
@@ -62,7 +63,7 @@ def main(paths: tuple[Path, ...], jpeg_quality: int, jobs: int, overwrite: bool,
     def attempt(task: tuple[Path, Path]) -> list[str] | CliplitError | OSError:
         try:
             task[1].parent.mkdir(parents=True, exist_ok=True)
-            return enhance_file(*task, enhancer, jpeg_quality, overwrite)
+            return enhance_picture(*task, enhancer, jpeg_quality, overwrite)
         except (CliplitError, OSError) as error:
             return error
 
@@ -81,13 +82,3 @@ def main(paths: tuple[Path, ...], jpeg_quality: int, jobs: int, overwrite: bool,
         click.echo(f"{len(tasks) - failures} of {len(tasks)} pictures written")
     if failures:
         raise InputError(f"{failures} of {len(tasks)} pictures failed, see above")
-
-
-def enhance_file(source: Path, target: Path, enhancer: Enhancer, jpeg_quality: int, overwrite: bool) -> list[str]:
-    """Relight one file; returns what could not be kept. The network sees the picture upright."""
-    from .image_io import read_picture, stored, upright, write_picture
-
-    check_output(source, target, overwrite)
-    picture = read_picture(source)
-    enhanced = enhancer(upright(picture.pixels, picture.orientation))
-    return write_picture(target, picture, stored(enhanced, picture.orientation), jpeg_quality)

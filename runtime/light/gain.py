@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from typing import Any
 
 import cv2
 import numpy as np
@@ -41,7 +42,7 @@ def apply_rgb(picture: Array, coefficients: Coefficients, out: Array | None = No
         enhanced[...] = rgb_reference(picture, coefficients)
         return enhanced
     picture = np.ascontiguousarray(picture)
-    maps = coefficients.slope, coefficients.offset, coefficients.floor
+    maps: tuple[Any, ...] = coefficients.slope, coefficients.offset, coefficients.floor
     height = picture.shape[0]
     bands = min(os.cpu_count() or 1, 4, 1 + picture.size // BAND)
     edges = [height * i // bands for i in range(bands + 1)]
@@ -68,15 +69,41 @@ def fields(planes: Planes, interlaced: bool) -> list[Planes]:
 
 
 def apply_planes(planes: Planes, out: Planes, coefficients: Coefficients, coding: Coding) -> None:
-    """Enhance Y', Cb, Cr planes (uint8 or uint16; 4:4:4, 4:2:2, 4:4:0 or 4:2:0) into `out`, which may be the same.
+    """Enhance Y', Cb, Cr planes (uint8 or uint16, of any sampling from 4:4:4 to 4:1:1) into `out`, or in place.
 
-    Y'CbCr is linear in R'G'B', so the gain that multiplies R', G' and B' multiplies Y' and the chroma offsets.
+    Y'CbCr is linear in R'G'B', so the gain that multiplies R', G' and B' multiplies Y' and the chroma offsets. 4:1:1
+    is relighted as 4:2:2 with each chroma sample twice, whose means are the same gain.
     """
+    if columns_per_sample(planes) > 2:
+        wide = _chroma_repeated(planes)
+        relighted = wide[0], np.empty_like(wide[1]), np.empty_like(wide[2])
+        apply_planes(wide, (out[0], relighted[1], relighted[2]), coefficients, coding)
+        for target, source in zip(out[1:], relighted[1:], strict=True):
+            target[...] = _pairs_averaged(source, target.shape[1])
+        return
     if _relight is None:
         for target, plane in zip(out, planes_reference(planes, coefficients, coding), strict=True):
             target[...] = plane
         return
     _relight.planes(*planes, *out, coefficients.slope, coefficients.offset, coefficients.floor, coding.numbers)
+
+
+def columns_per_sample(planes: Planes) -> int:
+    """Return how many luma columns a chroma sample covers: 1, 2, or up to 4 with 4:1:1."""
+    return -(-planes[0].shape[1] // planes[1].shape[1])
+
+
+def _chroma_repeated(planes: Planes) -> Planes:
+    """Repeat each chroma sample along its row, cut to half of luma's width."""
+    width = -(-planes[0].shape[1] // 2)
+    cb, cr = (np.ascontiguousarray(plane.repeat(2, axis=1)[:, :width]) for plane in planes[1:])
+    return planes[0], cb, cr
+
+
+def _pairs_averaged(plane: Array, width: int) -> Array:
+    """Average pairs of columns, the last one by itself where its partner is missing."""
+    whole = np.pad(plane, ((0, 0), (0, 2 * width - plane.shape[1])), mode="edge").astype(np.uint32)
+    return (whole[:, ::2] + whole[:, 1::2] + 1) // 2
 
 
 def apply_channels(planes: Planes, out: Planes, coefficients: Coefficients, depth: int) -> None:

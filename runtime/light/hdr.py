@@ -82,12 +82,13 @@ def tone_mapped(proxy: Proxy, transfer: Transfer) -> Proxy:
     return Proxy(rgb, rgb @ np.array(LUMA_WEIGHTS, np.float32))
 
 
-def signal_log_light(log_light: Array, proxy: Proxy, transfer: Transfer) -> Array:
+def signal_log_light(log_light: Array, signal: Array, transfer: Transfer) -> Array:
     """Convert log2 L for gamma-coded pictures to log2 L for the signal, both (h, w) at proxy size.
 
-    Each luma is raised like the SDR picture of it; the result is the L that raises the signal as far.
+    `signal` is the luma of the coded picture there, relative to `transfer.white`.
+    Each luma is lifted as the SDR picture of it would be; the answer is the L with which the signal gets there.
     """
-    y = np.maximum(proxy.luma, np.float32(1 / 64))
+    y = np.maximum(signal, np.float32(1 / 64))
     light = transfer.to_light(y * transfer.white) / REFERENCE_WHITE
     seen = np.minimum(light, 1.0) ** (1 / GAMMA)
     lifted = light * gain(np.exp2(log_light), seen) ** GAMMA

@@ -67,7 +67,7 @@ def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 SOURCE_OPTIONS = (
-    click.option("--io", "back_end", type=click.Choice(["auto", "pyav", "opencv"]), default="auto", show_default=True,
+    click.option("--io", "io", type=click.Choice(["auto", "pyav", "opencv"]), default="auto", show_default=True,
                  help="auto is pyav for files and pipes, opencv for live sources; opencv: 8 bit, no sound."),
     click.option("--live", is_flag=True, help="Take only the newest frames of IN, as of cameras; drop late ones."),
     click.option("--preview", is_flag=True, help="Show the frames in a window; OUT may be left out."),
@@ -112,7 +112,7 @@ def main(
     pix_fmt: str | None,
     enc_opt: dict[str, str],
     resume: bool,
-    back_end: Literal["auto", "pyav", "opencv"],
+    io: Literal["auto", "pyav", "opencv"],
     live: bool,
     preview: bool,
     pipe_format: str,
@@ -132,7 +132,7 @@ def main(
         paths = (str(DEMO), str(demo))
     if resume and settings["denoise"]:
         raise click.UsageError("--resume and --denoise do not go together")
-    if resume and back_end == "opencv":
+    if resume and io == "opencv":
         raise click.UsageError("--resume and --io opencv do not go together")
     without_out = benchmark or (preview and len(paths) == 1)
     if len(paths) < 2 - without_out:
@@ -146,9 +146,10 @@ def main(
     # Imported here so that --help answers at once.
     from ..enhancer import Enhancer
     from .codecs import Encoding
-    from .jobs import Job, benchmark_job, live_job, run_jobs, stream_job
+    from .jobs import Session, benchmark_job, live_job, run_jobs, stream_job
     from .live import is_live
     from .pyav_reader import Reading
+    from .request import Request
 
     live = live or is_live(paths[0])
     streamed = live or preview or "-" in paths or "://" in paths[0]
@@ -156,21 +157,21 @@ def main(
         raise click.UsageError("--resume works on files, not on streams")
     if cfr is not None and (live or preview):
         raise click.UsageError("--cfr works on files, not on live sources")
-    if (live or back_end == "opencv") and (video_stream or input_color or hdr != "keep"):
+    if (live or io == "opencv") and (video_stream or input_color or hdr != "keep"):
         raise click.UsageError("--video-stream, --input-color and --hdr need PyAV, and OpenCV reads this source")
-    make_steps, rest = steps_and_settings(settings)
-    job = Job(
-        Encoding(codec, crf, preset, pix_fmt, enc_opt), Reading(video_stream, input_color, hdr), make_steps,
-        lambda: Enhancer(**rest), cfr, resume_options(click.get_current_context().params) if resume else None,
-        back_end, pipe_format, overwrite, quiet,
+    steps, rest = steps_and_settings(settings)
+    request = Request(
+        "", "", Encoding(codec, crf, preset, pix_fmt, enc_opt), steps, Reading(video_stream, input_color, hdr), cfr,
+        resume_options(click.get_current_context().params) if resume else None, "opencv" if io == "opencv" else "pyav",
     )  # fmt: skip
+    session = Session(request, lambda: Enhancer(**rest), io, pipe_format, overwrite, quiet)
     if benchmark:
-        benchmark_job(job, paths[0])
+        benchmark_job(session, paths[0])
     elif live or preview:
         if len(paths) > 2:
             raise click.UsageError("a live source and at most one OUT")
-        live_job(job, paths[0], paths[1] if len(paths) > 1 else None, preview, live)
+        live_job(session, paths[0], paths[1] if len(paths) > 1 else None, preview, live)
     elif len(paths) == 2 and streamed:
-        stream_job(job, *paths)
+        stream_job(session, *paths)
     else:
-        run_jobs(job, paths[:-1], Path(paths[-1]))
+        run_jobs(session, paths[:-1], Path(paths[-1]))

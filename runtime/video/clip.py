@@ -1,45 +1,39 @@
-"""A clip from end to end. The way of a frame is the loop in `enhanced`, its steps are in `relighting`."""
+"""A clip from end to end: read, relighted frame by frame, written; with `resume` in segments."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from cliplit.errors import InputError
 from cliplit.files import atomic_write
 
 from ..enhancer import Enhancer
-from ..light.hdr import TRANSFERS
-from ..light.temporal import TemporalFilter
 from .codecs import Encoding
-from .compare import compared_clip, comparison
-from .denoise import denoised
+from .compare import compared_clip
+from .frame_loop import FrameLoop
 from .frames import Clip, Frame, Sink, Source
-from .prefetch import ahead
+from .opencv_io import OpenCVReader, OpenCVWriter
+from .prefetch import prefetch
 from .pyav_reader import PyAVReader, Reading
 from .pyav_writer import PyAVWriter
 from .rate import at_rate, constant_rate
-from .relighting import Lap, Moment, OnProcessor, Steps, Way, lit
+from .request import Request, VideoIO
 from .segments import (
     Segment,
-    SegmentWriter,
     Split,
     Work,
-    joined,
+    encode_segment,
+    join_segments,
     kept_on_failure,
     load_state,
-    merged,
     save_state,
     work_for,
 )
-
-BackEnd = Literal["pyav", "opencv"]
-PIPE_IN, PIPE_OUT = "pipe:0", "pipe:1"  # standard input and output, as FFmpeg calls them
 
 Progress = Callable[[int, "int | None"], object]  # called with frames written so far and frames expected, if known
 
@@ -63,137 +57,81 @@ class Summary:
         return written if self.frames == self.decoded else f"{written} from {self.decoded}"
 
 
+def no_progress(written: int, expected: int | None) -> None:
+    """Ignore the progress."""
+
+
 def enhance_video(
     source: Path | str,
     target: Path | str,
-    enhancer: Enhancer,
-    encoding: Encoding,
-    progress: Progress = lambda written, expected: None,
-    steps: Steps | None = None,
-    reading: Reading | None = None,
-    cfr: Fraction | None = None,
-    resume: Mapping[str, object] | None = None,
-    back_end: BackEnd = "pyav",
-    container: str | None = None,
+    enhancer: Enhancer | None = None,
+    encoding: Encoding | None = None,
+    progress: Progress = no_progress,
+    **request: Any,
 ) -> Summary:
-    """Relight `source`, a file or an address, into `target`, which appears only when complete.
+    """Relight the clip `source` into `target`, which appears only when it is complete.
 
-    Every decoded frame is written with its own time stamp (at a constant rate of `cfr` frames a second if given), and
-    every other stream comes along where the container can hold it. With `resume`, the options that were given, the
-    work is done in segments that a later call with the same options continues after a crash. `target` may be PIPE, with
-    the name of the container that goes there.
+    Every decoded frame is written with its own time stamp, and every other stream comes along where the container can
+    hold it.
+
+    Args:
+        source: a file, or an address.
+        target: a file; its suffix names the container.
+        enhancer: by default `Enhancer()`.
+        encoding: by default the source's codec at good quality.
+        progress: called after each frame.
+        request: further fields of `Request`: steps, reading, cfr, resume, io, container.
 
     Raises:
         InputError: `source` is not a clip that can be relighted, or `target` cannot be written.
     """
-    if resume is not None:
-        assert isinstance(source, Path) and isinstance(target, Path)
-        return resumable(source, target, enhancer, encoding, progress, steps, reading, cfr, resume)
+    whole_request = Request(source, target, Encoding() if encoding is None else encoding, **request)
+    return run(whole_request, Enhancer() if enhancer is None else enhancer, progress)
+
+
+def run(request: Request, enhancer: Enhancer, progress: Progress = no_progress) -> Summary:
+    """Do what `request` asks for; see `enhance_video`."""
+    if request.resume is not None:
+        return run_in_segments(request, enhancer, progress)
     start = time.monotonic()
-    steps = Steps(smooth=TemporalFilter()) if steps is None else steps
-    with open_source(source, reading, back_end) as reader, whole(target) as file:
-        clip = reader.clip if cfr is None else at_rate(reader.clip, cfr)
-        clip = compared_clip(clip, steps.compare)
-        with (
-            open_sink(file, clip, encoding, reader, container, back_end) as writer,
-            closing(ahead(reader)) as frames,
-        ):
-            relighted = enhanced(reader.clip, frames, enhancer, steps)
-            items = relighted if cfr is None else constant_rate(relighted, cfr)
-            transfer(items, writer, lambda n: progress(n, clip.expected_frames))
+    cfr = request.cfr
+    with open_source(request.source, request.reading, request.io) as reader, whole(request.target) as file:
+        clip = output_clip(reader.clip, request)
+        loop = FrameLoop(reader.clip, enhancer, request.steps)
+        with open_sink(file, clip, request, reader) as writer, closing(prefetch(reader)) as items:
+            relighted = loop(items)
+            shown = relighted if cfr is None else constant_rate(relighted, cfr)
+            transfer(shown, writer, lambda n: progress(n, clip.expected_frames))
     if cfr is None and writer.written != reader.decoded:
-        raise InputError(f"{source}: {reader.decoded} frames decoded, {writer.written} written; please report this")
+        raise InputError(
+            f"{request.source}: {reader.decoded} frames decoded, {writer.written} written; please report this"
+        )
     seconds = time.monotonic() - start
     notes = (*reader.notes, *writer.notes)
     return Summary(writer.written, reader.decoded, clip.width, clip.height, seconds, reader.problems, notes)
 
 
-def open_source(source: Path | str, reading: Reading | None, back_end: BackEnd) -> Source:
-    """A clip by one of the back ends."""
-    if back_end == "opencv":
-        from .opencv_io import OpenCVReader
-
-        return OpenCVReader(source)
-    return PyAVReader(source, reading)
+def output_clip(clip: Clip, request: Request) -> Clip:
+    """Describe what is written."""
+    return compared_clip(clip if request.cfr is None else at_rate(clip, request.cfr), request.steps.compare)
 
 
-def open_sink(
-    file: Path | str, clip: Clip, encoding: Encoding, source: Source, container: str | None, back_end: BackEnd
-) -> Sink:
-    """Where its frames go; the other streams of a clip come along if both ends are PyAV's."""
-    if back_end == "opencv" and isinstance(file, Path):
-        from .opencv_io import OpenCVWriter
+def open_source(source: Path | str, reading: Reading | None, io: VideoIO) -> Source:
+    """Open a clip with one of the libraries."""
+    return OpenCVReader(source) if io == "opencv" else PyAVReader(source, reading)
 
+
+def open_sink(file: Path | str, clip: Clip, request: Request, source: Source) -> Sink:
+    """Open where the frames go; the other streams of a clip come along if PyAV reads and writes."""
+    if request.io == "opencv" and isinstance(file, Path):
         return OpenCVWriter(file, clip)
-    reader = source if isinstance(source, PyAVReader) and container != "yuv4mpegpipe" else None
-    return PyAVWriter(file, clip, encoding, reader, container)
+    reader = source if isinstance(source, PyAVReader) and request.container != "yuv4mpegpipe" else None
+    return PyAVWriter(file, clip, request.encoding, reader, request.container)
 
 
 def whole(target: Path | str) -> AbstractContextManager[Path | str]:
-    """A file that appears when it is complete, or a pipe, which cannot."""
+    """Open a file that appears when it is complete, or a pipe, which cannot."""
     return atomic_write(target) if isinstance(target, Path) else nullcontext(target)
-
-
-def resumable(
-    source: Path,
-    target: Path,
-    enhancer: Enhancer,
-    encoding: Encoding,
-    progress: Progress,
-    steps: Steps | None,
-    reading: Reading | None,
-    cfr: Fraction | None,
-    options: Mapping[str, object],
-) -> Summary:
-    """`enhance_video` in segments; see `segments`."""
-    start = time.monotonic()
-    steps = Steps(smooth=TemporalFilter()) if steps is None else steps
-    if steps.denoise:
-        raise InputError("--resume and --denoise do not go together: the filters' memory cannot be saved")
-    assert enhancer.network.path is not None  # only a back end that came opened has none
-    work = work_for(source, target, enhancer.network.path, options)
-    with kept_on_failure(work), PyAVReader(source, reading) as reader:
-        unfinished = work.folder / f"joined{target.suffix}"
-        clip = compared_clip(reader.clip if cfr is None else at_rate(reader.clip, cfr), steps.compare)
-        with PyAVWriter(unfinished, clip, encoding, reader) as writer:
-            if not work.complete:
-                add_segments(work, reader, writer, enhancer, steps, cfr, progress)
-            with PyAVReader(source, reading) as again:
-                for is_video, packet in merged(joined(work, writer.clip), again.other_packets()):
-                    (writer.join if is_video else writer.write)(packet)
-        unfinished.replace(target)
-    work.remove()
-    notes = (*work.notes, *reader.notes, *writer.notes)
-    problems = reader.problems_of(work.decoded, work.damaged)
-    return Summary(work.frames, work.decoded, clip.width, clip.height, time.monotonic() - start, problems, notes)
-
-
-def add_segments(
-    work: Work,
-    reader: PyAVReader,
-    writer: PyAVWriter,
-    enhancer: Enhancer,
-    steps: Steps,
-    cfr: Fraction | None,
-    progress: Progress,
-) -> None:
-    """Encode the segments that are not done yet."""
-    memories = steps.stateful()
-    if work.segments:
-        load_state(work.state_file(len(work.segments) - 1), memories)
-        assert work.start is not None  # there is more to do
-        reader.skip_to(work.start)
-    with closing(ahead(reader)) as items:
-        segments = Split(item for item in items if isinstance(item, Frame))
-        for segment in segments:
-            relighted = enhanced(reader.clip, segment, enhancer, steps)
-            shown = relighted if cfr is None else constant_rate(relighted, cfr, lambda: segments.next_time)
-            with SegmentWriter(work, writer.clip, writer.choice, writer.options, writer.global_header) as file:
-                for frame in shown:
-                    file.write(frame)
-                    progress(work.frames + file.frames, writer.clip.expected_frames)
-            save_state(work.state_file(len(work.segments)), memories)
-            work.add(Segment(file.frames, segments.decoded, segments.damaged, segments.next_pts))
 
 
 def transfer(items: Iterable[Any], sink: Sink, progress: Callable[[int], object]) -> None:
@@ -204,56 +142,61 @@ def transfer(items: Iterable[Any], sink: Sink, progress: Callable[[int], object]
             progress(sink.written)
 
 
-def enhanced(
-    clip: Clip,
-    items: Iterable[Any],
-    enhancer: Enhancer,
-    steps: Steps,
-    lap: Lap = lambda stage: None,
-    live: bool = False,
-) -> Iterator[Any]:
-    """The items of a source, each frame relighted; packets pass through.
-
-    `lap` is called behind the stages with their names, for who measures them. With `live`, each frame is given before
-    the next one is asked for.
-    """
-    way = way_of(clip, enhancer, steps, lap, live)
-    combine = comparison(steps.compare) if steps.compare else None
-    for (original, item, strength), light in lit(moments(items, enhancer.strength, steps, lap), way):
-        if not isinstance(item, Frame):
-            yield item
-            continue
-        if not strength and not combine:
-            yield original
-            continue
-        kept = original.copy() if combine else None
-        relighted = way.relight(item, light, strength) if strength else original.writable()
-        result = combine(kept, relighted) if combine and kept else relighted
-        lap("apply")
-        yield result
+def enhanced(clip: Clip, items: Iterable[Any], enhancer: Enhancer, *rest: Any, **options: Any) -> Iterator[Any]:
+    """Yield the items of a source, each frame relighted; see `FrameLoop`, whose arguments these are."""
+    return FrameLoop(clip, enhancer, *rest, **options)(items)
 
 
-def way_of(clip: Clip, enhancer: Enhancer, steps: Steps, lap: Lap, live: bool = False) -> Way:
-    """The way that this clip goes. `live`: no frame waits for the next.
-
-    Raises InputError for a region outside the picture, and where full size would exhaust this machine's memory.
-    """
-    if steps.region:
-        steps.region.check(clip.width, clip.height)
-    card = enhancer.network.exact if enhancer.quality == "exact" else None
-    if card is None or clip.colour.transfer in TRANSFERS:  # HDR is tone-mapped by the processor
-        return OnProcessor(clip, enhancer, steps, lap)
-    from .on_card import OnCard
-
-    return OnCard(card, clip, enhancer, steps, lap, live)
+# ---------------------------------------------------------------- in segments
 
 
-def moments(items: Iterable[Any], strength: float, steps: Steps, lap: Lap) -> Iterator[Moment]:
-    """Each item as it came, denoised, and how strongly it is to be relighted: not at all if it is a packet."""
-    for original, item in denoised(items, steps.denoise):
-        if not isinstance(item, Frame):
-            yield original, item, 0.0
-            continue
-        if steps.denoise:
-            lap("denoise")
-        yield original, item, strength * (steps.strength(item.time) if steps.strength else 1.0)
+def run_in_segments(request: Request, enhancer: Enhancer, progress: Progress) -> Summary:
+    """Do what `request` asks for in segments, behind those that an earlier run finished; see `segments`."""
+    source, target = request.source, request.target
+    assert isinstance(source, Path) and isinstance(target, Path) and request.resume is not None
+    assert enhancer.network.path is not None  # only a back end that came opened has none
+    start = time.monotonic()
+    if request.steps.denoise:
+        raise InputError("--resume and --denoise do not go together: the filters' memory cannot be saved")
+    work = work_for(source, target, enhancer.network.path, request.resume)
+    with kept_on_failure(work), PyAVReader(source, request.reading) as reader:
+        unfinished = work.folder / f"joined{target.suffix}"
+        clip = output_clip(reader.clip, request)
+        with PyAVWriter(unfinished, clip, request.encoding, reader) as writer:
+            if not work.complete:
+                add_segments(work, request, reader, writer, enhancer, progress)
+            files = [work.packets_file(number) for number in range(len(work.segments))]
+            with PyAVReader(source, request.reading) as others:
+                join_segments(files, others, writer)
+        unfinished.replace(target)
+    work.remove()
+    notes = (*work.notes, *reader.notes, *writer.notes)
+    problems = reader.problems_of(work.decoded, work.damaged)
+    return Summary(work.frames, work.decoded, clip.width, clip.height, time.monotonic() - start, problems, notes)
+
+
+def add_segments(
+    work: Work, request: Request, reader: PyAVReader, writer: PyAVWriter, enhancer: Enhancer, progress: Progress
+) -> None:
+    """Encode the segments that are not done yet."""
+    loop = FrameLoop(reader.clip, enhancer, request.steps)
+    if work.segments:
+        load_state(work.state_file(len(work.segments) - 1), loop)
+        assert work.start is not None  # there is more to do
+        reader.skip_to(work.start)
+    with closing(prefetch(reader)) as items:
+        segments = Split(item for item in items if isinstance(item, Frame))
+        for segment in segments:
+            relighted = loop(segment)
+            shown = (
+                relighted if request.cfr is None else constant_rate(relighted, request.cfr, lambda: segments.next_time)
+            )
+            done = work.frames
+            frames = encode_segment(
+                work.packets_file(len(work.segments)),
+                shown,
+                writer,
+                lambda n, done=done: progress(done + n, writer.clip.expected_frames),  # type: ignore[misc]
+            )
+            save_state(work.state_file(len(work.segments)), loop)
+            work.add(Segment(frames, segments.decoded, segments.damaged, segments.next_pts))

@@ -373,6 +373,6 @@ def trial(codec: str, pixel_format: str) -> str:
 
 
 def fits_sampling(width: int, height: int, pixel_format: str) -> bool:
-    """Return whether the sides are divisible by what the chroma sampling halves."""
-    columns, rows = layout_of(pixel_format).halves
-    return not (rows and height % 2) and not (columns and width % 2)
+    """Tell whether every chroma sample covers as many luma samples as any other."""
+    columns, rows = layout_of(pixel_format).steps
+    return height % rows == 0 and width % columns == 0

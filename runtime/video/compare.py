@@ -74,8 +74,8 @@ def side_by_side(original: Frame, relighted: Frame) -> Frame:
 
 
 def columns_per_sample(plane: Array, width: int) -> int:
-    """Return 2 for chroma at half the width, else 1."""
-    return 2 if plane.shape[1] < width else 1
+    """1, or 2 or 4 for chroma of that share of the width."""
+    return -(-width // plane.shape[1])
 
 
 def white_codes(coding: Coding) -> tuple[int, int, int]:

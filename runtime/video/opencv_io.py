@@ -245,7 +245,8 @@ def quiet() -> None:
     """Silence OpenCV's own messages; we report errors in one line."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     with suppress(AttributeError):
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        older = getattr(cv2, "setLogLevel", None)  # before OpenCV 4.13
+        older(0) if older else cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 def has(feature: str) -> bool:

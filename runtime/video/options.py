@@ -1,8 +1,7 @@
-"""The options that say what is done to a clip's frames, and the `Steps` they make."""
+"""The options that say what is done to a clip's frames, and the `Steps` that they make."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,7 +11,7 @@ from cliplit.errors import CliplitError
 from ..options import Command, other_enhancer_options
 
 if TYPE_CHECKING:
-    from .relighting import Steps
+    from .request import Steps
 
 TEMPORAL = 0.5  # `temporal.TEMPORAL`, which --help must not import numpy for
 
@@ -24,6 +23,8 @@ STRENGTH = click.option(
 STEP_OPTIONS = (
     click.option("--temporal", type=click.FloatRange(0, 1), default=TEMPORAL, show_default=True,
                  help="Steadiness over time; 0 is frame by frame, 1 averages still scenes over four seconds."),
+    click.option("--time-constant", type=click.FloatRange(0, 10), default=None, metavar="SECONDS",
+                 help="The same in seconds over which a still scene is averaged; --temporal T is 4 T² seconds."),
     click.option("--denoise", type=click.FloatRange(0, 1), default=0.0, show_default=True,
                  help="Take out noise, over time and in space, before it is brought up; slow."),
     click.option("--range", "span", nargs=2, metavar="START END", default=None,
@@ -42,36 +43,32 @@ def step_options(command: Command) -> Command:
     return STRENGTH(other_enhancer_options(command))
 
 
-def steps_and_settings(settings: dict[str, Any]) -> tuple[Callable[[], Steps], dict[str, Any]]:
-    """What makes the steps that these options ask for, anew for each clip, and what is left of them for `Enhancer`.
+def steps_and_settings(settings: dict[str, Any]) -> tuple[Steps, dict[str, Any]]:
+    """Return the steps that these options ask for, and what is left of the options for `Enhancer`.
 
     Raises click.UsageError for values that are not what they should be.
     """
     from ..light.region import Region
-    from ..light.temporal import TemporalFilter, time_constant
-    from .relighting import Steps
+    from ..light.temporal import time_constant
+    from .request import Steps
     from .schedule import Schedule, StrengthCurve, seconds
 
     rest = dict(settings)
-    temporal, denoise, compare, area, span = (
-        rest.pop(name) for name in ("temporal", "denoise", "compare", "region", "span")
+    temporal, constant, denoise, compare, area, span = (
+        rest.pop(name) for name in ("temporal", "time_constant", "denoise", "compare", "region", "span")
     )
     try:
-        moments = StrengthCurve.parse(rest.pop("strength"))
+        curve = StrengthCurve.parse(rest.pop("strength"))
         region = Region.parse(area) if area else None
-        ends = (seconds(span[0]), seconds(span[1])) if span else (0.0, float("inf"))
-        Schedule(moments, ends)
+        schedule = Schedule(curve, (seconds(span[0]), seconds(span[1])) if span else (0.0, float("inf")))
     except CliplitError as error:
         raise click.UsageError(str(error)) from error
-    animated = len(moments.pairs) > 1 or span is not None
-
-    def make() -> Steps:
-        return Steps(
-            TemporalFilter(time_constant(temporal)) if temporal else None,
-            strength=Schedule(moments, ends) if animated else None,
-            denoise=denoise,
-            region=region,
-            compare=compare,
-        )
-
-    return make, {**rest, "strength": 1.0 if animated else moments.highest}
+    animated = len(curve.pairs) > 1 or span is not None
+    steps = Steps(
+        time_constant(temporal) if constant is None else constant,
+        strength=schedule if animated else None,
+        denoise=denoise,
+        region=region,
+        compare=compare,
+    )
+    return steps, {**rest, "strength": 1.0 if animated else curve.highest}

@@ -35,7 +35,7 @@ PLANAR = {
 }  # fmt: skip
 # Layouts that hold less chroma than can be relighted, or colours in a table: converted, and said.
 CONVERTED = {
-    "yuv411p": "yuv422p", "uyyvyy411": "yuv422p", "yuv410p": "yuv420p", "pal8": "gbrap",
+    "uyyvyy411": "yuv411p", "yuv410p": "yuv420p", "pal8": "gbrap",
     "rgb555le": "gbrp", "rgb565le": "gbrp", "bgr555le": "gbrp", "bgr565le": "gbrp", "rgb444le": "gbrp",
     "ya8": "yuva444p", "ya16le": "yuva444p16le",
 }  # fmt: skip
@@ -50,7 +50,7 @@ class Layout:
         depth: bits a sample, 8 to 16.
         rgb, gray: neither means Y'CbCr.
         alpha: whether it holds a plane of opacity.
-        halves: whether chroma has half the (columns, rows) of luma.
+        steps: luma (columns, rows) to a chroma sample: 1, 2 or 4.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Layout:
     rgb: bool
     gray: bool
     alpha: bool
-    halves: tuple[bool, bool]
+    steps: tuple[int, int]
 
 
 @lru_cache
@@ -85,8 +85,8 @@ def layout_of(name: str) -> Layout:
             f"pixel format {name or 'unknown'} cannot be relighted; convert it first, e.g.: "
             "ffmpeg -i IN -pix_fmt yuv444p12 OUT"
         )
-    halves = (False, False) if gray else (form.chroma_width() < 16, form.chroma_height() < 16)
-    return Layout(wanted, depth, form.is_rgb, gray, any(c.is_alpha for c in form.components), halves)
+    steps = (1, 1) if gray or form.is_rgb else (16 // form.chroma_width(), 16 // form.chroma_height())
+    return Layout(wanted, depth, form.is_rgb, gray, any(c.is_alpha for c in form.components), steps)
 
 
 def planes_of(picture: VideoFrame) -> Planes:
@@ -129,7 +129,7 @@ def closest(wanted: str, available: Iterable[str]) -> str | None:
 def losses(wanted: str, chosen: str) -> list[str]:
     """Describe what of `wanted` a format cannot hold."""
     a, b = layout_of(wanted), layout_of(chosen)
-    chroma = (b.halves[0] and not a.halves[0]) or (b.halves[1] and not a.halves[1])
+    chroma = b.steps[0] > a.steps[0] or b.steps[1] > a.steps[1]
     return [
         what
         for lost, what in (
@@ -157,9 +157,9 @@ def _distance(wanted: Layout, name: str) -> tuple[object, ...]:
         wanted.rgb != other.rgb or (other.gray and not wanted.gray),
         wanted.alpha and not other.alpha,
         max(wanted.depth - other.depth, 0),
-        0 if wanted.gray else sum(h and not w for h, w in zip(other.halves, wanted.halves, strict=True)),
+        0 if wanted.gray else sum(o > w for o, w in zip(other.steps, wanted.steps, strict=True)),
     ]
     wasted = [other.gray != wanted.gray, other.alpha and not wanted.alpha, max(other.depth - wanted.depth, 0),
-              sum(w and not h for h, w in zip(other.halves, wanted.halves, strict=True))]  # fmt: skip
+              sum(max(w - o, 0) for o, w in zip(other.steps, wanted.steps, strict=True))]  # fmt: skip
     # Full-range names are deprecated twins: the range is a tag of its own. A planar format is not rearranged.
     return (*lost, *wasted, name.startswith("yuvj"), name != other.name)

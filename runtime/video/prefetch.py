@@ -1,4 +1,4 @@
-"""Decoding ahead in a thread of its own, bounded in bytes.
+"""Prefetching: decoding ahead in a thread of its own, bounded in bytes.
 
 FFmpeg, ONNX Runtime and the pixel loop let other threads run while they work, so decoding overlaps with enhancing and
 writing; the encoder has threads of its own behind its input.
@@ -18,8 +18,8 @@ LIMIT = 8 << 20  # bytes: two frames of 1080p in 8 bits; at least one of any siz
 END = object()
 
 
-def ahead(items: Iterable[Item], limit: int = LIMIT) -> Generator[Item, None, None]:
-    """The same items, made by another thread up to `limit` bytes ahead. What it raises is raised here.
+def prefetch(items: Iterable[Item], limit: int = LIMIT) -> Generator[Item, None, None]:
+    """Yield the same items, made by another thread up to `limit` bytes ahead. What it raises is raised here.
 
     Close it (`contextlib.closing`) before what it reads from is closed: that ends the thread.
     """

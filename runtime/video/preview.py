@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-from fractions import Fraction
 from typing import Any
 
 import cv2
@@ -58,8 +57,9 @@ class Preview:
         self.written = 0
         self.original = self.closed = False
 
-    def strength(self, time: Fraction) -> float:
-        """Return the strength at a time, for `Steps.strength`."""
+    @property
+    def strength(self) -> float:
+        """A factor on the strength: 0 while the original is shown."""
         return 0.0 if self.original else 1.0
 
     def write(self, item: Any) -> None:

@@ -37,6 +37,7 @@ from .ffmpeg_log import logged
 from .frames import Clip, Frame, Matrix
 from .mastering import mastering_of
 from .pixels import CONVERTED, alpha_of, layout_of, planes_of
+from .pyav import PIPE_IN, CountedInput, exact, open_to_read, side_data_of, texts
 from .streams import is_cover, tags_of
 
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders drop the second picture
@@ -47,6 +48,7 @@ CHROMA_LOCATIONS: dict[str, list[str | None]] = {
 }
 CLOCK_JUMP = 1  # seconds back within one stream after which its clock counts as started again
 RECENT_LIMIT = 64 << 20  # bytes of packets kept for the end of a damaged file
+RAW_FRAMES = "yuv4mpegpipe"  # FFmpeg drops a last frame that is cut, without a word
 NO_TIMES = "pictures without a time stamp are set at the frame rate"
 CLOCK_AGAIN = "the clock starts again"
 UNSEARCHABLE = (NO_TIMES, CLOCK_AGAIN)  # notes of clips whose times depend on all that came before
@@ -87,9 +89,10 @@ class PyAVFrame(Frame):
 
 def frame_of(picture: VideoFrame, coding: Coding) -> PyAVFrame:
     """A decoded picture in a planar layout as a frame of the contract."""
-    assert picture.pts is not None and picture.time_base is not None
+    base = exact(picture.time_base)
+    assert picture.pts is not None and base is not None
     return PyAVFrame(
-        planes_of(picture), coding, layout_of(picture.format.name).name, picture.pts, picture.time_base,
+        planes_of(picture), coding, layout_of(picture.format.name).name, picture.pts, base,
         picture.key_frame, picture.interlaced_frame, alpha_of(picture), picture.is_corrupt, picture=picture,
     )  # fmt: skip
 
@@ -98,7 +101,7 @@ class PyAVReader:
     """Decodes one video stream and passes the packets of the others along. Use as a context manager.
 
     Args:
-        source: a file, or an address FFmpeg knows ("rtsp://...", "pipe:0").
+        source: a file, an address FFmpeg knows ("rtsp://..."), or `PIPE_IN`.
         reading: how.
 
     Attributes:
@@ -115,7 +118,8 @@ class PyAVReader:
         self.decoded = self.damaged = self.undecodable = 0
         self.broken_off = ""
         self.notes: list[str] = []
-        self.container = opened(source, self.reading.timeout)
+        self._input = CountedInput() if source == PIPE_IN else None
+        self.container = opened(self._input or source, self.reading.timeout)
         self._earlier: list[av.container.InputContainer] = []
         try:
             self._examine()
@@ -134,6 +138,7 @@ class PyAVReader:
         self.announced = self.video.frames  # by the file; 0 if it does not say
         if self.video.codec_context is None:
             raise InputError(f"{self.source}: its video codec is not known here")
+        self._time_base = exact(self.video.time_base) or Fraction(1, 90_000)
         self.others = [s for s in self.container.streams if s is not self.video]
         if len(pictures) > 1:
             self.notes.append(f"video stream {number} of {len(pictures)} is enhanced (--video-stream), the rest copied")
@@ -142,6 +147,7 @@ class PyAVReader:
         self._last: int | None = None
         self._start: int | None = None
         self._read_until = Fraction(0)  # seconds
+        self._end_of_packets = 0  # bytes from the start
         self.length = Fraction(self.container.duration or 0, av.time_base)  # as the file says; 0 if it does not
         self._clocks: dict[int, Fraction] = {}  # last time of each stream, in seconds
         self._parts: dict[int, int] = {}  # how often the clock of each stream has started again
@@ -159,7 +165,7 @@ class PyAVReader:
 
     def _alpha_decoder(self) -> Any:
         name = ALPHA_DECODERS.get(self.video.codec_context.codec.canonical_name)
-        tags = {key.lower(): value for key, value in self.video.metadata.items()}
+        tags = {key.lower(): value for key, value in texts(self.video.metadata).items()}
         if name is None or tags.get("alpha_mode") != "1":
             return None
         try:
@@ -186,8 +192,7 @@ class PyAVReader:
             raise InputError(f"{self.source}: {error}") from error
         if name in CONVERTED:
             self.notes.append(f"pixel format {name} is converted to {layout.name}")
-        items: Any = first.side_data
-        data = {item.type.name: bytes(item) for item in items}
+        data = side_data_of(first)
         colour = self._colour(first, context)
         coding = self._coding(colour, layout.depth, layout.rgb, first.height)
         self.dynamic_hdr = sorted({DYNAMIC_HDR[kind] for kind in data if kind in DYNAMIC_HDR})
@@ -198,9 +203,9 @@ class PyAVReader:
         order = FIELD_ORDERS.get(context.field_order, "tff" if first.interlaced_frame else "progressive")
         return Clip(
             first.width, first.height, layout.name, coding, colour,
-            self.video.time_base or Fraction(1, 90_000), self._rate(),
-            self._expected_frames(), self.video.sample_aspect_ratio or None, order,
-            _matrix(data.get("DISPLAYMATRIX")), context.codec.canonical_name, tags_of(dict(self.video.metadata)),
+            self._time_base, self._rate(),
+            self._expected_frames(), exact(self.video.sample_aspect_ratio), order,
+            _matrix(data.get("DISPLAYMATRIX")), context.codec.canonical_name, tags_of(self.video.metadata),
             mastering_of(data.get("MASTERING_DISPLAY_METADATA"), data.get("CONTENT_LIGHT_LEVEL")),
         )  # fmt: skip
 
@@ -236,7 +241,7 @@ class PyAVReader:
         return Coding(*MATRICES[matrix], colour.full_range, depth, white=white)
 
     def _rate(self) -> Fraction | None:
-        rates = (self.video.average_rate, self.video.guessed_rate, self.video.base_rate)
+        rates = map(exact, (self.video.average_rate, self.video.guessed_rate, self.video.base_rate))
         return next((rate for rate in rates if rate and rate <= 1000), None)  # some files give their ticks as frames
 
     def _expected_frames(self) -> int | None:
@@ -244,7 +249,7 @@ class PyAVReader:
         if self.video.frames:
             return self.video.frames
         if self.video.duration and self.video.time_base and rate:
-            return round(self.video.duration * self.video.time_base * rate)
+            return round(self.video.duration * self._time_base * rate)
         if self.container.duration and rate:
             return round(Fraction(self.container.duration, av.time_base) * rate)
         return None
@@ -320,8 +325,8 @@ class PyAVReader:
 
     def _set_time(self, picture: VideoFrame) -> None:
         """Pictures without a time (raw streams) follow each other at the frame rate; time never goes back."""
-        base = self.video.time_base or Fraction(1, 90_000)
-        if picture.time_base is None:
+        base = self._time_base
+        if not picture.time_base:
             picture.time_base = base
         if picture.pts is None:
             step = max(1, round(1 / ((self._rate() or 25) * base)))
@@ -414,18 +419,28 @@ class PyAVReader:
             for packet in self.container.demux(streams):
                 self._continue_clock(packet)
                 if packet.pts is not None:
-                    end = (packet.pts + (packet.duration or 0)) * packet.time_base
+                    end = (packet.pts + (packet.duration or 0)) * (exact(packet.time_base) or Fraction(0))
                     self._read_until = max(self._read_until, end)
+                if packet.size and packet.pos is not None:
+                    self._end_of_packets = packet.pos + packet.size
                 yield packet
+            if self.container.format.name == RAW_FRAMES and self._bytes_given() > self._end_of_packets:
+                self.broken_off = "inside a frame"
         except (av.FFmpegError, OSError) as error:
             self.broken_off = reason(error)
+
+    def _bytes_given(self) -> int:
+        """The size of the file, or what came through standard input; 0 where it cannot be known."""
+        if self._input:
+            return self._input.count
+        return self.source.stat().st_size if isinstance(self.source, Path) else 0
 
     def _continue_clock(self, packet: av.Packet[Any]) -> None:
         """Where a clock starts again, as in recordings that were put one behind the other, it goes on instead."""
         stamp = packet.dts if packet.dts is not None else packet.pts
         if stamp is None or packet.stream.type not in ("video", "audio") or is_cover(packet.stream):
             return
-        index, base = packet.stream.index, packet.time_base
+        index, base = packet.stream.index, exact(packet.time_base) or Fraction(1)
         now, last = stamp * base, self._clocks.get(index)
         part = self._parts.get(index, 0)
         if last is not None and now < last - CLOCK_JUMP:
@@ -448,16 +463,17 @@ class PyAVReader:
             container.close()  # and with it the memory of its streams: nothing of them is asked afterwards
 
 
-def opened(source: Path | str, timeout: float) -> av.container.InputContainer:
+def opened(source: Path | str | CountedInput, timeout: float) -> av.container.InputContainer:
     """Raises InputError with one line for what is missing, empty, no video or does not answer."""
-    remote = isinstance(source, str) and ("://" in source or source.startswith("pipe:"))
-    if not remote and not Path(source).exists():
-        raise InputError(f"{source}: no such file")
-    if not remote and Path(source).is_dir():
-        raise InputError(f"{source}: is a folder")
+    remote = isinstance(source, str) and "://" in source
+    if not remote and not isinstance(source, CountedInput):
+        if not Path(source).exists():
+            raise InputError(f"{source}: no such file")
+        if Path(source).is_dir():
+            raise InputError(f"{source}: is a folder")
     try:
         with av.logging.Capture():
-            return av.open(str(source), metadata_errors="replace", timeout=timeout if remote else None)
+            return open_to_read(source, timeout if remote else None)
     except (av.FFmpegError, OSError, ValueError) as error:
         raise InputError(f"{source}: not a video that can be read ({reason(error)})") from error
 

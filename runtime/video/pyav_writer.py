@@ -90,7 +90,7 @@ class PyAVWriter:
             self._add_video()
             return
         source = reader.container
-        self.container.metadata.update(tags_of(dict(source.metadata)))
+        self.container.metadata.update(tags_of(source.metadata))
         for stream in source.streams:  # in the source's order
             if stream is reader.video:
                 self._add_video()
@@ -245,7 +245,7 @@ def configure(context: VideoCodecContext, clip: Clip, choice: Choice, options: d
         most = max(LOOKAHEAD_PIXELS // (clip.width * clip.height), LEAST_LOOKAHEAD)
         if X264_LOOKAHEAD.get(options.get("preset", "medium"), 0) > most:
             options.setdefault("rc-lookahead", str(most))
-    if colour.chroma_location and any(layout_of(choice.pixel_format).halves):
+    if colour.chroma_location and max(layout_of(choice.pixel_format).steps) > 1:
         options.setdefault("chroma_sample_location", colour.chroma_location)
     if clip.field_order != "progressive":
         context.flags |= Flags.interlaced_dct | Flags.interlaced_me

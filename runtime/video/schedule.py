@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from fractions import Fraction
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
@@ -34,7 +32,7 @@ class StrengthCurve:
 
     @classmethod
     def parse(cls, text: str) -> StrengthCurve:
-        """Parse "0:0,2:1,5:0.5", or one number for all times. Raises InputError for anything else."""
+        """From "0:0,2:1,5:0.5", or one number for all times. Raises InputError for anything else."""
         try:
             pairs = tuple(
                 (float(t), float(v))
@@ -61,27 +59,16 @@ class StrengthCurve:
         return float(np.interp(second, times, values))
 
 
+@dataclass(frozen=True)
 class Schedule:
-    """The strength at each time of a clip, 0 outside a span; seconds count from the first frame asked for."""
+    """The strength of each second of a clip, 0 outside a span of seconds."""
 
-    def __init__(self, moments: StrengthCurve, span: tuple[float, float] = (0.0, float("inf"))) -> None:
-        if not span[0] < span[1]:
-            raise InputError(f"range {span[0]:g} to {span[1]:g}: it must end after it starts")
-        self.moments, self.span = moments, span
-        self._start: Fraction | None = None
+    curve: StrengthCurve
+    span: tuple[float, float] = (0.0, float("inf"))
 
-    def __call__(self, time: Fraction) -> float:
-        if self._start is None:
-            self._start = time
-        second = float(time - self._start)
-        return self.moments.at(second) if self.span[0] <= second < self.span[1] else 0.0
+    def __post_init__(self) -> None:
+        if not self.span[0] < self.span[1]:
+            raise InputError(f"range {self.span[0]:g} to {self.span[1]:g}: it must end after it starts")
 
-    def state(self) -> dict[str, Any]:
-        """Return the state to save (`frames.Stateful`)."""
-        start = self._start
-        return {} if start is None else {"numerator": start.numerator, "denominator": start.denominator}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Continue where `state` was taken."""
-        if state:
-            self._start = Fraction(int(state["numerator"]), int(state["denominator"]))
+    def __call__(self, second: float) -> float:
+        return self.curve.at(second) if self.span[0] <= second < self.span[1] else 0.0

@@ -17,7 +17,7 @@ import json
 import os
 import shutil
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from itertools import groupby
@@ -31,10 +31,10 @@ from av.video.codeccontext import VideoCodecContext
 from cliplit import __version__
 from cliplit.errors import CliplitError, InputError
 
-from .codecs import Choice
-from .frames import Clip, Frame, Stateful
+from .frames import Frame, Stateful
 from .pixels import layout_of
-from .pyav_writer import configure, encoded, prepared
+from .pyav_reader import PyAVReader
+from .pyav_writer import PyAVWriter, configure, encoded, prepared
 
 SECONDS = Fraction(10)  # shortest segment; three times that where no key frame comes
 SAMPLE = 1 << 20  # bytes hashed of both ends of the source
@@ -181,19 +181,19 @@ class Split:
 
 
 class SegmentWriter:
-    """Encodes one segment into its file of packets; the file has its name once it is complete."""
+    """Encodes one segment, as `writer` would, into a file of packets, which has its name once it is complete."""
 
-    def __init__(self, work: Work, clip: Clip, choice: Choice, options: dict[str, str], global_header: bool) -> None:
+    def __init__(self, path: Path, writer: PyAVWriter) -> None:
+        choice = writer.choice
         if layout_of(choice.pixel_format).alpha and choice.encoder.family in ("vp8", "vp9"):
             raise InputError("--resume cannot keep the transparency of VP9; leave it out or use --codec ffv1")
-        self.path = work.packets_file(len(work.segments))
-        self.clip, self.choice = clip, choice
+        self.path, self.clip, self.choice = path, writer.clip, choice
         self.frames = self.packets = 0
         context: Any = av.CodecContext.create(choice.encoder.name, "w")
         self.context: VideoCodecContext = context
-        if global_header:
+        if writer.global_header:
             self.context.flags |= av.codec.context.Flags.global_header
-        configure(self.context, clip, choice, options)
+        configure(self.context, writer.clip, choice, writer.options)
         self.file = self.path.with_suffix(".part").open("wb")
 
     def write(self, frame: Frame) -> None:
@@ -224,14 +224,31 @@ class SegmentWriter:
             self.path.with_suffix(".part").replace(self.path)
 
 
-def joined(work: Work, clip: Clip) -> Iterator[av.Packet[Any]]:
-    """The packets of all segments in order, with their own times."""
-    for number in range(len(work.segments)):
-        for pts, dts, duration, key, data in stored(work.packets_file(number)):
-            packet = av.Packet(data)
-            packet.pts, packet.dts, packet.duration = pts, dts, duration
-            packet.time_base, packet.is_keyframe = clip.time_base, key
-            yield packet
+def encode_segment(
+    path: Path, frames: Iterable[Any], writer: PyAVWriter, progress: Callable[[int], object] = lambda frames: None
+) -> int:
+    """Encode the frames, as `writer` would, into the file of packets `path`. Returns how many there are."""
+    with SegmentWriter(path, writer) as segment:
+        for frame in frames:
+            segment.write(frame)
+            progress(segment.frames)
+    return segment.frames
+
+
+def join_segments(files: Iterable[Path], source: PyAVReader, writer: PyAVWriter) -> None:
+    """Write the packets of all segments in order, with their own times, and the other streams of `source`."""
+    packets = (packet for file in files for packet in packets_of(file, writer.clip.time_base))
+    for is_video, packet in merged(packets, source.other_packets()):
+        (writer.join if is_video else writer.write)(packet)
+
+
+def packets_of(path: Path, time_base: Fraction) -> Iterator[av.Packet[Any]]:
+    """Read the packets of a segment."""
+    for pts, dts, duration, key, data in stored(path):
+        packet = av.Packet(data)
+        packet.pts, packet.dts, packet.duration = pts, dts, duration
+        packet.time_base, packet.is_keyframe = time_base, key
+        yield packet
 
 
 def stored(path: Path) -> Iterator[tuple[int, int, int, bool, bytes]]:
@@ -259,19 +276,16 @@ def _seconds(packet: av.Packet[Any]) -> Fraction:
     return (time or 0) * packet.time_base
 
 
-def save_state(path: Path, steps: Iterable[Stateful]) -> None:
-    """State of the steps that remember earlier frames."""
-    named = {f"{n} {name}": value for n, step in enumerate(steps) for name, value in step.state().items()}
+def save_state(path: Path, step: Stateful) -> None:
+    """Write what a step remembers of earlier frames."""
     with path.open("wb") as file:
-        np.savez(file, **named)
+        np.savez(file, **step.state())
 
 
-def load_state(path: Path, steps: Iterable[Stateful]) -> None:
+def load_state(path: Path, step: Stateful) -> None:
+    """Make a step remember what `save_state` wrote."""
     with np.load(path, allow_pickle=False) as stored_state:
-        named = dict(stored_state)
-    for n, step in enumerate(steps):
-        prefix = f"{n} "
-        step.restore({name[len(prefix) :]: value for name, value in named.items() if name.startswith(prefix)})
+        step.restore(dict(stored_state))
 
 
 @contextlib.contextmanager

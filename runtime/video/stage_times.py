@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..enhancer import Enhancer
-from .clip import enhanced
-from .codecs import Encoding
 from .compare import compared_clip
+from .frame_loop import FrameLoop
 from .frames import Frame
-from .pyav_reader import PyAVReader, Reading
+from .pyav_reader import PyAVReader
 from .pyav_writer import PyAVWriter
-from .relighting import Steps
+from .request import Request
 
 Item = TypeVar("Item")
 
@@ -64,16 +63,17 @@ class StageTimes:
     codec: str
 
 
-def measure(source: Path, enhancer: Enhancer, steps: Steps, encoding: Encoding, reading: Reading) -> StageTimes:
+def measure(source: Path, enhancer: Enhancer, request: Request) -> StageTimes:
     """Run a whole clip; frames are encoded and thrown away."""
     watch = Stopwatch()
-    with PyAVReader(source, reading) as reader:
-        clip = compared_clip(reader.clip, steps.compare)
-        with PyAVWriter(os.devnull, clip, encoding, None, "matroska") as writer:
+    with PyAVReader(source, request.reading) as reader:
+        clip = compared_clip(reader.clip, request.steps.compare)
+        with PyAVWriter(os.devnull, clip, request.encoding, None, "matroska") as writer:
             frames = (item for item in reader if isinstance(item, Frame))
             start = time.process_time()
             watch.lap("set up")
-            for frame in enhanced(reader.clip, watch.over(frames, "decode"), enhancer, steps, watch.lap):
+            loop = FrameLoop(reader.clip, enhancer, request.steps, watch.lap)
+            for frame in loop(watch.over(frames, "decode")):
                 writer.write(frame)
                 watch.lap("encode")
         watch.lap("encode")

@@ -8,7 +8,7 @@ said by name.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -16,6 +16,8 @@ from typing import Any
 import av
 from av.container import InputContainer, OutputContainer
 from av.stream import Disposition, Stream
+
+from .pyav import open_to_read, text, texts
 
 # Tags that describe the file or the codec they were read from, not the clip.
 STALE = {
@@ -32,8 +34,9 @@ COVER_NAMES = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image
 
 def describe(stream: Stream) -> str:
     """Such as: stream 3 (audio, ac3, jpn, "Commentary")."""
-    words = [stream.type, codec_of(stream), stream.metadata.get("language", ""), stream.metadata.get("filename", "")]
-    title = stream.metadata.get("title")
+    tags = texts(stream.metadata)
+    words = [stream.type, codec_of(stream), tags.get("language", ""), tags.get("filename", "")]
+    title = tags.get("title")
     if title:
         words.append(f'"{title}"')
     return f"stream {stream.index} ({', '.join(word for word in words if word and word != 'und')})"
@@ -49,9 +52,9 @@ def is_cover(stream: Stream) -> bool:
     return stream.type == "video" and bool(stream.disposition & Disposition.attached_pic)
 
 
-def tags_of(metadata: dict[str, str]) -> dict[str, str]:
+def tags_of(metadata: Mapping[str, str]) -> dict[str, str]:
     """Without what describes the old file; language codes that say "undetermined" stay."""
-    return {name: value for name, value in metadata.items() if name.lower() not in STALE}
+    return {name: value for name, value in texts(metadata).items() if name.lower() not in STALE}
 
 
 @dataclass
@@ -174,7 +177,7 @@ def _transcoded(source: Stream, container: OutputContainer, form: str) -> tuple[
 def _attach(source: Any, container: OutputContainer, form: str, notes: list[str]) -> None:
     if form == "matroska":
         kind = source.mimetype or "application/octet-stream"
-        container.add_attachment(source.name or "attachment", kind, source.data)
+        container.add_attachment(text(source.name or "attachment"), kind, source.data)
     else:
         notes.append(f"{describe(source)} is left out: {form} cannot hold attachments; .mkv does")
 
@@ -191,13 +194,14 @@ def cover_attachments(source: InputContainer, container: OutputContainer, form: 
         data = cover_picture(source, cover)
         name, kind = COVER_NAMES.get(codec_of(cover), ("cover", "application/octet-stream"))
         if data:
-            container.add_attachment(cover.metadata.get("filename", name), cover.metadata.get("mimetype", kind), data)
+            tags = texts(cover.metadata)
+            container.add_attachment(tags.get("filename", name), tags.get("mimetype", kind), data)
 
 
 def cover_picture(source: InputContainer, cover: Stream) -> bytes:
     """The bytes of the picture. It is a packet, so another look at the file is taken for it."""
     try:
-        with av.open(source.name, metadata_errors="replace") as again:
+        with open_to_read(source.name) as again:
             for packet in again.demux(again.streams[cover.index]):
                 if packet.size:
                     return bytes(packet)

@@ -31,7 +31,7 @@ pytest.importorskip("open_clip")
 CHILD = """
 import json, os, signal, sys
 from cliplit import training
-from cliplit.cli import main
+from cliplit.training.cli import main
 options, run, at, number = json.loads(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 
 def watched(step):

@@ -1,0 +1,133 @@
+"""What relighting asks of a picture, and the two forms in which hosts have pictures: packed RGB and planes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from cliplit.arrays import Array
+
+from .colour import UNSPECIFIED, Coding, Planes
+from .gain import WHITE, apply_channels, apply_planes, apply_rgb, fields
+from .light_map import Coefficients
+from .proxy import Proxy, planes_proxy, rgb_proxy
+
+NEUTRAL_BLOCK = 2  # luma rows and columns to a sample of the colourless chroma that grey pictures get
+
+
+class Pixels(Protocol):
+    """The samples of one picture, gamma-coded or HDR.
+
+    Attributes:
+        transfer: code point of ITU-T H.273; PQ and HLG count as HDR.
+    """
+
+    @property
+    def transfer(self) -> int: ...
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W)."""
+        ...
+
+    def proxy(self, size: tuple[int, int]) -> Proxy:
+        """Shrink the picture to (h, w)."""
+        ...
+
+    def noise_plane(self) -> tuple[Array, float, float]:
+        """Return the plane that noise is measured on, its code of black, and the factor from codes to [0, 1]."""
+        ...
+
+    def relight(self, coefficients: Coefficients, out: Any) -> None:
+        """Write the relighted picture into `out`, pixels of the same form and size, which may be these themselves."""
+        ...
+
+    def copy_to(self, out: Any) -> None:
+        """Write the picture into `out` unchanged."""
+        ...
+
+    def like(self) -> Any:
+        """Return pixels of the same form and size in new memory, to be written to."""
+        ...
+
+
+@dataclass(frozen=True)
+class PackedRGB:
+    """(H, W, 3) RGB or (H, W, 4) RGBA, uint8, uint16 or float32 in [0, 1]. Alpha is copied."""
+
+    samples: Array
+    transfer: int = UNSPECIFIED
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.samples.shape[0], self.samples.shape[1]
+
+    def proxy(self, size: tuple[int, int]) -> Proxy:
+        return rgb_proxy(self.samples, size)
+
+    def noise_plane(self) -> tuple[Array, float, float]:
+        return self.samples[..., 1], 0.0, 1.0 / WHITE[self.samples.dtype]
+
+    def relight(self, coefficients: Coefficients, out: PackedRGB) -> None:
+        apply_rgb(self.samples, coefficients, out.samples)
+
+    def copy_to(self, out: PackedRGB) -> None:
+        out.samples[...] = self.samples
+
+    def like(self) -> PackedRGB:
+        return PackedRGB(np.empty_like(self.samples), self.transfer)
+
+
+@dataclass(frozen=True)
+class PlanarPixels:
+    """Planes of 8 to 16 bits: Y' alone, or Y', Cb and Cr of any sampling, or R, G and B where `coding.rgb`.
+
+    Attributes:
+        interlaced: two fields, woven; 4:2:0 chroma lines belong to one field each.
+    """
+
+    planes: Sequence[Array]
+    coding: Coding
+    interlaced: bool = False
+    transfer: int = UNSPECIFIED
+
+    @property
+    def size(self) -> tuple[int, int]:
+        height, width = self.planes[0].shape
+        return height, width
+
+    @property
+    def with_chroma(self) -> Planes:
+        """Three planes; grey gets colourless chroma, writable but kept nowhere."""
+        if len(self.planes) >= 3:
+            return self.planes[0], self.planes[1], self.planes[2]
+        luma = self.planes[0]
+        rows, columns = (-(-side // NEUTRAL_BLOCK) for side in luma.shape)
+        cb, cr = (np.full((rows, columns), 1 << (self.coding.depth - 1), luma.dtype) for _ in range(2))
+        return luma, cb, cr
+
+    def proxy(self, size: tuple[int, int]) -> Proxy:
+        return planes_proxy(self.with_chroma, self.coding, size)
+
+    def noise_plane(self) -> tuple[Array, float, float]:
+        y_offset, y_scale, *_ = self.coding.numbers
+        return self.planes[1 if self.coding.rgb else 0], y_offset, y_scale
+
+    def relight(self, coefficients: Coefficients, out: PlanarPixels) -> None:
+        if self.coding.rgb:
+            apply_channels(self.with_chroma, out.with_chroma, coefficients, self.coding.depth)
+            return
+        both = fields(self.with_chroma, self.interlaced), fields(out.with_chroma, self.interlaced)
+        for source, target in zip(*both, strict=True):
+            apply_planes(source, target, coefficients, self.coding)
+
+    def copy_to(self, out: PlanarPixels) -> None:
+        for source, target in zip(self.planes, out.planes, strict=True):
+            target[...] = source
+
+    def like(self) -> PlanarPixels:
+        planes = [np.empty_like(plane) for plane in self.planes]
+        return PlanarPixels(planes, self.coding, self.interlaced, self.transfer)

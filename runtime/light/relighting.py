@@ -1,0 +1,192 @@
+"""The way of a picture from samples to relighted samples, the same for every host.
+
+    proxy -> network -> log light map -> temporal filter -> edges -> gain
+
+`Relighting` is the state of one clip. Its `look` asks the network, remembers nothing and may be called ahead of time,
+for several pictures at once; its `relight` does, picture by picture in their order, what depends on those before. At
+full size on a graphics card (`network.card`) pictures go up once and come down once: then `look` leaves its answer on
+the card, and only small maps come down for the temporal filter.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import cv2
+
+from cliplit.arrays import Array
+
+from ..enhancer import Enhancer
+from .hdr import TRANSFERS, Transfer, signal_log_light, tone_mapped
+from .light_map import Coefficients
+from .noise import GainLimit
+from .pixels import Pixels
+from .proxy import shrink
+from .region import Region
+from .temporal import TEMPORAL, TemporalFilter, time_constant
+
+Profile = Callable[[str], object]  # a hook, called after each stage with the stage's name
+
+
+def no_profile(stage: str) -> None:
+    """Ignore the stage."""
+
+
+@dataclass(frozen=True)
+class LightSettings:
+    """What relighting a clip depends on besides the enhancer.
+
+    Attributes:
+        time_constant: of the temporal filter, in seconds; 0 relights each picture by itself.
+        region: the only area to relight.
+    """
+
+    time_constant: float = time_constant(TEMPORAL)
+    region: Region | None = None
+
+
+@dataclass(frozen=True)
+class Light:
+    """The network's answer for one picture: maps (h, w) float32 of the size that the network saw.
+
+    Attributes:
+        log_light: log2 of the light map.
+        luma: of what the network saw.
+        signal: luma of the picture's own signal; differs from `luma` only where HDR was tone-mapped.
+        transfer: how the signal codes HDR, None for SDR.
+    """
+
+    log_light: Array
+    luma: Array
+    signal: Array
+    transfer: Transfer | None = None
+
+
+class LightOnCard(Protocol):
+    """The network's answer for one picture where it stays on the card, at full size."""
+
+    def small_maps(self) -> tuple[Array, Array]:
+        """Wait for (log light, luma), (h, w) each, of the size the temporal filter works at."""
+        ...
+
+    def relight(self, out: Any, change: Array, bound: float, strength: float, region: Region | None) -> None:
+        """Write the relighted picture into `out`, its light changed by `change` stops (h, w), the gain bounded."""
+        ...
+
+
+class Relighting:
+    """Relights the pictures of one clip.
+
+    Args:
+        enhancer: its strength, 0 to 2, is a factor on the strength of each picture.
+        settings: of the clip.
+        profile: a hook for whoever measures the stages.
+    """
+
+    def __init__(
+        self, enhancer: Enhancer, settings: LightSettings | None = None, profile: Profile = no_profile
+    ) -> None:
+        self.enhancer = enhancer
+        self.settings = LightSettings() if settings is None else settings
+        self.temporal = TemporalFilter(self.settings.time_constant)
+        self.gain_limit = GainLimit()
+        self._profile = profile
+
+    @property
+    def batch(self) -> int:
+        """Pictures that `look` wants together: more than one only on a card, where looking ahead hides its latency."""
+        card = self.enhancer.network.card if self.enhancer.quality == "exact" else None
+        return 1 if card is None else int(card.batch)
+
+    def look(self, pictures: Sequence[Pixels]) -> Sequence[Light | LightOnCard]:
+        """Ask the network about each picture. Remembers nothing.
+
+        Raises InputError where full size would exhaust this machine's memory.
+        """
+        card: Any = self.enhancer.network.card if self.enhancer.quality == "exact" else None
+        if card is not None and all(card.takes(pixels) for pixels in pictures):
+            lights: Sequence[LightOnCard] = card.look(pictures, self.enhancer.max_gain, self.enhancer.steady_size)
+            self._profile("proxy")
+            return lights
+        return [self.look_at(pixels) for pixels in pictures]
+
+    def look_at(self, pixels: Pixels) -> Light:
+        """Ask the network about one picture, whose light comes to this processor's memory. Remembers nothing."""
+        signal = pixels.proxy(self.enhancer.proxy_size(*pixels.size))
+        transfer = TRANSFERS.get(pixels.transfer)
+        seen = tone_mapped(signal, transfer) if transfer else signal
+        self._profile("proxy")
+        log_light = self.enhancer.log_light(seen)
+        self._profile("network")
+        return Light(log_light, seen.luma, signal.luma, transfer)
+
+    def relight(
+        self, pixels: Pixels, light: Light | LightOnCard, time: float, strength: float = 1.0, out: Pixels | None = None
+    ) -> Pixels:
+        """Return the relighted picture. Call it for each picture of the clip in turn.
+
+        Args:
+            pixels: the picture that `light` was asked for.
+            time: of the picture, in seconds.
+            strength: a factor on the enhancer's.
+            out: where the result is written, `pixels` themselves included; new memory by default.
+        """
+        out = pixels.like() if out is None else out
+        strength *= self.enhancer.strength
+        limit = self.gain_limit(*pixels.noise_plane(), time) if self.enhancer.auto_max_gain else math.inf
+        if isinstance(light, Light):
+            coefficients = self.coefficients(light, time, limit)
+            if self.settings.region:
+                coefficients = self.settings.region.within(coefficients, *pixels.size)
+            self._profile("temporal filter, edges")
+            pixels.relight(coefficients.scaled(strength), out)
+            return out
+        log_light, luma = light.small_maps()
+        self._profile("network")
+        steady = self.temporal(log_light, luma, time)
+        change = self.enhancer.steady_change(steady, log_light, limit)
+        self._profile("temporal filter, edges")
+        light.relight(out, change, min(self.enhancer.max_gain, limit), strength, self.settings.region)
+        return out
+
+    def coefficients(self, light: Light, time: float, gain_limit: float = math.inf) -> Coefficients:
+        """Filter the light over time and return it in the form that is applied at full size, at strength 1.
+
+        With quality "exact" the temporal filter works at proxy size, and what it changes is enlarged.
+        """
+        size = light.log_light.shape
+        steady_size = self.enhancer.steady_size(*size) if self.enhancer.quality == "exact" else size
+        log_light, luma = (m if size == steady_size else shrink(m, steady_size) for m in (light.log_light, light.luma))
+        steady = self.temporal(log_light, luma, time)
+        if light.transfer:
+            changed = steady.log_light
+            if size != steady_size:
+                changed = light.log_light + _enlarged(steady.log_light - log_light, size)
+            own = signal_log_light(changed, light.signal, light.transfer)
+            return self.enhancer.refine(own, light.signal, gain_limit)
+        if size == steady_size:
+            return self.enhancer.refine_steady(steady, gain_limit)
+        refined = self.enhancer.refine(light.log_light, light.luma, gain_limit)
+        change = self.enhancer.steady_change(steady, log_light, gain_limit)
+        return replace(refined, offset=refined.offset + _enlarged(change, size))
+
+    def state(self) -> dict[str, Any]:
+        """Return what it remembers of earlier pictures, for a run that is continued later."""
+        parts = {"temporal": self.temporal.state(), "gain limit": self.gain_limit.state()}
+        return {f"{part} {name}": value for part, values in parts.items() for name, value in values.items()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue where `state` was taken."""
+
+        def part(prefix: str) -> dict[str, Any]:
+            return {name.removeprefix(prefix): state[name] for name in state if name.startswith(prefix)}
+
+        self.temporal.restore(part("temporal "))
+        self.gain_limit.restore(part("gain limit "))
+
+
+def _enlarged(values: Array, size: tuple[int, ...]) -> Array:
+    return cv2.resize(values, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
