@@ -27,6 +27,10 @@ packages = [
 
 flags = [] if os.name == "nt" else ["-O3", "-std=c11", "-fno-math-errno", "-fno-trapping-math", "-Wall", "-Wextra"]
 
+# The version stands in cliplit/__init__.py alone; importing it here would need what is not installed yet.
+VERSION = re.search(r'__version__ = "(\d+)\.(\d+)', Path("cliplit/__init__.py").read_text(encoding="utf-8"))
+assert VERSION
+
 extensions = [
     Extension("cliplit.runtime.light._relight", ["runtime/light/_relight.c"], extra_compile_args=flags, optional=True)
 ]
@@ -36,6 +40,7 @@ if sys.platform == "linux":
             "cliplit.plugins._frei0r",
             sorted(map(str, Path("plugins/frei0r").glob("*.c"))),
             depends=sorted(map(str, Path("plugins/frei0r").glob("*.h"))),
+            define_macros=[("CLIPLIT_MAJOR", VERSION[1]), ("CLIPLIT_MINOR", VERSION[2])],
             libraries=["dl"],
             extra_compile_args=["-O2", "-std=c11", "-Wall", "-Wextra", "-fvisibility=hidden"],
             optional=True,

@@ -122,10 +122,10 @@ def cuda_rows(model: Path, size: tuple[int, int], repeats: int, batch: int, fram
 
 def clip_seconds(enhancer: Enhancer, size: tuple[int, int], count: int) -> float:
     """Measure wall time of `count` 4:2:0 frames relighted as in `cliplit-video`, without codecs, after a warm-up."""
+    from cliplit.runtime import Steps
     from cliplit.runtime.light.colour import Coding
     from cliplit.runtime.video.frame_loop import FrameLoop
     from cliplit.runtime.video.frames import Frame
-    from cliplit.runtime.video.request import Steps
 
     coding, tick = Coding(), Fraction(1, 25)
     clip = Clip(size[1], size[0], "yuv420p", coding, Colour(), tick)

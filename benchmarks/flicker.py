@@ -31,11 +31,9 @@ from cliplit.arrays import Array
 from cliplit.command import reports_errors
 from cliplit.constants import LUMA_WEIGHTS
 from cliplit.pictures.sensor import add_noise
-from cliplit.runtime import Enhancer
+from cliplit.runtime import Enhancer, LightSettings, PackedRGB, Relighting
 from cliplit.runtime.light.gain import apply_rgb
 from cliplit.runtime.light.light_map import Coefficients
-from cliplit.runtime.light.pixels import PackedRGB
-from cliplit.runtime.light.relighting import LightSettings, Relighting
 from cliplit.runtime.light.temporal import time_constant
 
 RATE = 25

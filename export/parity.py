@@ -17,9 +17,10 @@ import numpy as np
 from cliplit.arrays import Array
 from cliplit.errors import BackendError, ParityError
 from cliplit.install import install_hint
+from cliplit.runtime import Enhancer
 from cliplit.runtime.backends import BACKENDS, Backend
 from cliplit.runtime.backends.devices import Device, nvidia_driver
-from cliplit.runtime.enhancer import Enhancer, Quality
+from cliplit.runtime.enhancer import Quality
 from cliplit.runtime.network import LightMapNetwork
 
 DEMO = Path(__file__).parents[1] / "runtime" / "demo" / "backlit.mp4"

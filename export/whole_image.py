@@ -24,12 +24,12 @@ from cliplit.constants import GUIDE_EPSILON, GUIDE_RADIUS, LUMA_WEIGHTS, MAX_GAI
 from cliplit.errors import BackendError, ParityError
 from cliplit.files import atomic_write
 from cliplit.networks.light_network import LightNetwork
+from cliplit.runtime import Enhancer
 from cliplit.runtime.backends.devices import Device
 from cliplit.runtime.backends.model_file import ModelInfo
 from cliplit.runtime.backends.onnx_runtime import import_onnxruntime
 from cliplit.runtime.backends.open_vino import import_openvino
 from cliplit.runtime.backends.pytorch import TorchNetwork, from_checkpoint
-from cliplit.runtime.enhancer import Enhancer
 from cliplit.runtime.light.proxy import LONGEST_SIDE
 from cliplit.runtime.network import LightMapNetwork
 

@@ -21,7 +21,7 @@ from .launch import python_command, worker_command
 
 PROCEDURE = "plug-in-cliplit-enhance"
 MARK = "worker.json"  # by which our folder is known
-SHARED_MODULES = ("__init__.py", "protocol.py", "client.py")
+SHARED_MODULES = ("__init__.py", "attribution.py", "protocol.py", "client.py")
 CHECK_SECONDS = 120.0  # GIMP's first start reads all fonts and plug-ins
 FOUND, MISSING = "cliplit-is-there", "cliplit-is-missing"
 

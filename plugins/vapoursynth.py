@@ -28,12 +28,12 @@ import vapoursynth as vs
 from cliplit.arrays import Array
 from cliplit.constants import MAX_GAIN
 from cliplit.errors import InputError
-from cliplit.runtime.enhancer import Enhancer, Quality
+from cliplit.runtime import Enhancer, LightSettings, PackedRGB, PlanarPixels, Relighting
+from cliplit.runtime.enhancer import Quality
 from cliplit.runtime.light import colour
 from cliplit.runtime.light.colour import Coding
 from cliplit.runtime.light.light_map import Coefficients
-from cliplit.runtime.light.pixels import PackedRGB, PlanarPixels
-from cliplit.runtime.light.relighting import Light, LightSettings, Relighting
+from cliplit.runtime.light.relighting import Light
 from cliplit.runtime.light.temporal import TEMPORAL
 from cliplit.runtime.light.temporal import time_constant as seconds_of
 

@@ -92,7 +92,7 @@ def test_strength_multiplies_stops():
 )  # fmt: skip
 def test_the_size_of_a_proxy(picture, wanted):
     """A short side of 192, never more than 1024 on the long one, never more than there is."""
-    assert proxy_size(*picture, 192, 1) == wanted
+    assert proxy_size(*picture, 192, 1) == wanted  # type: ignore[call-arg]
 
 
 def test_the_size_of_a_proxy_is_a_multiple():

@@ -44,7 +44,7 @@ def worker():
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("size", [(61, 97), (240, 321)])
 def test_pixels_are_enhancers(worker, layout, size):
-    picture = scene(*size, layout)
+    picture = scene(*size, layout)  # type: ignore[call-arg]
     answer = ask(worker, picture, layout, strength=0.7, max_gain=8.0)
     np.testing.assert_array_equal(answer, Enhancer(strength=0.7, max_gain=8.0)(picture))
 
@@ -190,7 +190,7 @@ def test_a_worker_that_dies_leaves_its_last_words():
     numbers=st.tuples(*[st.floats(allow_nan=False)] * 4), model=st.sampled_from(["", "lite", "unet"]),
 )  # fmt: skip
 def test_requests_survive_the_wire(pixels, width, height, exact, numbers, model):
-    request = Request(pixels, width, height, exact, *numbers, model)
+    request = Request(pixels, width, height, exact, *numbers, model)  # type: ignore[call-arg]
     assert Request.unpack(request.pack()) == request
 
 

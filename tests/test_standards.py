@@ -249,6 +249,14 @@ def test_channels_of_any_depth_reach_the_same_light(loop, depth):
     assert all(np.array_equal(a, b) for a, b in zip(planes, out, strict=True))
 
 
+def test_channels_of_eight_bits_become_what_packed_pictures_become(loop):
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    out = tuple(np.empty((40, 50), np.uint8) for _ in range(3))
+    apply_channels(tuple(np.moveaxis(picture, 2, 0)), out, even(2), 8)
+    assert np.array_equal(np.stack(out, axis=-1), apply_rgb(picture, even(2)))
+
+
 # ------------------------------------------------------------------ tags
 
 

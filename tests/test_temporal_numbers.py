@@ -163,7 +163,7 @@ def test_flicker_is_taken_out_to_first_order(y, stops, slope):
     """log2 of y ((1 - y^2) L^2 + y^2)^(-1/2), derived by y (what a code adds to the dark is counted from 0.004 on) and
     by log2 L, which may not weigh less than a twentieth."""
     own = y + 0.0005
-    coefficients = Coefficients(*(np.full((2, 2), v, np.float32) for v in (slope, -stops - slope * y)), -8.0)
+    coefficients = Coefficients(*(np.full((2, 2), v, np.float32) for v in (slope, -stops - slope * y)), -8.0)  # type: ignore[call-arg]
     light, mean = (np.full((2, 2), v, np.float32) for v in (-stops, y))
 
     def divisor(luma, log_light):

@@ -13,6 +13,7 @@ import numpy as np
 from cliplit.arrays import Array
 from cliplit.errors import CliplitError, InputError
 
+from ..attribution import AUTHORS, LICENCE, YEAR
 from . import libgimp as gimp
 from .dialog import Settings, settle
 
@@ -47,7 +48,7 @@ def query() -> None:
     gimp.install_procedure(
         NAME.encode(), b"Brighten the shadows of backlit photos",
         b"Estimates the light of the picture with a neural network and divides it out where there is little.",
-        b"the cliplit authors", b"Apache License 2.0", b"2025", f"_{TITLE}...".encode(), b"RGB*",
+        AUTHORS.encode(), LICENCE.encode(), YEAR.encode(), f"_{TITLE}...".encode(), b"RGB*",
         gimp.PLUG_IN, len(ARGUMENTS), 0, definitions, None,
     )
     # fmt: on
@@ -110,7 +111,7 @@ def relight_layer(drawable: int, settings: Settings) -> None:
     area = tuple(c.c_int() for _ in range(4))
     if not gimp.mask_intersect(drawable, *area):
         raise InputError("the selection does not touch the layer")
-    from cliplit.runtime.enhancer import Enhancer  # here: asked for the menu, the plug-in answers at once
+    from cliplit.runtime import Enhancer  # here: asked for the menu, the plug-in answers at once
 
     model, device = installed_choice()
     enhancer = Enhancer(model, device, settings.strength, settings.max_gain, "exact" if settings.exact else "fast")

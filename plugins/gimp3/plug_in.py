@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from ..attribution import AUTHORS, LICENCE, YEAR
 from ..client import WorkerError
 from ..protocol import Request
 from .layers import LayerPixels, is_selected, refusal, update_display
@@ -42,7 +43,7 @@ class PlugIn(Gimp.PlugIn):  # type: ignore[misc]
             "without clipping what is bright. Works on RGB layers of every precision.",
             name,
         )
-        procedure.set_attribution("the cliplit authors", "Apache License 2.0", "2025")
+        procedure.set_attribution(AUTHORS, LICENCE, YEAR)
         flags = GObject.ParamFlags.READWRITE
         procedure.add_double_argument(
             "strength", "_Strength", "0 changes nothing, 1 is the model's own choice", 0.0, 2.0, 1.0, flags

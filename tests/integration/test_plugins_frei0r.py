@@ -23,6 +23,7 @@ from .conftest import need, psnr
 
 FILTER = "frei0r=cliplit:1.0|0"  # without smoothing over time each frame is by itself, as Enhancer's
 SOURCES = sorted((Path(__file__).parents[2] / "plugins" / "frei0r").glob("*.c"))
+VERSION = ["-DCLIPLIT_MAJOR=0", "-DCLIPLIT_MINOR=1"]  # as setup.py gives it
 WARNINGS = ["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
 
 
@@ -329,7 +330,18 @@ def host(home, tmp_path_factory):
         folder = tmp_path_factory.mktemp("host")
         shutil.copy(home / ".frei0r-1/lib/cliplit.worker", folder)
         sources = [str(path) for path in [Path(__file__).parent / "frei0r_host.c", *SOURCES]]
-        command = ["gcc", *WARNINGS, "-g", *flags, *sources, "-o", str(folder / "host"), "-ldl"]
+        command = [
+            "gcc",
+            *WARNINGS,
+            "-DCLIPLIT_MAJOR=0",
+            "-DCLIPLIT_MINOR=1",
+            "-g",
+            *flags,
+            *sources,
+            "-o",
+            str(folder / "host"),
+            "-ldl",
+        ]
         built = subprocess.run(command, capture_output=True, text=True)
         assert built.returncode == 0, built.stderr
         return str(folder / "host")

@@ -53,7 +53,7 @@ class Gimp:
 
     def start(self, *command, **variables):
         quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        return subprocess.Popen(self.command(*command, **variables), **quiet)
+        return subprocess.Popen(self.command(*command, **variables), **quiet)  # type: ignore[call-overload]
 
     def outside(self, path):
         return self.root / str(path).lstrip("/")

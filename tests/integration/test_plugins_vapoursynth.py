@@ -222,7 +222,7 @@ def test_frames_are_the_same_in_every_order(moving, seed):
 def test_each_frame_is_looked_at_once_in_a_run(moving, monkeypatch, seconds):
     looked = []
     see = Enhancer.log_light
-    monkeypatch.setattr(Enhancer, "log_light", lambda self, proxy: looked.append(1) or see(self, proxy))
+    monkeypatch.setattr(Enhancer, "log_light", lambda self, proxy: looked.append(1) or see(self, proxy))  # type: ignore[func-returns-value]
     assert len(list(enhance(filled(moving, "YUV420P8"), time_constant=seconds).frames())) == len(looked) == len(moving)
 
 
