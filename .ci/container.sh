@@ -25,10 +25,10 @@ fi
 from=$(sed -n 's/^FROM debian:\([a-z]*\)-slim$/\1/p' Containerfile)
 packages=$(sed -n 's/^RUN apt-get update.*--no-install-recommends \(.*\) && rm .*/\1/p' Containerfile | tr ' ' ,)
 mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' | head -n 1)
-base=$cache/$from-container
+base=$cache/$from-slim
 if [ ! -d "$base" ]; then
     rm -rf "$base.new"
-    mmdebstrap --quiet --variant=apt --aptopt='APT::Install-Recommends "false"' --include="$packages" \
+    mmdebstrap --quiet --variant=minbase --aptopt='APT::Install-Recommends "false"' --include="$packages" \
         --aptopt='Acquire::Check-Valid-Until "false"' "$from" "$base.new" "$mirror"
     mv "$base.new" "$base"
 fi
