@@ -71,4 +71,4 @@ entry=$(sed -n 's/^ENTRYPOINT \["\(.*\)"\]$/\1/p' Containerfile)
 [ "$(inside id -u "$user")" != 0 ] || { echo "the container would run as root" >&2; exit 1; }
 inside setpriv --reuid="$user" --regid="$user" --clear-groups env -C /work HOME="/home/$user" "$entry" --demo out.mp4
 test -s "$root/work/out.mp4"
-du -smx --exclude="$root/proc" "$root" | awk '{print "the root of the container: " $1 " MB"}'
+du -sm "${mounted[@]/#/--exclude=$root}" "$root" | awk '{print "the root of the container: " $1 " MB"}'
