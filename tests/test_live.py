@@ -161,6 +161,7 @@ def test_interrupting_a_live_run_completes_the_file(tmp_path):
         sender.kill()
         sender.wait()
         receiver.kill()
+        receiver.stderr.close()
     assert len(read_clip(tmp_path / "out.mkv")[0]) > 3
 
 
@@ -262,6 +263,8 @@ def test_ffmpeg_feeds_and_takes(tmp_path):
     ours = [sys.executable, "-c", code, "-", "-", "--pipe-format", "y4m", "--quiet"]
     ours = subprocess.Popen(ours, stdin=feed.stdout, stdout=subprocess.PIPE)
     take = subprocess.run(["ffmpeg", "-v", "error", "-i", "-", "-y", tmp_path / "out.mp4"], stdin=ours.stdout)
+    feed.stdout.close()
+    ours.stdout.close()
     assert (feed.wait(), ours.wait(), take.returncode) == (0, 0, 0)
     assert len(read_clip(tmp_path / "out.mp4")[0]) == 12
 
@@ -274,7 +277,8 @@ def test_whoever_takes_may_leave(tmp_path):
     ours = subprocess.Popen(ours, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     ours.stdout.read(1000)
     ours.stdout.close()
-    errors = ours.stderr.read().decode()
+    with ours.stderr:
+        errors = ours.stderr.read().decode()
     assert ours.wait(timeout=30) == 1 and "Traceback" not in errors and errors.count("error:") <= 1
 
 
