@@ -128,7 +128,7 @@ def check_clip(clip: vs.VideoNode) -> None:
 
 
 def light_clip(clip: vs.VideoNode, enhancer: Enhancer) -> vs.VideoNode:
-    """Make the clip of the log light map of each frame by itself above the proxy's luma: GRAYS, twice the proxy's height."""
+    """Make the clip of each frame's log light map above the proxy's luma: GRAYS, twice the proxy's height."""
     size = enhancer.proxy_size(clip.height, clip.width)
     relighting = Relighting(enhancer)
 

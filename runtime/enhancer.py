@@ -147,8 +147,10 @@ class Enhancer:
         return steady.flicker_suppressed(self.refine(steady.log_light, steady.luma, gain_limit))
 
     def steady_change(self, steady: Steady, own: Array, gain_limit: float = math.inf) -> Array:
-        """What the filter over time changes about a frame's `own` log light, both of `steady_size`: stops to be added,
-        enlarged, to its light at full size. Quality "exact" only, where `refine` takes each point by itself.
+        """Compute what the temporal filter changes about a frame's `own` log light, (h, w) stops of `steady_size`.
+
+        They are to be enlarged and added to its light at full size. Quality "exact" only, where `refine` takes each
+        point by itself.
         """
         return self.refine_steady(steady, gain_limit).offset - self.refine(own, steady.luma, gain_limit).offset
 
