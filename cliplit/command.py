@@ -58,7 +58,7 @@ def fail(message: str, code: int) -> None:
 
 
 def check_output(source: Path | None, target: Path, overwrite: bool) -> None:
-    """Raises InputError where writing `target` would destroy something, or cannot work."""
+    """Check that writing `target` destroys nothing and can work. Raises InputError if not."""
     if source is not None and target.exists() and source.exists() and target.samefile(source):
         raise InputError(f"{target}: is the input itself; name another output")
     if target.is_dir():

@@ -49,7 +49,7 @@ def install_gimp(only: Path | None, model: str, device: str, check: bool) -> Non
     profiles = gimp.find_profiles() if only is None else [gimp.profile_at(only)]
     if not profiles:
         raise InputError(
-            f"no GIMP 3 (or, on Linux, 2.10) found: no profile below {gimp.profile_roots()[0]} and none on the PATH; "
+            f"no GIMP 3 found: no profile below {gimp.profile_roots()[0]} and none on the PATH; "
             "start GIMP once, or name its profile with --profile"
         )
     gimp.install(profiles, model, device)

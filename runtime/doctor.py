@@ -47,7 +47,7 @@ class Finding:
 
 
 def versions() -> dict[str, str]:
-    """What is installed of what we use."""
+    """Return the installed versions of what we use."""
     found = {}
     for name in DISTRIBUTIONS:
         try:
@@ -58,7 +58,7 @@ def versions() -> dict[str, str]:
 
 
 def problems(installed: dict[str, str]) -> Iterator[str]:
-    """What is wrong with the installation as a whole, with the command that puts it right."""
+    """Yield problems of the whole installation, with the command that solves each."""
     if {"onnxruntime", "onnxruntime-gpu"} <= set(installed):
         from .backends.onnx_runtime import one_of_both
 

@@ -104,7 +104,7 @@ def test_the_version_stands_in_one_place():
 def test_every_folder_of_the_code_is_on_the_page():
     page = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
     packages = {name for name in MODULES if is_package(name)}
-    for name in packages - {"cliplit.plugins.gimp2", "cliplit.plugins.gimp3"}:
+    for name in packages - {"cliplit.plugins.gimp3"}:
         parts = name.split(".")
         folder = "/".join(parts[1:] if len(parts) > 1 and parts[1] in FOLDERS else parts)
         assert f"`{folder}" in page, folder

@@ -277,8 +277,8 @@ def test_whoever_takes_may_leave(tmp_path):
     ours = subprocess.Popen(ours, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     ours.stdout.read(1000)
     ours.stdout.close()
-    errors = ours.stderr.read().decode()
-    ours.stderr.close()
+    with ours.stderr:
+        errors = ours.stderr.read().decode()
     assert ours.wait(timeout=30) == 1 and "Traceback" not in errors and errors.count("error:") <= 1
 
 
