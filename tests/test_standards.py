@@ -174,6 +174,20 @@ def test_maps_are_enlarged_between_the_centres_of_their_samples(loop):
     assert full_size_log_light(np.zeros((1, 4), np.float32), coefficients)[0] == pytest.approx([0, -0.25, -0.75, -1])
 
 
+def test_large_pictures_are_divided_between_threads(monkeypatch):
+    """Into bands of rows, which nothing of the result shows."""
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 256, (37, 41, 3), dtype=np.uint8)
+    coefficients = Coefficients(
+        rng.normal(0, 3, (5, 6)).astype(np.float32), rng.normal(-2, 1, (5, 6)).astype(np.float32), -4.0
+    )
+    whole = apply_rgb(picture, coefficients)
+    monkeypatch.setattr(gain_module, "BAND", 1000)
+    for cores in (None, 1, 3, 64):
+        monkeypatch.setattr(gain_module.os, "cpu_count", lambda cores=cores: cores)
+        assert np.array_equal(apply_rgb(picture, coefficients), whole)
+
+
 def test_light_stays_between_its_floor_and_one(loop):
     picture = np.full((2, 2, 3), 1e-4, np.float32)
     assert apply_rgb(picture, even(20)) == pytest.approx(256e-4, rel=1e-3)  # a floor of 8 stops
@@ -461,6 +475,9 @@ def test_the_darkest_signals_of_hdr_count_as_a_64th():
         for y in (0.0, 1 / 128, 1 / 64, 1 / 48, 1 / 32)
     ]
     assert lights[0] == lights[1] == lights[2] != lights[3] != lights[4]
+    dark = np.full((5, 5), 1 / 64, np.float32)  # PQ would need more light than there is
+    bound = hdr.signal_log_light(np.full((5, 5), -1.0, np.float32), dark, hdr.TRANSFERS[PQ])
+    assert bound == pytest.approx(-1.0, abs=1e-6)
 
 
 def test_the_codes_of_hdr_are_relative_to_its_white():
