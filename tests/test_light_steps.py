@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import FrozenInstanceError, fields
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from cliplit.runtime.light.colour import Coding
-from cliplit.runtime.light.hdr import light_to_pq, pq_to_light
+from cliplit.runtime.light.colour import Coding, Colour
+from cliplit.runtime.light.hdr import TRANSFERS, light_to_pq, pq_to_light
 from cliplit.runtime.light.light_map import (
     Coefficients,
     guided_coefficients,
@@ -27,9 +28,12 @@ from cliplit.runtime.light.noise import (
     sample_blocks,
 )
 from cliplit.runtime.light.pixels import PackedRGB, PlanarPixels
-from cliplit.runtime.light.proxy import planes_proxy, proxy_size, rgb_proxy, shrink
+from cliplit.runtime.light.proxy import Proxy, planes_proxy, proxy_size, rgb_proxy, shrink
 from cliplit.runtime.light.region import Region, ramp
 from cliplit.runtime.light.relighting import Light, LightSettings, Relighting
+from cliplit.runtime.light.temporal import Steady
+from cliplit.runtime.video.mastering import Mastering
+from cliplit.runtime.video.pixels import layout_of
 
 # ------------------------------------------------------------------ light map
 
@@ -378,7 +382,7 @@ def test_fields_of_planar_pixels_keep_their_own_chroma():
     chroma = np.full((4, 4), 138, np.uint8)
     pixels = PlanarPixels([y, chroma, np.full((4, 4), 128, np.uint8)], Coding(), interlaced=True)
     out = pixels.like()
-    assert out.interlaced
+    assert out.interlaced and pixels.size == (8, 8) and pixels.noise_plane()[0] is y
     pixels.relight(plain_coefficients(np.full((2, 2), -2.0, np.float32), 16.0), out)
     assert (out.planes[1][::2] == out.planes[1][0, 0]).all() and (out.planes[1][1::2] == out.planes[1][1, 0]).all()
     assert int(out.planes[1][1, 0]) - 128 > 2 * (int(out.planes[1][0, 0]) - 128)
@@ -430,6 +434,35 @@ def test_relighting_is_a_running_mean_of_the_light(quality):
         coefficients = relighting.coefficients(second, 0.04)
         assert coefficients.offset == pytest.approx(-wanted, abs=1e-3)
         assert coefficients.offset.shape == ((32, 48) if quality == "exact" else (16, 24))
+
+
+class Lighter:
+    """In the place of the temporal filter: 0.3 stops more, whatever comes."""
+
+    def __init__(self):
+        self.seen = []
+
+    def __call__(self, log_light, luma, time):
+        self.seen.append((log_light.shape, luma.shape))
+        return Steady(log_light - np.float32(0.3), luma, luma)
+
+
+@pytest.mark.parametrize("quality", ["fast", "exact"])
+@pytest.mark.parametrize("transfer", [2, 16])
+def test_the_filter_works_at_its_own_size_and_what_it_changes_is_applied(quality, transfer):
+    luma = np.full((32, 48), 500, np.uint16)
+    picture = PlanarPixels([luma], Coding(0.2627, 0.0593, False, 10, white=0.5807), transfer=transfer)
+    relighting = Relighting(Answer(1.0, quality), LightSettings(0.0))
+    (light,) = relighting.look([picture])
+    before = relighting.coefficients(light, 0.0).offset
+    relighting.temporal = Lighter()
+    after = relighting.coefficients(light, 0.0).offset
+    assert relighting.temporal.seen == [((16, 24), (16, 24))]
+    assert before.shape == after.shape == ((32, 48) if quality == "exact" else (16, 24))
+    if transfer == 2:
+        assert after - before == pytest.approx(-0.3, abs=1e-6)
+    else:
+        assert (after - before < -0.1).all()
 
 
 def test_relighting_multiplies_both_strengths():
@@ -529,6 +562,21 @@ def test_at_full_size_a_card_does_the_work_it_takes():
     fast = Relighting(Answer(card=card))
     assert fast.batch == 1 and isinstance(fast.look([dark_picture()])[0], Light)
     assert Relighting(Answer(quality="exact")).batch == 1
+
+
+@pytest.mark.parametrize(
+    "shared",
+    [
+        Coding(), Colour(), LightSettings(), Region(1, 2, 3, 4), PackedRGB(np.zeros((1, 1, 3), np.uint8)),
+        PlanarPixels([], Coding()), plain_coefficients(np.zeros((1, 1), np.float32), 2.0), TRANSFERS[16],
+        Proxy(np.zeros((1, 1, 3)), np.zeros((1, 1))), Mastering(), layout_of("yuv420p"),
+        Light(*np.zeros((3, 1, 1))), Steady(*np.zeros((3, 1, 1))),
+    ],
+    ids=lambda shared: type(shared).__name__,
+)  # fmt: skip
+def test_what_threads_share_cannot_be_changed(shared):
+    with pytest.raises(FrozenInstanceError):
+        setattr(shared, fields(shared)[0].name, None)
 
 
 def test_the_stages_of_relighting_are_told():

@@ -174,6 +174,20 @@ def test_maps_are_enlarged_between_the_centres_of_their_samples(loop):
     assert full_size_log_light(np.zeros((1, 4), np.float32), coefficients)[0] == pytest.approx([0, -0.25, -0.75, -1])
 
 
+def test_large_pictures_are_divided_between_threads(monkeypatch):
+    """Into bands of rows, which nothing of the result shows."""
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 256, (37, 41, 3), dtype=np.uint8)
+    coefficients = Coefficients(
+        rng.normal(0, 3, (5, 6)).astype(np.float32), rng.normal(-2, 1, (5, 6)).astype(np.float32), -4.0
+    )
+    whole = apply_rgb(picture, coefficients)
+    monkeypatch.setattr(gain_module, "BAND", 1000)
+    for cores in (None, 1, 3, 64):
+        monkeypatch.setattr(gain_module.os, "cpu_count", lambda cores=cores: cores)
+        assert np.array_equal(apply_rgb(picture, coefficients), whole)
+
+
 def test_light_stays_between_its_floor_and_one(loop):
     picture = np.full((2, 2, 3), 1e-4, np.float32)
     assert apply_rgb(picture, even(20)) == pytest.approx(256e-4, rel=1e-3)  # a floor of 8 stops
@@ -323,13 +337,21 @@ PQ_LEVELS = [
 ]
 # Scene light and the HLG signal: BT.2100 table 5 (1/12 is where the square root ends), 1.2 the system gamma of table 5
 # for a display of 1000 cd/m2.
-HLG_SCENE = [(0, 0.0), (1 / 48, 0.25), (1 / 12, 0.5), (0.26496, 0.75), (1, 1.0)]
+HLG_SCENE = [(0, 0.0), (1 / 48, 0.25), (0.08, 0.489898), (1 / 12, 0.5), (0.088, 0.513475), (0.26496, 0.75), (1, 1.0)]
 
 
 @pytest.mark.parametrize("light,signal", PQ_LEVELS)
 def test_pq_is_that_of_st2084(light, signal):
     assert float(hdr.light_to_pq(np.array(float(light)))) == pytest.approx(signal, abs=6e-5)
     assert float(hdr.pq_to_light(np.array(hdr.light_to_pq(np.array(float(light)))))) == pytest.approx(light, rel=1e-6)
+
+
+def test_pq_has_the_constants_that_st2084_prints():
+    light = np.array([0.001, 0.05, 1, 50, 203, 2000, 9000])
+    power = (light / 10000) ** 0.1593017578125
+    signal = ((0.8359375 + 18.8515625 * power) / (1 + 18.6875 * power)) ** 78.84375
+    assert hdr.light_to_pq(light) == pytest.approx(signal, rel=1e-9)
+    assert hdr.pq_to_light(signal) == pytest.approx(light, rel=1e-7)
 
 
 @pytest.mark.parametrize("scene,signal", HLG_SCENE)
@@ -425,6 +447,37 @@ def test_hdr_is_lifted_to_the_light_its_sdr_picture_would_have(transfer, level):
     log_light = hdr.signal_log_light(np.full((6, 6), -1.0, np.float32), luma, t)
     lifted = float(t.to_light(np.array(signal * float(gain(np.exp2(log_light[3, 3]), luma[3, 3])))))
     assert lifted == pytest.approx(level * factor**2.2, rel={PQ: 5e-3, HLG: 0.03}[transfer])
+
+
+def test_light_of_hdr_is_smoothed_over_three_proxy_pixels():
+    """One bright point in the dark: what it changes about the light map reaches its eight neighbours, a ninth each."""
+    t, luma = hdr.TRANSFERS[PQ], np.full((7, 9), float(hdr.light_to_pq(np.array(10.0))) / hdr.TRANSFERS[PQ].white)
+    luma = luma.astype(np.float32)
+    dark = hdr.signal_log_light(np.full(luma.shape, -1.0, np.float32), luma, t)
+    luma[3, 4] = 1.0
+    both = hdr.signal_log_light(np.full(luma.shape, -1.0, np.float32), luma, t)
+    changed = both - dark
+    assert changed[2:5, 3:6] == pytest.approx(changed[3, 4], rel=1e-4) and changed[3, 4] != 0
+    changed[2:5, 3:6] = 0
+    assert np.abs(changed).max() < 1e-6
+    corner = np.full((7, 9), 0.5, np.float32)
+    corner[0, 0] = 1.0
+    edge = hdr.signal_log_light(np.full(corner.shape, -1.0, np.float32), corner, t)
+    inner = edge[4, 4]
+    assert edge[0, 0] - inner == pytest.approx(4 * (edge[1, 1] - inner), rel=1e-3)  # the border is repeated
+
+
+def test_the_darkest_signals_of_hdr_count_as_a_64th():
+    """Below 1/64 of reference white's signal all is lifted as that; above it, as itself."""
+    t = hdr.TRANSFERS[HLG]
+    lights = [
+        hdr.signal_log_light(np.full((5, 5), -3.0, np.float32), np.full((5, 5), y, np.float32), t)[2, 2]
+        for y in (0.0, 1 / 128, 1 / 64, 1 / 48, 1 / 32)
+    ]
+    assert lights[0] == lights[1] == lights[2] != lights[3] != lights[4]
+    dark = np.full((5, 5), 1 / 64, np.float32)  # PQ would need more light than there is
+    bound = hdr.signal_log_light(np.full((5, 5), -1.0, np.float32), dark, hdr.TRANSFERS[PQ])
+    assert bound == pytest.approx(-1.0, abs=1e-6)
 
 
 def test_the_codes_of_hdr_are_relative_to_its_white():
