@@ -130,7 +130,7 @@ def check_clip(clip: vs.VideoNode) -> None:
 def light_clip(clip: vs.VideoNode, enhancer: Enhancer) -> vs.VideoNode:
     """The log light map of each frame by itself above the proxy's luma: GRAYS, twice the proxy's height."""
     size = enhancer.proxy_size(clip.height, clip.width)
-    relighting = Relighting(enhancer)
+    relighting = Relighting(enhancer, LightSettings(bars=False))  # the maps of all frames have one size
 
     def look(n: int, f: list[vs.VideoFrame]) -> vs.VideoFrame:
         frame, blank = f
