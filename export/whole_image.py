@@ -1,7 +1,7 @@
 """The whole enhancement as one graph: image in, enhanced image out, so that any ONNX host can be the filter.
 
-Inside are the proxy, the network, the guided filter, the enlargement and the gain: what `Enhancer` does with quality
-"fast", as tensor operations whose sizes are data (a traced graph would keep the example's sizes as constants).
+It contains the proxy, the network, the guided filter, the enlargement and the gain, as `Enhancer` with quality "fast",
+in tensor operations whose sizes are data (a traced graph would keep the example's sizes as constants).
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ from torch.nn import functional as F
 
 from cliplit.arrays import Array
 from cliplit.constants import GUIDE_EPSILON, GUIDE_RADIUS, LUMA_WEIGHTS, MAX_GAIN
-from cliplit.errors import ParityError
+from cliplit.errors import BackendError, ParityError
 from cliplit.files import atomic_write
 from cliplit.networks.light_network import LightNetwork
+from cliplit.runtime import Enhancer
 from cliplit.runtime.backends.devices import Device
 from cliplit.runtime.backends.model_file import ModelInfo
 from cliplit.runtime.backends.onnx_runtime import import_onnxruntime
+from cliplit.runtime.backends.open_vino import import_openvino
 from cliplit.runtime.backends.pytorch import TorchNetwork, from_checkpoint
-from cliplit.runtime.enhancer import Enhancer
 from cliplit.runtime.light.proxy import LONGEST_SIDE
 from cliplit.runtime.network import LightMapNetwork
 
@@ -207,9 +208,8 @@ def hosts(path: Path) -> dict[str, Host]:
     options.log_severity_level = 4
     session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     found: dict[str, Host] = {"onnxruntime cpu": lambda image: session.run(None, {"image": image})[0]}
-    with contextlib.suppress(ImportError):
-        import openvino
-
+    with contextlib.suppress(BackendError):
+        openvino = import_openvino()
         compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         found["openvino cpu"] = lambda image: compiled([image])[0]
     return found

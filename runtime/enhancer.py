@@ -79,7 +79,7 @@ class Enhancer:
         return other
 
     def __call__(self, picture: Array) -> Array:
-        """The enhanced picture, a new array of the same shape and type.
+        """Relight a picture; returns a new array of the same shape and type.
 
         Args:
             picture: (H, W, 3) RGB or (H, W, 4) RGBA, gamma-coded sRGB; uint8, uint16, or float32 in [0, 1].
@@ -107,7 +107,7 @@ class Enhancer:
         return apply_rgb(picture, self.coefficients(picture).scaled(self.strength))
 
     def light_map(self, picture: Array) -> Array:
-        """The light map at full size, (H, W) float32 in [1 / max_gain, 1], before strength; 1 in bars and frames."""
+        """Compute the light map at full size, (H, W) float32 in [1 / max_gain, 1], before strength; 1 in bars."""
         check_picture(picture)
         light = np.ones(picture.shape[:2], np.float32)
         area = visible_area(picture).slices
@@ -116,7 +116,7 @@ class Enhancer:
         return light
 
     def coefficients(self, picture: Array) -> Coefficients:
-        """The light map of a picture without bars, in the form that is applied at full size."""
+        """Compute the light map of a picture without bars in the form that is applied at full size."""
         proxy = rgb_proxy(picture, self.proxy_size(*picture.shape[:2]))
         gain_limit = math.inf
         if self.auto_max_gain:
@@ -165,8 +165,11 @@ class Enhancer:
         return steady.flicker_suppressed(self.refine(steady.log_light, steady.luma, gain_limit))
 
     def steady_change(self, steady: Steady, own: Array, gain_limit: float = math.inf) -> Array:
-        """What the filter over time changes about a frame's `own` log light, both of `steady_size`: stops to be added,
-        enlarged, to its light at full size. Quality "exact" only, where `refine` takes each point by itself."""
+        """Compute what the temporal filter changes about a frame's `own` log light, (h, w) stops of `steady_size`.
+
+        They are to be enlarged and added to its light at full size. Quality "exact" only, where `refine` takes each
+        point by itself.
+        """
         return self.refine_steady(steady, gain_limit).offset - self.refine(own, steady.luma, gain_limit).offset
 
     def refine(self, log_light: Array, luma: Array, gain_limit: float = math.inf) -> Coefficients:
@@ -183,7 +186,7 @@ class Enhancer:
 
 
 def check_settings(strength: float, max_gain: MaxGain, quality: str) -> None:
-    """Raises InputError for a value out of range."""
+    """Raise InputError for a value out of range."""
     if not 0.0 <= strength <= 2.0:
         raise InputError(f"strength {strength} is outside 0..2")
     if max_gain != "auto" and not (isinstance(max_gain, (int, float)) and 1.0 <= max_gain <= 256.0):
@@ -193,7 +196,7 @@ def check_settings(strength: float, max_gain: MaxGain, quality: str) -> None:
 
 
 def check_picture(picture: Array) -> None:
-    """Raises InputError for what is not a picture that can be enhanced."""
+    """Raise InputError for what is not a picture that can be enhanced."""
     if not isinstance(picture, np.ndarray):
         raise InputError(f"a picture must be a numpy array, not {type(picture).__name__}")
     if picture.ndim != 3 or picture.shape[2] not in (3, 4):
@@ -205,7 +208,7 @@ def check_picture(picture: Array) -> None:
 
 
 def check_memory(height: int, width: int) -> None:
-    """Raises InputError where running a network at full size would exhaust this machine's memory."""
+    """Raise InputError where running a network at full size would exhaust this machine's memory."""
     needed = height * width * EXACT_BYTES_PER_PIXEL
     available = available_memory()
     if available is not None and needed > 0.8 * available:

@@ -51,9 +51,9 @@ def make_folder(folder, names, size=(48, 64)):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".mp4":
-            write_clip(path, [backlit(*size, seed + i) for i in range(6)])
+            write_clip(path, [backlit(*size, seed + i) for i in range(6)])  # type: ignore[call-arg]
         else:
-            cv2.imwrite(str(path), backlit(*size, seed)[..., ::-1])
+            cv2.imwrite(str(path), backlit(*size, seed)[..., ::-1])  # type: ignore[call-arg]
     return folder
 
 

@@ -131,23 +131,28 @@ def write_rich_clip(path, frames, rate=25, audio_start=0, video_start=0):
     return Path(path)
 
 
-class Ones:
-    """A network whose light map is 1 everywhere: what it enhances must not change."""
+class Constant:
+    """A network that answers with the same light everywhere."""
 
-    def __init__(self, network):
-        self.info, self.path, self.device = network.info, network.path, "cpu"
+    def __init__(self, network, light):
+        self.info, self.path, self.device, self.light = network.info, network.path, "cpu", light
 
     def __call__(self, rgb):
-        return np.ones(rgb.shape[:2], np.float32)
+        return np.full(rgb.shape[:2], self.light, np.float32)
 
 
-def identity(enhancer):
-    """`enhancer` with a network of `Ones`."""
+def with_network(enhancer, network):
+    """`enhancer` with another network in it."""
     import copy
 
     other = copy.copy(enhancer)
-    other.network = Ones(enhancer.network)
+    other.network = network
     return other
+
+
+def identity(enhancer):
+    """`enhancer` with a network whose light map is 1 everywhere: what it enhances must not change."""
+    return with_network(enhancer, Constant(enhancer.network, 1.0))
 
 
 def video_command(*arguments, **options):

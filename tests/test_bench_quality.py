@@ -164,7 +164,7 @@ def onnx_file(path, body, inputs, outputs, **constants):
     ends = [[helper.make_tensor_value_info(n, kinds[k], s) for n, k, s in side] for side in (inputs, outputs)]
     nodes = [helper.make_node(op, i, o, **a) for op, i, o, a in body]
     values = [numpy_helper.from_array(np.array(v), n) for n, v in constants.items()]
-    graph = helper.make_graph(nodes, "made", *ends, values)
+    graph = helper.make_graph(nodes, "made", *ends, values)  # type: ignore[call-arg]
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
     model.ir_version = 9
     onnx.save(model, str(path))
@@ -198,7 +198,7 @@ def test_an_onnx_light_map_of_a_fixed_size(tmp_path):
     (method,) = methods_of(str(file))
     before = np.full((64, 96, 3), 51, np.uint8)
     assert "fixed 48x32" in method.note and "light out" in method.note
-    assert method.light(before) == pytest.approx(0.2)
+    assert method.light(before) == pytest.approx(0.2)  # type: ignore[misc]
     assert (method.enhance(before) == 255).all()
 
 

@@ -28,7 +28,7 @@ def frame(value, height, width, pixel_format="yuv420p", alpha=False, pts=0):
 @pytest.mark.parametrize("pixel_format", HALVES)
 @pytest.mark.parametrize("size", [(24, 40), (25, 41), (3, 2)])
 def test_split_is_left_original_right_enhanced(pixel_format, size):
-    out = divided(frame(40, *size, pixel_format), frame(90, *size, pixel_format), 0.5)
+    out = divided(frame(40, *size, pixel_format), frame(90, *size, pixel_format), 0.5)  # type: ignore[call-arg]
     for number, plane in enumerate(out.planes):
         assert (plane[:, 0] == 40 + number).all() or plane.shape[1] < 3
         assert (plane[:, -1] == 90 + number).all() or plane.shape[1] < 3

@@ -122,9 +122,14 @@ def test_strength_zero_leaves_the_planes_untouched(tmp_path):
 @pytest.mark.parametrize("size", [(121, 161), (120, 161), (121, 160)])
 def test_odd_sizes_lose_no_row_or_column(tmp_path, enhancer, size):
     """R6.4"""
-    source = write_clip(tmp_path / "in.mkv", [backlit(*size)] * 3, sound=False, codec="ffv1")
+    picture = backlit(*size)
+    picture[-1], picture[:, -1] = 250, 250
+    source = write_clip(tmp_path / "in.mkv", [picture] * 3, sound=False, codec="ffv1", pixel_format="yuv444p")
     enhance_video(source, tmp_path / "out.mp4", enhancer, FAST)
-    assert read_clip(tmp_path / "out.mp4")[0][0].shape == (*size, 3)
+    frames, _ = read_clip(tmp_path / "out.mp4", "gray")
+    assert [frame.shape for frame in frames] == [size] * 3
+    lines = frames[1][-1], frames[1][:, -1]
+    assert min(line.min() for line in lines) > 200 > frames[1][-4, -40:-4].max()  # there, and nowhere else
 
 
 @pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv422p", "yuv444p"])

@@ -21,7 +21,7 @@ from made import backlit, write_clip
 
 def clip(codec="h264", pixel_format="yuv420p", size=(96, 64), field_order="progressive"):
     depth = layout_of(pixel_format).depth
-    return Clip(*size, pixel_format, Coding(depth=depth), Colour(1, 1, 1, 1), Fraction(1, 25), codec=codec,
+    return Clip(*size, pixel_format, Coding(depth=depth), Colour(1, 1, 1, 1), Fraction(1, 25), codec=codec,  # type: ignore[call-arg, misc]
                 field_order=field_order)  # fmt: skip
 
 

@@ -295,14 +295,15 @@ def interlaced(path, upper_first=True, codec="libx264", pixel_format="yuv420p"):
     return path
 
 
+@pytest.mark.parametrize("upper_first", [True, False])
 @pytest.mark.parametrize("container", [".mkv", ".mov", ".mp4"])
-def test_interlaced_stays_interlaced(tmp_path, enhancer, container):
-    source = interlaced(tmp_path / "in.mkv")
+def test_interlaced_stays_interlaced(tmp_path, enhancer, container, upper_first):
+    source = interlaced(tmp_path / "in.mkv", upper_first)
     enhance_video(source, tmp_path / f"out{container}", enhancer, Encoding(preset="ultrafast"))
     with PyAVReader(source) as before, PyAVReader(tmp_path / f"out{container}") as after:
-        assert before.clip.field_order != "progressive"
+        assert before.clip.field_order == ("tff" if upper_first else "bff")
         assert after.clip.field_order == before.clip.field_order
-        assert all(item.interlaced for item in after if isinstance(item, Frame))
+        assert [item.interlaced for item in after if isinstance(item, Frame)] == [True] * 4
 
 
 @pytest.mark.parametrize("codec", ["hevc", "av1", "vp9"])

@@ -1,4 +1,4 @@
-"""Full-size exact mode in PyTorch on a GPU: one upload per picture or plane set, one download.
+"""Full-size exact mode in PyTorch on a GPU: pictures or planes are uploaded once and downloaded once.
 
 Half precision with the head in fp32, channels-last, frames in batches; light map, gain and the Y'CbCr arithmetic
 (`torch_gain`) stay on the card. What it computes is what `Enhancer` computes with quality "exact": the tests compare
@@ -123,7 +123,7 @@ class ExactTorch:
         except torch.cuda.OutOfMemoryError:
             if len(rgb) == 1:
                 raise
-        # Not in the handler: the exception holds what the layers have computed so far.
+        # Not in the handler: the exception keeps the layers' results alive.
         self.batch = len(rgb) // 2
         return self.light(rgb)
 

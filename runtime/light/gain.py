@@ -33,7 +33,7 @@ except ImportError:  # built without a compiler
 
 
 COMPILED = _relight is not None
-BAND = 1 << 20  # samples worth a thread of their own
+BAND = 1 << 20  # samples per thread
 BLACK = np.float32(1e-12)  # added to the brightest channel where it is divided by
 WHITE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0, np.dtype(np.float32): 1.0}
 

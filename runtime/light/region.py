@@ -53,11 +53,7 @@ class Region:
         """
         slope, offset = coefficients.slope, coefficients.offset
         rows, columns = slope.shape
-        finer = min(
-            1.0,
-            self.height * rows / height / FINEST,
-            self.width * columns / width / FINEST,
-        )
+        finer = min(1.0, self.height * rows / height / FINEST, self.width * columns / width / FINEST)
         if finer < 1.0:  # a small area needs a finer grid to have soft edges
             rows, columns = (min(side, round(count / finer)) for side, count in ((height, rows), (width, columns)))
             slope, offset = (cv2.resize(m, (columns, rows), interpolation=cv2.INTER_LINEAR) for m in (slope, offset))

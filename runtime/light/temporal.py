@@ -104,7 +104,7 @@ class _State:
     deviation: Array
 
     def follow(self, blurred: Array, still: float) -> Array | None:
-        """Carry everything to where the picture has moved; returns 1 where it has, None if it stands still."""
+        """Warp everything along the picture's motion; returns 1 where it moved, None if it is static."""
         if np.count_nonzero(np.abs(blurred - self.blurred) > still) < MOVING_SHARE * blurred.size:
             return None
         flow = motion(self.blurred, blurred)
@@ -212,7 +212,7 @@ class TemporalFilter:
         np.minimum(rate, 1.0, out=rate)
         state.age = elapsed / rate
         state.light = state.light + rate * (log_light - state.light)  # not in place: callers hold the last ones
-        # What moves keeps its light; its luma is taken as it is, so that no detail is smeared.
+        # What moves keeps its light; its luma is not averaged, so that no detail is smeared.
         if moved is not None:
             np.maximum(rate, moved, out=rate)
             state.luma_drift *= 1.0 - moved
@@ -229,7 +229,7 @@ class TemporalFilter:
 class CutDetector:
     """Detector of cuts: the whole picture changes suddenly, after little change.
 
-    A flash or a step of exposure counts, too; starting anew there is what one wants.
+    A flash or a step of exposure counts too, as the filter should restart there.
     """
 
     def __init__(self) -> None:
@@ -244,7 +244,7 @@ class CutDetector:
             return False
         change = float(np.abs(cells - before).mean())
         cut = change > max(SUDDEN, SUDDEN_RATIO * self.usual)
-        # A cut by itself says nothing about the shot; a fast camera, which goes on, does.
+        # A single cut says nothing about the shot; a fast camera, whose change continues, does.
         self.usual += 0.5 * (min(change, self.last) - self.usual)
         self.last = change
         return cut

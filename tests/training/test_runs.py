@@ -217,7 +217,9 @@ def test_the_ranking_grows_from_round_to_round(options, tmp_path, monkeypatch, l
     run, state = prepared(options, tmp_path / "run", levels=levels)
     seen = []
     monkeypatch.setattr(
-        training, "ranking_loss", lambda ladder, margins: seen.append(len(ladder)) or sum(ladder).mean()
+        training,
+        "ranking_loss",
+        lambda ladder, margins: seen.append(len(ladder)) or sum(ladder).mean(),  # type: ignore[func-returns-value]
     )
     batch = next(training.batches_from(run, Stage.REFINE, 0))
     STEPS[Stage.REFINE](run, state, batch)

@@ -1,0 +1,402 @@
+"""The filter over time against its description, in plain numpy and with the numbers written out, and by hand."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from cliplit.runtime.light import temporal
+from cliplit.runtime.light.light_map import Coefficients, plain_coefficients
+from cliplit.runtime.light.temporal import CutDetector, Steady, TemporalFilter, motion, time_constant
+
+SIZE = 36, 48
+
+
+def box(x):
+    padded = np.pad(x, 1, mode="edge")
+    rows = padded[:-2] + padded[1:-1] + padded[2:]
+    return (rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]) / 9
+
+
+class Described:
+    """What stands still. Running means at each point; `constant` is the longest time they go back, in seconds."""
+
+    def __init__(self, constant):
+        self.constant, self.noise, self.time = constant, 0.0, None
+
+    def __call__(self, light, luma, time):
+        light, luma = light.astype(np.float64), luma.astype(np.float64)
+        blurred = box(luma)
+        if self.time is None or not -1.0 < time - self.time < 1.0:
+            self.light, self.luma, self.blurred = light, luma, blurred
+            self.age, self.drift, self.unrest, self.light_drift = np.zeros((4, *luma.shape))
+            self.before, self.time = blurred, time
+            return light, luma, luma
+        elapsed = max(time - self.time, 0.001)
+        self.learn_noise(np.abs(blurred - self.before)[::3, ::3], light[::3, ::3])
+        self.before, self.time = blurred, time
+        # Still below 3.5 standard deviations of the noise, new from 12 on; 0.003 to 0.035 of luma.
+        still = min(max(3.5 * self.noise, 0.003), 0.035)
+        new = still * 12 / 3.5
+        difference = blurred - self.blurred
+        self.drift = 0.7 * self.drift + 0.3 * difference
+        self.unrest = 0.7 * self.unrest + 0.3 * np.abs(difference)
+        self.light_drift = 0.7 * self.light_drift + 0.3 * box(light - self.light)
+        change = np.maximum(np.abs(difference), np.abs(self.drift) / 0.6)
+        changed = np.maximum((change - still) / (new - still), (np.abs(self.light_drift) - 0.04) / 0.16)
+        age = np.maximum(self.age, elapsed) + elapsed
+        rate = np.minimum(np.maximum(elapsed / np.minimum(age, self.constant), np.clip(changed, 1e-6, 1)), 1)
+        self.age = elapsed / rate
+        self.light = self.light + rate * (light - self.light)
+        self.blurred = self.blurred + rate * difference
+        fine = luma - self.luma
+        thin = np.clip((np.abs(fine) / 4 - still) / (new - still), 0, 1)  # luma itself is noisier than its blur
+        self.luma = self.luma + np.maximum(rate, thin) * fine
+        drift, unrest = (cv2.blur(x, (15, 15)) for x in (np.abs(self.drift), self.unrest))
+        flickers = np.clip((0.75 - drift / (unrest + 1e-6)) / 0.2, 0, 1)  # 1 up to a share of 0.55, 0 from 0.75 on
+        return self.light, self.luma, self.luma + flickers * (luma - self.luma)
+
+    def learn_noise(self, change, light):
+        dark = change[light < -0.5]
+        quartile = np.percentile(dark if dark.size > change.size // 50 else change, 25)
+        found = quartile / 0.3186 / np.sqrt(2)  # a quarter of |x| lies below 0.3186 standard deviations
+        self.noise = min(found, 1.02 * self.noise) if self.noise else found
+
+
+def compare(lights, lumas, times, constant=1.0, close=2e-4):
+    """Both, frame by frame."""
+    smooth, described = TemporalFilter(constant), Described(constant)
+    for light, luma, time in zip(lights, lumas, times, strict=True):
+        steady = smooth(light.astype(np.float32), luma.astype(np.float32), float(time))
+        wanted = described(light.astype(np.float32), luma.astype(np.float32), float(time))
+        for found, value in zip((steady.log_light, steady.luma, steady.own), wanted, strict=True):
+            assert np.abs(found - value).max() < close, time
+    assert smooth.state()["noise"] == pytest.approx(described.noise, rel=1e-3, abs=1e-6)
+
+
+def flat(values):
+    return [np.full(SIZE, value) for value in values]
+
+
+@pytest.mark.parametrize("sigma", [0.0004, 0.004, 0.03])
+@pytest.mark.parametrize("constant", [0.3, 1.0])
+def test_noise_is_averaged_as_described(sigma, constant):
+    """Below, within and above the bounds of what counts as still; the map as noisy as luma."""
+    rng, size = np.random.default_rng(0), (144, 256)  # large enough for noise to be no cut
+    base = rng.uniform(0.4, 0.6, size)
+    lumas = [base + rng.normal(0, sigma, size) for _ in range(8)]
+    lights = [-1.0 + rng.normal(0, 0.01, size) for _ in range(8)]
+    compare(lights, lumas, np.arange(8) / 25, constant)
+
+
+@pytest.mark.parametrize("step", [0.002, 0.0045, 0.0066, 0.009, 0.012])
+def test_a_step_of_luma_counts_as_described(step):
+    """From 0.003, where all is still, to 0.0103, where it is new, of a clip without noise."""
+    lumas = flat([0.5] * 5 + [0.5 + step] * 6)
+    compare(flat(np.linspace(-1, -1.02, 11)), lumas, np.arange(11) / 25)
+
+
+@pytest.mark.parametrize("pace", [0.0004, 0.0008, 0.0015])
+def test_a_drift_of_luma_counts_as_described(pace):
+    compare(flat(np.linspace(-1, -1.3, 25)), flat(0.4 + pace * np.arange(25)), np.arange(25) / 25, 4.0)
+
+
+@pytest.mark.parametrize("pace", [0.01, 0.03, 0.06, 0.1])
+def test_a_drift_of_the_light_map_counts_as_described(pace):
+    compare(flat(-1 - pace * np.arange(20)), flat([0.4] * 20), np.arange(20) / 25, 4.0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_frames_at_any_time_count_as_described(seed):
+    """Irregular steps, two frames of one time, small steps back."""
+    rng = np.random.default_rng(seed)
+    times = np.cumsum(rng.choice([0.0, 0.01, 0.04, 0.3, -0.02, 0.97], 25))
+    lumas = flat(0.4 + 0.002 * rng.normal(size=25))
+    compare(flat(-1 + 0.02 * rng.normal(size=25)), lumas, times)
+
+
+@pytest.mark.parametrize("elapsed", [1.0, -1.0, 1.2])
+def test_a_second_without_a_frame_starts_anew(elapsed):
+    smooth = TemporalFilter(4.0)
+    for n, luma in enumerate(flat([0.4] * 4)):
+        smooth(luma.astype(np.float32), luma.astype(np.float32), n / 25)
+    other = np.full(SIZE, 0.402, np.float32)
+    assert np.array_equal(smooth(other, other, 3 / 25 + elapsed).log_light, other)
+
+
+@pytest.mark.parametrize("share", [0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8])
+def test_what_flickers_and_what_drifts_is_told_as_described(share):
+    """Luma to and fro about its mean, and on one side of it, in all mixtures."""
+    n = np.arange(30)
+    lumas = 0.4 + 0.0012 * (np.where(n % 2 == 0, 1, -1) * (1 - share) + share * np.sin(n / 4))
+    compare(flat([-1.0] * 30), flat(lumas), n / 25, 4.0)
+
+
+def test_thin_detail_that_appears_is_new_at_once():
+    """One pixel: a ninth in the blurred luma, all of it in luma; from four times what is still there."""
+    for step in (0.01, 0.02, 0.03, 0.05):
+        lumas = flat([0.4] * 12)
+        for luma in lumas[6:]:
+            luma[10, 10] += step
+        compare(flat([-1.0] * 12), lumas, np.arange(12) / 25, 4.0)
+
+
+def test_a_ground_too_small_does_not_tell_the_noise():
+    """A fiftieth of the picture is needed; below it all of the picture tells."""
+    rng = np.random.default_rng(0)
+    for rows in (0, 1, 12):
+        light = np.zeros(SIZE)
+        light[:rows] = -1.0
+        lumas = [0.4 + rng.normal(0, np.where(light < -0.5, 0.0005, 0.004)) for _ in range(8)]
+        smooth, described = TemporalFilter(), Described(1.0)
+        for n, luma in enumerate(lumas):
+            smooth(light.astype(np.float32), luma.astype(np.float32), n / 25)
+            described(light, luma, n / 25)
+        assert smooth.state()["noise"] == pytest.approx(described.noise, rel=1e-3)
+
+
+@pytest.mark.parametrize("y", [0.02, 0.1, 0.3, 0.7])
+@pytest.mark.parametrize("stops", [0.5, 2.0])
+@pytest.mark.parametrize("slope", [0.0, 1.5])
+def test_flicker_is_taken_out_to_first_order(y, stops, slope):
+    """log2 of y ((1 - y^2) L^2 + y^2)^(-1/2), derived by y (what a code adds to the dark is counted from 0.004 on) and
+    by log2 L, which may not weigh less than a twentieth."""
+    own = y + 0.0005
+    coefficients = Coefficients(*(np.full((2, 2), v, np.float32) for v in (slope, -stops - slope * y)), -8.0)  # type: ignore[call-arg]
+    light, mean = (np.full((2, 2), v, np.float32) for v in (-stops, y))
+
+    def divisor(luma, log_light):
+        return (1 - luma**2) * 4.0**log_light + luma**2
+
+    h = 1e-5
+    by_luma = 1 / (y + 0.004) / np.log(2) - (np.log2(divisor(y + h, -stops)) - np.log2(divisor(y - h, -stops))) / (
+        4 * h
+    )
+    by_light = (np.log2(divisor(y, -stops + h)) - np.log2(divisor(y, -stops - h))) / (4 * h)
+    calm = Steady(light, mean, np.full((2, 2), own, np.float32)).flicker_suppressed(coefficients)
+    wanted = 0.0005 * (by_luma / max(by_light, 0.05) - slope)
+    assert calm.offset - coefficients.offset == pytest.approx(wanted, rel=2e-2, abs=2e-6)
+    assert np.array_equal(calm.slope, coefficients.slope)
+
+
+def test_islands_in_what_moves_move_along():
+    """Where most of 63 x 63 points around move; where 0.4 of the picture does, all of it: then the camera moves."""
+    moved = np.zeros((150, 300), np.float32)
+    moved[:, :100] = 1
+    moved[60:70, 40:50] = 0  # an island
+    filled = temporal._filled(moved)
+    assert filled[:, :95].all() and not filled[:, 105:].any()
+    moved[:, 120:125] = 1
+    assert temporal._filled(moved)[:, 120:125].all() and not temporal._filled(moved)[:, 140:].any()
+    assert temporal._filled(np.zeros((150, 300), np.float32)).sum() == 0
+    for share, whole in ((0.39, False), (0.41, True)):
+        part = np.zeros((100, 100), np.float32)
+        part[:, : round(100 * share)] = 1
+        assert temporal._filled(part).all() == whole
+
+
+def scene(seed, height=90, width=240):
+    rng = np.random.default_rng(seed)
+    coarse = rng.uniform(0.1, 0.6, (height // 6, width // 6)).astype(np.float32)
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def test_in_a_pan_the_light_goes_along_and_luma_is_the_frames_own():
+    """Three proxy pixels a frame; the light map alternates by 0.1 stops, which goes on being averaged."""
+    wide, smooth = scene(0), TemporalFilter(4.0)
+    for n in range(16):
+        left = 3 * n
+        luma = wide[:, left : left + 160]
+        light = -1.0 - luma + np.float32(0.02 * (-1) ** n)
+        steady = smooth(light, luma.copy(), n / 25)
+        if n > 9:  # a camera that begins to move may be a cut
+            assert np.array_equal(steady.luma, luma) and np.array_equal(steady.own, luma)
+            error = (steady.log_light + 1.0 + luma)[10:-10, 10:-20]
+            assert np.abs(error).mean() < 0.012, n  # 0.02 by itself
+
+
+def test_behind_something_that_moves_the_scene_is_still():
+    """A bright patch crosses a still textured ground: around it nothing moves, and averaging goes on."""
+    ground, smooth, rng = scene(1)[:, :160], TemporalFilter(4.0), np.random.default_rng(0)
+    for n in range(16):
+        luma = ground.copy()
+        left = 10 + 5 * n
+        luma[30:60, left : left + 30] = 0.8 + 0.1 * scene(2)[:30, :30]
+        light = -1.0 + np.float32(0.02) * rng.normal(size=luma.shape).astype(np.float32)
+        steady = smooth(light, luma, n / 25)
+        if n == 15:
+            still = np.zeros(luma.shape, bool)
+            still[70:, :], still[:20, :] = True, True
+            assert np.std(steady.log_light[still]) < 0.01  # of 0.02, over 16 frames a quarter
+            assert np.abs(steady.luma - luma)[still].max() < 1e-3
+            assert np.abs(steady.luma - luma)[32:58, left + 2 : left + 28].mean() < 0.01
+
+
+# ------------------------------------------------------------------ by hand
+
+RATE = 25.0
+
+
+def textured(seed=0, height=90, width=160, low=0.1, high=0.6):
+    """Luma with patches a few pixels wide."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.uniform(low, high, (height // 10, width // 10)).astype(np.float32)
+    return np.clip(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), 0.0, 1.0)
+
+
+def constant(stops, like):
+    return np.full_like(like, -stops)
+
+
+def test_seconds_of_temporal():
+    assert [time_constant(share) for share in (0.0, 0.25, 0.5, 1.0)] == [0.0, 0.25, 1.0, 4.0]
+
+
+def test_a_running_mean_by_hand():
+    """A still scene: after n frames the mean of all n, until the time constant; then 1/25 of what is new."""
+    smooth, luma = TemporalFilter(1.0), textured()
+    stops = np.random.default_rng(0).uniform(1.0, 1.02, 60)
+    found = [-float(smooth(constant(s, luma), luma, n / RATE).log_light.mean()) for n, s in enumerate(stops)]
+    for n in (1, 2, 5, 20):
+        assert found[n] == pytest.approx(stops[: n + 1].mean(), abs=3e-5)
+    assert found[50] == pytest.approx(found[49] + (stops[50] - found[49]) / 25, abs=1e-5)
+
+
+def test_frames_count_by_their_time():
+    """A frame shown three times as long weighs three times as much."""
+    smooth, luma = TemporalFilter(4.0), textured()
+    smooth(constant(1.0, luma), luma, 0.0)
+    smooth(constant(1.0, luma), luma, 0.04)
+    result = smooth(constant(1.02, luma), luma, 0.16)
+    assert -float(result.log_light.mean()) == pytest.approx(1.0 + 0.02 * 0.12 / 0.24, abs=1e-4)
+
+
+@pytest.mark.parametrize("gap,carried", [(0.9, True), (1.1, False), (1.5, False), (-0.5, True), (-1.1, False)])
+def test_nothing_is_carried_over_a_gap_of_more_than_a_second(gap, carried):
+    smooth, luma = TemporalFilter(4.0), textured()
+    for n in range(5):
+        smooth(constant(1.0, luma), luma, n / RATE)
+    result = smooth(constant(1.03, luma), luma, 4 / RATE + gap)
+    assert np.array_equal(result.log_light, constant(1.03, luma)) != carried
+
+
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_a_second_cut_shortly_behind_the_first_is_seen(length):
+    """Back to the first shot after one to three frames: a cut by itself is not the motion that is usual in a shot."""
+    shots = [textured(0)] * 10 + [textured(1)] * length + [textured(0)] * 3
+    detector = CutDetector()
+    assert [n for n, luma in enumerate(shots) if detector(luma)] == [10, 10 + length]
+
+
+def test_a_shot_that_always_moves_much_is_no_row_of_cuts():
+    """Every frame another picture: from the third on that is what is usual."""
+    detector = CutDetector()
+    assert not any([detector(textured(seed)) for seed in range(12)][4:])
+
+
+@pytest.mark.parametrize("stops,cut", [(0.03, False), (0.05, True), (0.3, True), (-0.3, True)])
+def test_a_change_of_a_twentieth_of_a_stop_may_be_a_cut(stops, cut):
+    """0.04 stops in the mean of a shot that stood still."""
+    detector = CutDetector()
+    luma = np.full((90, 160), 0.5, np.float32)
+    for _ in range(4):
+        assert not detector(luma)
+    assert detector((luma + 0.03) * np.float32(2.0**stops) - 0.03) == cut
+
+
+def test_noise_is_learnt_from_what_will_be_lightened():
+    """A noisy sky, four fifths of the picture, over a still ground; the light map is dark on the ground alone."""
+    rng = np.random.default_rng(0)
+    luma = np.full((90, 160), 0.7, np.float32)
+    luma[72:] = 0.1
+    light = np.zeros_like(luma)
+    light[72:] = -2.0
+    smooth = TemporalFilter(1.0)
+    for n in range(6):
+        shaken = luma + rng.normal(0, 0.03, luma.shape).astype(np.float32) * (luma > 0.5)
+        shaken[72:] += rng.normal(0, 0.003, (18, 160)).astype(np.float32)
+        smooth(light, shaken, n / RATE)
+    assert smooth.state()["noise"] == pytest.approx(0.001, rel=0.3)  # a third: the mean of 3 x 3 pixels
+
+
+def test_noise_is_what_blurred_luma_deviates_by():
+    rng = np.random.default_rng(1)
+    smooth, luma = TemporalFilter(1.0), np.full((90, 160), 0.3, np.float32)
+    for n in range(6):
+        smooth(constant(1.0, luma), luma + rng.normal(0, 0.03, luma.shape).astype(np.float32), n / RATE)
+    assert smooth.state()["noise"] == pytest.approx(0.01, rel=0.1)
+
+
+def test_a_pan_is_not_taken_for_noise():
+    """What is counted as noise grows by 2 % a frame at most, however much the picture changes."""
+    rng = np.random.default_rng(2)
+    wide = textured(3, 90, 400)
+    smooth, levels = TemporalFilter(1.0), []
+    for n in range(16):
+        left = max(0, n - 5) * 6
+        frame = wide[:, left : left + 160] + rng.normal(0, 0.003, (90, 160)).astype(np.float32)
+        smooth(constant(1.0, frame), frame, n / RATE)
+        levels.append(smooth.state()["noise"])
+    still = levels[5]
+    assert 0.0005 < still < 0.002
+    assert levels[15] <= still * 1.02**10 * (1 + 1e-6)
+    assert levels[15] > still * 1.02**7
+
+
+def test_what_has_moved_keeps_its_light():
+    """Six proxy pixels a frame to the right: the light goes along, it is neither left behind nor started anew."""
+    wide = textured(4, 90, 400)
+    light = -1.0 - wide
+    smooth = TemporalFilter(1.0)
+    for n in range(8):
+        smooth(light[:, :160], wide[:, :160], n / RATE)
+    for n in range(8, 14):
+        left = (n - 7) * 4
+        steady = smooth(light[:, left : left + 160], wide[:, left : left + 160].copy(), n / RATE)
+        error = np.abs(steady.log_light - light[:, left : left + 160])[10:-10, 20:-20]
+        assert error.mean() < 0.03, n
+
+
+def test_motion_points_to_where_each_point_was():
+    """The picture moves 4 right and 2 down: each point was 4 further left and 2 further up."""
+    wide = textured(5, 120, 240)
+    before, after = wide[20:110, 40:200], wide[18:108, 36:196]
+    flow = motion(before, after)
+    assert flow.shape == (90, 160, 2)
+    assert np.median(flow[20:-20, 20:-20, 0]) == pytest.approx(-4, abs=0.4)
+    assert np.median(flow[20:-20, 20:-20, 1]) == pytest.approx(-2, abs=0.4)
+
+
+def test_flicker_is_taken_out_where_light_is_lifted():
+    """Relighted luma y g grows with y; what the frame is above its mean is taken from the light, to first order."""
+    mean, own = np.full((4, 4), 0.1, np.float32), np.full((4, 4), 0.102, np.float32)
+    light = np.full((4, 4), -2.0, np.float32)
+    flat = plain_coefficients(light, 16.0)
+    steady = Steady(light, mean, own)
+
+    def relighted(luma, coefficients):
+        square = np.exp2(2 * (coefficients.slope * luma + coefficients.offset))
+        return luma * (square + (1 - square) * luma * luma) ** -0.5
+
+    wanted, uncorrected = relighted(mean, flat), relighted(own, flat)
+    corrected = relighted(own, steady.flicker_suppressed(flat))
+    assert np.abs(corrected - wanted).max() < 0.08 * np.abs(uncorrected - wanted).max()
+    sloped = Coefficients(np.full((4, 4), 4.0, np.float32), light - 0.4, -4.0)
+    wanted, uncorrected = relighted(mean, sloped), relighted(own, sloped)
+    assert (
+        np.abs(relighted(own, steady.flicker_suppressed(sloped)) - wanted).max()
+        < 0.08 * np.abs(uncorrected - wanted).max()
+    )
+
+
+def test_flicker_is_taken_out_by_a_quarter_of_a_stop_at_most():
+    mean, light = np.full((4, 4), 0.1, np.float32), np.full((4, 4), -2.0, np.float32)
+    flat = plain_coefficients(light, 16.0)
+    for own, change in ((0.3, 0.25), (0.01, -0.25)):
+        calm = Steady(light, mean, np.full((4, 4), own, np.float32)).flicker_suppressed(flat)
+        assert calm.offset - flat.offset == pytest.approx(change)
+    slight = np.full((4, 4), -0.1, np.float32)  # never more than there is light to take
+    calm = Steady(slight, mean, np.full((4, 4), 0.3, np.float32)).flicker_suppressed(plain_coefficients(slight, 16.0))
+    assert calm.offset == pytest.approx(0.0, abs=1e-6)
+    assert Steady(light, mean, mean).flicker_suppressed(flat) is flat
