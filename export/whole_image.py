@@ -39,6 +39,7 @@ from .parity import Comparison, psnr, sample_pictures
 from .passes import pack_head, restore_names
 
 ImageType = Literal["uint8", "float32"]
+LEAST_PEAK = 1e-4  # added to the brightest channel where it is divided by; fp16 holds it
 LEAST_PSNR = 45.0  # dB of the enhanced image against `Enhancer` with the network in PyTorch
 
 
@@ -66,13 +67,20 @@ class WholeImage(nn.Module):
         size = colour.shape[-2:]
         slope = F.interpolate(slope, size, mode="bilinear", align_corners=False)
         offset = F.interpolate(offset, size, mode="bilinear", align_corners=False)
-        log_light = (slope * self.luma(bounded) + offset).clamp(self.floor, 0.0)
-        square = torch.exp(log_light * (2 * math.log(2)))
-        peak = bounded.amax(dim=1, keepdim=True)
-        enhanced = colour * torch.rsqrt(square + (1 - square) * peak * peak)
+        luma, peak = self.luma(bounded), bounded.amax(dim=1, keepdim=True)
+        log_light = (slope * luma + offset).clamp(self.floor, 0.0)
+        light = torch.exp(log_light * math.log(2))
+        square = light * light
+        of_luma, of_peak = (torch.rsqrt(square + (1 - square) * x * x) for x in (luma, peak))  # `gain.factors`
+        high = peak + LEAST_PEAK
+        both = light * of_luma * of_peak  # in this order it fits into fp16
+        of_chroma = both * both * (high + luma) / (high * of_peak + luma * of_luma)
+        enhanced = colour * of_chroma + luma * (of_luma - of_chroma) * self.white
         if self.whole_numbers:  # what is below the maximum stays below the maximum
             limit = torch.where(peak < 1.0, self.white - 1.0, self.white)
             enhanced = torch.minimum(torch.floor(enhanced + 0.5), limit).to(torch.uint8)
+        else:
+            enhanced = torch.where(colour < 1.0, enhanced, colour)
         return enhanced.permute(0, 2, 3, 1)
 
     def luma(self, rgb: Tensor) -> Tensor:

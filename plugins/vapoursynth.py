@@ -130,7 +130,7 @@ def check_clip(clip: vs.VideoNode) -> None:
 def light_clip(clip: vs.VideoNode, enhancer: Enhancer) -> vs.VideoNode:
     """Make the clip of each frame's log light map above the proxy's luma: GRAYS, twice the proxy's height."""
     size = enhancer.proxy_size(clip.height, clip.width)
-    relighting = Relighting(enhancer)
+    relighting = Relighting(enhancer, LightSettings(bars=False))  # the maps of all frames have one size
 
     def look(n: int, f: list[vs.VideoFrame]) -> vs.VideoFrame:
         frame, blank = f

@@ -29,6 +29,7 @@ class ModelInfo:
         precision: of the weights and of the layers in between: "fp32", "fp16" or "int8"; inputs and outputs are
             float32 always.
         shape: (N, H, W) of a file with fixed sizes, None where all three are free.
+        takes_masks: whether negative samples tell it what is not picture.
         kind: "light" (picture -> light map) or "image" (image -> enhanced image, for other programs).
     """
 
@@ -43,6 +44,7 @@ class ModelInfo:
     precision: str = "fp32"
     shape: tuple[int, int, int] | None = None
     kind: str = "light"
+    takes_masks: bool = False
 
     @classmethod
     def from_json(cls, text: str, path: Path) -> ModelInfo:

@@ -75,9 +75,13 @@ class ExactTorch:
         white = WHITE[picture.dtype]
         colour = self.up([picture[..., :3]]).permute(0, 3, 1, 2)
         bounded = (colour.nan_to_num(nan=0.0, posinf=white, neginf=0.0) / white).clamp(0.0, 1.0)
-        peak = bounded.amax(dim=1, keepdim=True)
-        enhanced = colour * torch_gain.gain(self.log_light(bounded, max_gain) * strength, peak, max_gain)
-        if picture.dtype != np.float32:
+        luma, peak = torch_gain.luma_of(bounded), bounded.amax(dim=1, keepdim=True)
+        log_light = self.log_light(bounded, max_gain) * strength
+        of_luma, of_chroma = torch_gain.factors(log_light, luma, peak, max_gain)
+        enhanced = colour * of_chroma + luma * (of_luma - of_chroma) * white
+        if picture.dtype == np.float32:
+            enhanced = torch.where(colour < 1.0, enhanced, colour)
+        else:
             limit = torch.where(peak < 1.0, white - 1.0, white)
             enhanced = torch.minimum(torch.floor(enhanced + 0.5), limit)
         result = picture.copy()

@@ -42,6 +42,10 @@ class Region:
         if self.x >= width or self.y >= height:
             raise InputError(f"area {self.x},{self.y},{self.width},{self.height} lies outside {width}x{height}")
 
+    def seen_from(self, x: int, y: int) -> Region:
+        """Return the same area of a picture whose corner lies at (x, y) of this one's."""
+        return replace(self, x=self.x - x, y=self.y - y)
+
     def within(self, coefficients: Coefficients, height: int, width: int) -> Coefficients:
         """Restrict coefficients to the area in an (height, width) picture: outside, the gain is exactly 1.
 

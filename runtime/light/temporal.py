@@ -20,6 +20,7 @@ import numpy as np
 
 from cliplit.arrays import Array
 
+from .bars import Area
 from .light_map import Coefficients
 
 TEMPORAL = 0.5  # of 0..1
@@ -161,6 +162,16 @@ class TemporalFilter:
         if state.luma is luma:  # all of it moves
             return Steady(state.light, luma, luma)
         return Steady(state.light, state.luma, state.luma + state.flickering() * (luma - state.luma))
+
+    def reframe(self, before: Area, after: Area, shape: tuple[int, ...]) -> None:
+        """Carry everything to maps (of `shape`) of another area of the picture; what lies outside the first is new."""
+        self._cuts.cells = None
+        if self._state is None or self._blurred is None:
+            return
+        self._blurred = before.reframed(self._blurred, after, shape)
+        maps = {name: before.reframed(values, after, shape) for name, values in vars(self._state).items()}
+        maps["age"] = before.reframed(self._state.age, after, shape, cv2.BORDER_CONSTANT)
+        self._state = _State(**maps)
 
     def state(self) -> dict[str, Any]:
         """Return the state to save (`frames.Stateful`), for a run that is resumed."""
