@@ -235,6 +235,10 @@ def test_chroma_of_411_takes_the_mean_gain_of_four_columns(loop, width):
     assert abs(out[1][0, 0] - (128 + 10 * (1 + 3 * own) / 4)) <= 1
     assert (out[1][:, 1:] == round(128 + 10 * own)).all() and (out[2] == 128).all()
     assert out[0][0, 0] == 235
+    y, cb = np.full_like(y, 16), cb.copy()
+    cb[:] = 128 + 2 * np.arange(cb.shape[1])  # each sample stays with its own four columns
+    apply_planes((y, cb, cr), out, even(0), coding)
+    assert np.array_equal(out[1], cb)
 
 
 def test_the_lines_of_a_field_belong_together():
