@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from cliplit.errors import InputError
 from cliplit.runtime.light.colour import Coding, Colour
 from cliplit.runtime.light.hdr import TRANSFERS, light_to_pq, pq_to_light
 from cliplit.runtime.light.light_map import (
@@ -129,6 +130,7 @@ def test_shrinking_averages_areas_and_enlarging_interpolates():
     assert shrink(np.float32([[0, 4]]), (2, 4)).tolist() == [[0, 1, 3, 4]] * 2
     assert shrink(np.float32([[0, 4], [0, 4]]), (1, 4)).tolist() == [[0, 1, 3, 4]]
     assert shrink(steps, (8, 8)).tolist() == steps.tolist()
+    assert shrink(np.float32([[0] * 8, [4] * 8]), (4, 8))[:, 0].tolist() == [0, 1, 3, 4]
     odd = np.arange(9, dtype=np.float32)[:, None].repeat(6, 1)
     assert shrink(odd, (3, 3))[:, 0].tolist() == [1, 4, 7]
 
@@ -242,7 +244,7 @@ def test_blocks_are_looked_at_evenly_on_the_grid_of_eight():
 
 def test_codes_and_colours_are_measured_as_luma():
     rng = np.random.default_rng(4)
-    luma = 0.15 + rng.normal(0, 0.01, (240, 320))
+    luma = 0.22 + rng.normal(0, 0.01, (240, 320))
     limited = np.round((16 + 219 * luma) * 256).astype(np.uint16)
     assert plane_noise(limited, 16 * 256, 1 / (219 * 256)) == pytest.approx(0.01, rel=0.1)
     picture = np.zeros((240, 320, 4), np.uint16)
@@ -293,6 +295,7 @@ def test_a_ramp_by_hand():
     weights = ramp(2, 6, 12, 12, 2.0)
     t = np.array([0, 0.5, 1, 1, 0.5, 0])
     assert weights == pytest.approx([0, 0, *(t * t * (3 - 2 * t)), 0, 0, 0, 0])
+    assert ramp(1, 6, 12, 12, 2.0)[:3] == pytest.approx([0, 0, 0.5])
     assert ramp(0, 6, 12, 12, 2.0)[:4] == pytest.approx(1)  # the picture's own edge is not faded
     assert ramp(4, 8, 12, 12, 2.0)[8:] == pytest.approx(1)
     assert ramp(0, 12, 12, 12, 2.0) == pytest.approx(1)
@@ -321,8 +324,19 @@ def test_an_area_by_hand():
     assert masked.slope[25] == pytest.approx(2.0 * row)
     small = Region(40, 40, 8, 12).within(even, 100, 100)
     assert small.offset.shape == (100, 100)  # a sample a pixel, the finest there is
-    middle = Region(40, 40, 10, 40).within(even, 200, 200)
-    assert middle.offset.shape == (160, 160)  # eight samples over ten pixels
+    for area in (Region(40, 40, 10, 40), Region(40, 40, 40, 10)):
+        assert area.within(even, 200, 200).offset.shape == (160, 160)  # eight samples over ten pixels
+
+
+def test_areas_in_words():
+    assert Region.parse("1, 2,30,40") == Region(1, 2, 30, 40)
+    for text in ("1,2,0,40", "1,2,30,0", "1,2,30", "1,2,30,40,5", "1,2,-3,4", "1.5,2,3,4"):
+        with pytest.raises(InputError, match="area"):
+            Region.parse(text)
+    Region(99, 49, 1, 1).check(100, 50)
+    for area in (Region(100, 0, 5, 5), Region(0, 50, 5, 5)):
+        with pytest.raises(InputError, match="lies outside 100x50"):
+            area.check(100, 50)
 
 
 # ------------------------------------------------------------------ pixels and their relighting

@@ -500,4 +500,6 @@ def test_the_codes_of_hdr_are_relative_to_its_white():
     bright = np.full((4, 4), 940, np.uint16), *np.full((2, 2, 2), 512, np.uint16)
     seen = planes_proxy(bright, coding, (4, 4))
     assert seen.luma == pytest.approx(1.0) and seen.rgb == pytest.approx(1 / white, rel=1e-5)
+    red = *np.full((1, 4, 4), 800, np.uint16), np.full((2, 2), 512, np.uint16), np.full((2, 2), 940, np.uint16)
+    assert planes_proxy(red, coding, (4, 4)).rgb[..., 0] == pytest.approx(1 / white, rel=1e-5)  # no more than there is
     assert math.isclose(white, 0.5807, abs_tol=6e-5)
