@@ -250,6 +250,10 @@ def test_chroma_of_411_takes_the_mean_gain_of_four_columns(loop, width):
     assert abs(out[1][0, 0] - (128 + 10 * (1 + 3 * own) / 4)) <= 1
     assert (out[1][:, 1:] == round(128 + 10 * own)).all() and (out[2] == 128).all()
     assert out[0][0, 0] == 235
+    y, cb = np.full_like(y, 16), cb.copy()
+    cb[:] = 128 + 2 * np.arange(cb.shape[1])  # each sample stays with its own four columns
+    apply_planes((y, cb, cr), out, even(0), coding)
+    assert np.array_equal(out[1], cb)
 
 
 def test_the_lines_of_a_field_belong_together():
@@ -511,4 +515,6 @@ def test_the_codes_of_hdr_are_relative_to_its_white():
     bright = np.full((4, 4), 940, np.uint16), *np.full((2, 2, 2), 512, np.uint16)
     seen = planes_proxy(bright, coding, (4, 4))
     assert seen.luma == pytest.approx(1.0) and seen.rgb == pytest.approx(1 / white, rel=1e-5)
+    red = *np.full((1, 4, 4), 800, np.uint16), np.full((2, 2), 512, np.uint16), np.full((2, 2), 940, np.uint16)
+    assert planes_proxy(red, coding, (4, 4)).rgb[..., 0] == pytest.approx(1 / white, rel=1e-5)  # no more than there is
     assert math.isclose(white, 0.5807, abs_tol=6e-5)

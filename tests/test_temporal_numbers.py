@@ -107,13 +107,13 @@ def test_a_drift_of_the_light_map_counts_as_described(pace):
     compare(flat(-1 - pace * np.arange(20)), flat([0.4] * 20), np.arange(20) / 25, 4.0)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_frames_at_any_time_count_as_described(seed):
+@pytest.mark.parametrize("seed,constant", [(0, 1.0), (1, 1.0), (2, 0.3)])
+def test_frames_at_any_time_count_as_described(seed, constant):
     """Irregular steps, two frames of one time, small steps back."""
     rng = np.random.default_rng(seed)
     times = np.cumsum(rng.choice([0.0, 0.01, 0.04, 0.3, -0.02, 0.97], 25))
     lumas = flat(0.4 + 0.002 * rng.normal(size=25))
-    compare(flat(-1 + 0.02 * rng.normal(size=25)), lumas, times)
+    compare(flat(-1 + 0.02 * rng.normal(size=25)), lumas, times, constant)
 
 
 @pytest.mark.parametrize("elapsed", [1.0, -1.0, 1.2])
@@ -267,6 +267,22 @@ def test_a_cut_starts_anew_also_where_both_shots_are_alike():
     for n in range(5):
         smooth(constant(1.0, first), first, n / RATE)
     assert np.array_equal(smooth(constant(1.02, second), second, 5 / RATE).log_light, constant(1.02, second))
+
+
+def test_no_time_is_no_filter():
+    smooth, luma = TemporalFilter(0.0), textured()
+    for n, stops in enumerate((1.0, 1.02)):
+        light = constant(stops, luma)
+        steady = smooth(light, luma, n / RATE)
+        assert steady.log_light is light and steady.luma is steady.own is luma
+
+
+def test_pictures_of_another_size_start_anew():
+    smooth, small, large = TemporalFilter(), textured(height=60, width=80), textured()
+    smooth(constant(1.0, small), small, 0.0)
+    light = constant(1.02, large)
+    assert np.array_equal(smooth(light, large, 0.04).log_light, light)
+    assert smooth(constant(1.0, large), large, 0.08).log_light.mean() == pytest.approx(-1.01, abs=1e-4)
 
 
 def test_what_the_filter_remembers_is_all_it_needs():
