@@ -26,6 +26,7 @@ DARK, SAME_DARK, MOST_OF_DARK = 24.0, 2.0, 0.15  # of 255, and the same for dark
 ALL = 0.997  # of a line that is of one colour, within a bar
 NEARLY = 0.9  # the same, where compression frays its edge
 TEXT = 0.55  # of a line that is of the bar's colour, where there may be subtitles in it
+THIN = 0.006  # of the side: a thinner bar is a scan's edge and not worth a change of view
 LEAST = 0.2  # of a side that is picture: more than the rest are no bars
 SAMPLES = 480  # looked at across
 
@@ -132,7 +133,9 @@ def _flat(lines: Array, colour: Array, same: float, most: float, unit: float) ->
     if not len(behind):
         return len(lines)
     edge = np.median(lines[bar - 1].astype(np.float32), axis=0)
-    return bar if 1.0 - _share(behind, edge, DIFFERENT * unit).min() >= most else 0
+    if bar < THIN * len(lines) or 1.0 - _share(behind, edge, DIFFERENT * unit).min() < most:
+        return 0
+    return bar
 
 
 def _share(lines: Array, colour: Array, tolerance: float) -> Array:
