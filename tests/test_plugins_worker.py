@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from cliplit.errors import InputError
 from cliplit.plugins import protocol, relighter
 from cliplit.plugins.client import Worker, WorkerError
-from cliplit.plugins.launch import python_command
+from cliplit.plugins.launch import BOOT
 from cliplit.plugins.protocol import Pixels, ProtocolError, Reply, Request, Status
 from cliplit.runtime.enhancer import Enhancer
 
-COMMAND = python_command("worker")
+COMMAND = [sys.executable, "-E", "-c", BOOT]
 LAYOUTS = {Pixels.RGBA8: (4, np.uint8), Pixels.RGB_FLOAT: (3, np.float32), Pixels.RGBA_FLOAT: (4, np.float32)}
 
 
