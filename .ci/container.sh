@@ -25,10 +25,10 @@ fi
 from=$(sed -n 's/^FROM debian:\([a-z]*\)-slim$/\1/p' Containerfile)
 packages=$(sed -n 's/^RUN apt-get update.*--no-install-recommends \(.*\) && rm .*/\1/p' Containerfile | tr ' ' ,)
 mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' | head -n 1)
-base=$cache/$from-container
+base=$cache/$from-slim
 if [ ! -d "$base" ]; then
     rm -rf "$base.new"
-    mmdebstrap --quiet --variant=apt --aptopt='APT::Install-Recommends "false"' --include="$packages" \
+    mmdebstrap --quiet --variant=minbase --aptopt='APT::Install-Recommends "false"' --include="$packages" \
         --aptopt='Acquire::Check-Valid-Until "false"' "$from" "$base.new" "$mirror"
     mv "$base.new" "$base"
 fi
@@ -71,4 +71,4 @@ entry=$(sed -n 's/^ENTRYPOINT \["\(.*\)"\]$/\1/p' Containerfile)
 [ "$(inside id -u "$user")" != 0 ] || { echo "the container would run as root" >&2; exit 1; }
 inside setpriv --reuid="$user" --regid="$user" --clear-groups env -C /work HOME="/home/$user" "$entry" --demo out.mp4
 test -s "$root/work/out.mp4"
-du -smx --exclude="$root/proc" "$root" | awk '{print "the root of the container: " $1 " MB"}'
+du -sm "${mounted[@]/#/--exclude=$root}" "$root" | awk '{print "the root of the container: " $1 " MB"}'

@@ -49,10 +49,10 @@ def source() -> tuple[str, bool]:
 
 def installed_from() -> tuple[Path | None, bool]:
     """Return the folder or file that pip or uv noted (PEP 610), and whether it is an editable installation."""
-    try:
-        text = metadata.distribution(PROJECT).read_text("direct_url.json")
-        noted = json.loads(text or "{}")
-    except (metadata.PackageNotFoundError, OSError, ValueError):
+    try:  # a build leaves another, without a note, in the checkout itself
+        texts = (found.read_text("direct_url.json") for found in metadata.distributions(name=PROJECT))
+        noted = json.loads(next(filter(None, texts), "{}"))
+    except (OSError, ValueError):
         return None, False
     url = urlsplit(noted.get("url", ""))
     if url.scheme != "file":

@@ -101,7 +101,7 @@ class Enhancer:
         return enhanced
 
     def _enhanced(self, picture: Array) -> Array:
-        """Enhance a picture without bars."""
+        """Relight a picture without bars."""
         if self.quality == "exact" and self.network.card is not None and not self.auto_max_gain:  # all on the card
             return self.network.card.rgb(picture, self.strength, self.max_gain)
         return apply_rgb(picture, self.coefficients(picture).scaled(self.strength))

@@ -31,11 +31,13 @@ STEPS, STANDARDS, FORMATS, GAIN = (
     f"tests/test_{name}.py" for name in ("light_steps", "standards", "pixel_formats", "gain")
 )
 
+FROZEN = f"{STEPS}::test_what_threads_share_cannot_be_changed"
+
 # Module -> the tests that hold it, the quick ones first: the first failure ends a run.
 MODULES = {
-    "light/colour": [STANDARDS],
-    "light/gain": [STANDARDS, GAIN, "-k", "not(size4)"],  # without the largest picture
-    "light/hdr": [STANDARDS],
+    "light/colour": [STANDARDS, STEPS],
+    "light/gain": ["-k", "not(size4)", STANDARDS, GAIN],  # without the largest picture
+    "light/hdr": [STANDARDS, STEPS],
     "light/light_map": [STEPS, STANDARDS],
     "light/noise": [STEPS],
     "light/pixels": [STEPS],
@@ -44,9 +46,9 @@ MODULES = {
     "light/region": [STEPS, "tests/test_region.py", "--deselect=tests/test_region.py::test_range_on_a_clip",
                      "--deselect=tests/test_region.py::test_roi_and_strength_on_a_clip",
                      "--deselect=tests/test_region.py::test_wrong_usage"],
-    "light/temporal": ["tests/test_temporal_numbers.py"],
-    "video/pixels": [FORMATS],
-    "video/mastering": [FORMATS],
+    "light/temporal": ["tests/test_temporal_numbers.py", FROZEN],
+    "video/pixels": [FORMATS, FROZEN],
+    "video/mastering": [FORMATS, FROZEN],
 }  # fmt: skip
 
 # One replacement of each arithmetic operator, the boundary and the reverse of each comparison; numbers by one more and

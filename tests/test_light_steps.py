@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import FrozenInstanceError, fields
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from cliplit.runtime.light.colour import Coding
-from cliplit.runtime.light.hdr import light_to_pq, pq_to_light
+from cliplit.errors import InputError
+from cliplit.runtime.light.colour import Coding, Colour
+from cliplit.runtime.light.hdr import TRANSFERS, light_to_pq, pq_to_light
 from cliplit.runtime.light.light_map import (
     Coefficients,
     guided_coefficients,
@@ -27,9 +29,12 @@ from cliplit.runtime.light.noise import (
     sample_blocks,
 )
 from cliplit.runtime.light.pixels import PackedRGB, PlanarPixels
-from cliplit.runtime.light.proxy import planes_proxy, proxy_size, rgb_proxy, shrink
+from cliplit.runtime.light.proxy import Proxy, planes_proxy, proxy_size, rgb_proxy, shrink
 from cliplit.runtime.light.region import Region, ramp
 from cliplit.runtime.light.relighting import Light, LightSettings, Relighting
+from cliplit.runtime.light.temporal import Steady
+from cliplit.runtime.video.mastering import Mastering
+from cliplit.runtime.video.pixels import layout_of
 
 # ------------------------------------------------------------------ light map
 
@@ -125,8 +130,18 @@ def test_shrinking_averages_areas_and_enlarging_interpolates():
     assert shrink(np.float32([[0, 4]]), (2, 4)).tolist() == [[0, 1, 3, 4]] * 2
     assert shrink(np.float32([[0, 4], [0, 4]]), (1, 4)).tolist() == [[0, 1, 3, 4]]
     assert shrink(steps, (8, 8)).tolist() == steps.tolist()
+    assert shrink(steps, (2, 8))[:, 0].tolist() == [12, 44]
+    assert shrink(np.float32([[0] * 8, [4] * 8]), (4, 8))[:, 0].tolist() == [0, 1, 3, 4]
     odd = np.arange(9, dtype=np.float32)[:, None].repeat(6, 1)
     assert shrink(odd, (3, 3))[:, 0].tolist() == [1, 4, 7]
+
+
+def test_codes_out_of_range_are_black():
+    """Footroom, and colours that no light has: luma of black with the most red there is leaves green below black."""
+    planes = np.full((2, 2), 1, np.uint8), np.full((2, 2), 128, np.uint8), np.full((2, 2), 240, np.uint8)
+    proxy = planes_proxy(planes, Coding(), (2, 2))
+    assert (proxy.luma == 0).all() and (proxy.rgb[..., 1] == 0).all()
+    assert proxy.rgb[..., 0] == pytest.approx(1.5748 / 2)
 
 
 def test_a_proxy_of_channels_is_in_their_own_colours():
@@ -169,6 +184,9 @@ def test_flat_and_sloping_light_is_no_noise():
     slope = np.linspace(0.05, 0.25, 16, dtype=np.float32)
     blocks = (slope[:, None] / 2 + slope[None] / 2)[None].repeat(20, 0)
     assert level_of_blocks(blocks) < 1e-4
+    bent = 0.1 + 0.1 * np.linspace(0, 1, 16, dtype=np.float32) ** 2  # rows or columns that are all the same
+    for stripes in (bent[:, None].repeat(16, 1), bent[None].repeat(16, 0)):
+        assert level_of_blocks(stripes[None].repeat(20, 0)) < 1e-4
 
 
 def test_clipped_blocks_say_nothing():
@@ -180,6 +198,7 @@ def test_clipped_blocks_say_nothing():
     few = blocks_of(0.004, 30, 0.1)
     few[:, :2] = few.min(axis=(1, 2))[:, None, None]  # an eighth of each
     assert level_of_blocks(few) is not None
+    assert level_of_blocks(blocks_of(0.006, 60, 0.03)) == pytest.approx(0.006, rel=0.15)  # dark, but not clipped
     flat = np.maximum(blocks_of(0.02, 30, 0.1), 0.1)  # clipped, but far from black
     assert level_of_blocks(flat) is not None
 
@@ -198,6 +217,12 @@ def test_steps_on_the_grid_of_jpeg_count():
     hard = np.full((20, 16, 16), 0.1, np.float32)
     hard[:, :, 8:] += 0.5
     assert grid_steps(hard) == pytest.approx(0.015, rel=1e-3)  # one block adds 0.03 at most
+    one = np.full((20, 16, 16), 0.1, np.float32)
+    one[0, :, 8:] += 0.5
+    assert grid_steps(one) == pytest.approx(0.03 / 20 / 2, rel=1e-3)
+    stairs = 0.05 + np.cumsum([0] * 6 + [0.01, 0.002, 0.02, 0.004, 0.006] + [0] * 5)
+    stairs = np.broadcast_to(stairs.astype(np.float32), (20, 16, 16))
+    assert grid_steps(stairs) == pytest.approx((0.02 - 0.022 / 4) / 2, rel=1e-3)
     assert level_of_blocks(both) == pytest.approx(0.02, rel=1e-3)
     black = np.zeros((20, 16, 16), np.float32)
     black[:, 8:] += 0.05
@@ -233,17 +258,23 @@ def test_blocks_are_looked_at_evenly_on_the_grid_of_eight():
     assert len(lefts) == 20 and (lefts % 8 == 0).all() and lefts[-1] == 1264 and np.ptp(np.diff(lefts)) <= 8
     assert sample_blocks(np.zeros((16, 40))).shape == (2, 16, 16)
     assert sample_blocks(np.zeros((15, 40))).shape == sample_blocks(np.zeros((40, 15))).shape == (0, 16, 16)
+    assert sample_blocks(np.zeros((40, 16))).shape == sample_blocks(np.zeros((24, 40))).shape == (2, 16, 16)
     assert sample_blocks(np.zeros((32, 32, 3))).shape == (4, 16, 16, 3)
 
 
 def test_codes_and_colours_are_measured_as_luma():
     rng = np.random.default_rng(4)
-    luma = 0.15 + rng.normal(0, 0.01, (240, 320))
+    luma = 0.22 + rng.normal(0, 0.01, (240, 320))
     limited = np.round((16 + 219 * luma) * 256).astype(np.uint16)
     assert plane_noise(limited, 16 * 256, 1 / (219 * 256)) == pytest.approx(0.01, rel=0.1)
     picture = np.zeros((240, 320, 4), np.uint16)
     picture[..., 1] = np.round(0.2 * 65535 + rng.normal(0, 0.01 * 65535, (240, 320)))
     assert picture_noise(picture) == pytest.approx(0.01 * 0.7152, rel=0.1)
+    holes = np.full((240, 320, 3), np.nan, np.float32)
+    holes[..., 1] = 0.2 + rng.normal(0, 0.01, (240, 320))
+    assert picture_noise(holes) == pytest.approx(0.01 * 0.7152, rel=0.1)  # NaN is black
+    holes[..., ::2] = np.inf
+    assert picture_noise(holes) is None  # infinity is white
     spoiled = np.full((240, 320, 3), np.nan, np.float32)
     assert picture_noise(spoiled) is None
     spoiled[...] = np.inf
@@ -270,6 +301,19 @@ def test_the_limit_of_a_clip_follows_within_half_a_second():
     assert limit(loud, 0.0, 1 / 65535, 25 / 25) == pytest.approx(2 ** gains[25])  # no time, no change
 
 
+def test_what_the_limit_remembers_can_be_continued():
+    quiet, loud = noisy_plane(0.0045), noisy_plane(0.009)
+    whole, first, second = GainLimit(), GainLimit(), GainLimit()
+    wanted = [whole(quiet if n < 3 else loud, 0.0, 1 / 65535, n / 10) for n in range(6)]
+    for n in range(3):
+        first(quiet, 0.0, 1 / 65535, n / 10)
+    second.restore({name: np.asarray(value) for name, value in first.state().items()})
+    assert [second(loud, 0.0, 1 / 65535, n / 10) for n in range(3, 6)] == wanted[3:]
+    fresh = GainLimit()
+    fresh.restore(GainLimit().state())
+    assert fresh(loud, 0.0, 1 / 65535, 0.0) == GainLimit()(loud, 0.0, 1 / 65535, 0.0)
+
+
 def test_the_limit_starts_anew_after_a_gap_and_backwards():
     quiet, loud = noisy_plane(0.0045), noisy_plane(0.009)
     for time in (2.0, -1.0):
@@ -289,6 +333,7 @@ def test_a_ramp_by_hand():
     weights = ramp(2, 6, 12, 12, 2.0)
     t = np.array([0, 0.5, 1, 1, 0.5, 0])
     assert weights == pytest.approx([0, 0, *(t * t * (3 - 2 * t)), 0, 0, 0, 0])
+    assert ramp(1, 6, 12, 12, 2.0)[:3] == pytest.approx([0, 0, 0.5])
     assert ramp(0, 6, 12, 12, 2.0)[:4] == pytest.approx(1)  # the picture's own edge is not faded
     assert ramp(4, 8, 12, 12, 2.0)[8:] == pytest.approx(1)
     assert ramp(0, 12, 12, 12, 2.0) == pytest.approx(1)
@@ -317,8 +362,19 @@ def test_an_area_by_hand():
     assert masked.slope[25] == pytest.approx(2.0 * row)
     small = Region(40, 40, 8, 12).within(even, 100, 100)
     assert small.offset.shape == (100, 100)  # a sample a pixel, the finest there is
-    middle = Region(40, 40, 10, 40).within(even, 200, 200)
-    assert middle.offset.shape == (160, 160)  # eight samples over ten pixels
+    for area in (Region(40, 40, 10, 40), Region(40, 40, 40, 10)):
+        assert area.within(even, 200, 200).offset.shape == (160, 160)  # eight samples over ten pixels
+
+
+def test_areas_in_words():
+    assert Region.parse("1, 2,30,40") == Region(1, 2, 30, 40)
+    for text in ("1,2,0,40", "1,2,30,0", "1,2,30", "1,2,30,40,5", "1,2,-3,4", "1.5,2,3,4"):
+        with pytest.raises(InputError, match="area"):
+            Region.parse(text)
+    Region(99, 49, 1, 1).check(100, 50)
+    for area in (Region(100, 0, 5, 5), Region(0, 50, 5, 5)):
+        with pytest.raises(InputError, match="lies outside 100x50"):
+            area.check(100, 50)
 
 
 # ------------------------------------------------------------------ pixels and their relighting
@@ -378,7 +434,7 @@ def test_fields_of_planar_pixels_keep_their_own_chroma():
     chroma = np.full((4, 4), 138, np.uint8)
     pixels = PlanarPixels([y, chroma, np.full((4, 4), 128, np.uint8)], Coding(), interlaced=True)
     out = pixels.like()
-    assert out.interlaced
+    assert out.interlaced and pixels.size == (8, 8) and pixels.noise_plane()[0] is y
     pixels.relight(plain_coefficients(np.full((2, 2), -2.0, np.float32), 16.0), out)
     assert (out.planes[1][::2] == out.planes[1][0, 0]).all() and (out.planes[1][1::2] == out.planes[1][1, 0]).all()
     assert int(out.planes[1][1, 0]) - 128 > 2 * (int(out.planes[1][0, 0]) - 128)
@@ -430,6 +486,35 @@ def test_relighting_is_a_running_mean_of_the_light(quality):
         coefficients = relighting.coefficients(second, 0.04)
         assert coefficients.offset == pytest.approx(-wanted, abs=1e-3)
         assert coefficients.offset.shape == ((32, 48) if quality == "exact" else (16, 24))
+
+
+class Lighter:
+    """In the place of the temporal filter: 0.3 stops more, whatever comes."""
+
+    def __init__(self):
+        self.seen = []
+
+    def __call__(self, log_light, luma, time):
+        self.seen.append((log_light.shape, luma.shape))
+        return Steady(log_light - np.float32(0.3), luma, luma)
+
+
+@pytest.mark.parametrize("quality", ["fast", "exact"])
+@pytest.mark.parametrize("transfer", [2, 16])
+def test_the_filter_works_at_its_own_size_and_what_it_changes_is_applied(quality, transfer):
+    luma = np.full((32, 48), 500, np.uint16)
+    picture = PlanarPixels([luma], Coding(0.2627, 0.0593, False, 10, white=0.5807), transfer=transfer)
+    relighting = Relighting(Answer(1.0, quality), LightSettings(0.0))
+    (light,) = relighting.look([picture])
+    before = relighting.coefficients(light, 0.0).offset
+    relighting.temporal = Lighter()
+    after = relighting.coefficients(light, 0.0).offset
+    assert relighting.temporal.seen == [((16, 24), (16, 24))]
+    assert before.shape == after.shape == ((32, 48) if quality == "exact" else (16, 24))
+    if transfer == 2:
+        assert after - before == pytest.approx(-0.3, abs=1e-6)
+    else:
+        assert (after - before < -0.1).all()
 
 
 def test_relighting_multiplies_both_strengths():
@@ -529,6 +614,21 @@ def test_at_full_size_a_card_does_the_work_it_takes():
     fast = Relighting(Answer(card=card))
     assert fast.batch == 1 and isinstance(fast.look([dark_picture()])[0], Light)
     assert Relighting(Answer(quality="exact")).batch == 1
+
+
+@pytest.mark.parametrize(
+    "shared",
+    [
+        Coding(), Colour(), LightSettings(), Region(1, 2, 3, 4), PackedRGB(np.zeros((1, 1, 3), np.uint8)),
+        PlanarPixels([], Coding()), plain_coefficients(np.zeros((1, 1), np.float32), 2.0), TRANSFERS[16],
+        Proxy(np.zeros((1, 1, 3)), np.zeros((1, 1))), Mastering(), layout_of("yuv420p"),
+        Light(*np.zeros((3, 1, 1))), Steady(*np.zeros((3, 1, 1))),
+    ],
+    ids=lambda shared: type(shared).__name__,
+)  # fmt: skip
+def test_what_threads_share_cannot_be_changed(shared):
+    with pytest.raises(FrozenInstanceError):
+        setattr(shared, fields(shared)[0].name, None)
 
 
 def test_the_stages_of_relighting_are_told():

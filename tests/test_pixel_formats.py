@@ -62,7 +62,20 @@ def test_layouts_by_hand(name, layout):
 
 
 @pytest.mark.parametrize(
-    "name", ["", "mauve", "cuda", "grayf32le", "gbrpf32le", "bayer_rggb8", "xyz12le", "yuv444p10msble"]
+    "name",
+    [
+        "",
+        "mauve",
+        "cuda",
+        "grayf32le",
+        "gbrpf32le",
+        "bayer_rggb8",
+        "xyz12le",
+        "yuv444p10msble",
+        "grayf16le",
+        "gbrpf16le",
+        "gray32le",
+    ],
 )
 def test_other_formats_are_refused_by_name(name):
     with pytest.raises(InputError, match=f"pixel format {name or 'unknown'}"):
@@ -95,6 +108,13 @@ def test_planes_come_in_the_order_of_their_names():
     assert (cb == 512).all() and (cr == 512).all()
     small = planes_of(av.VideoFrame(7, 5, "gray"))
     assert (small[1] == 128).all() and small[1].dtype == np.uint8 and small[1] is not small[2]
+    even = planes_of(av.VideoFrame(8, 6, "gray"))
+    assert [plane.shape for plane in even] == [(6, 8), (3, 4), (3, 4)]
+    colours = av.VideoFrame(8, 6, "yuv444p")
+    for number, plane in enumerate(colours.planes):
+        plane.update(np.full(plane.buffer_size, 100 + number, np.uint8).tobytes())
+    assert [int(plane[5, 7]) for plane in planes_of(colours)] == [100, 101, 102]
+    assert {plane.dtype for plane in planes_of(colours)} == {np.dtype(np.uint8)}
     chroma = planes_of(av.VideoFrame(7, 5, "yuv422p"))
     assert [plane.shape for plane in chroma] == [(5, 7), (5, 4), (5, 4)]
 
@@ -119,6 +139,10 @@ def test_planes_come_in_the_order_of_their_names():
         ("yuv420p", ["yuv411p"], "yuv411p"),
         ("yuv422p", ["yuv411p", "yuv444p"], "yuv444p"),
         ("yuv420p", [], None),
+        ("yuv420p9le", ["yuv420p", "yuv420p10le"], "yuv420p10le"),
+        ("yuv420p", ["yuvj420p", "yuv420p9le"], "yuvj420p"),
+        ("yuv420p", ["yuvj420p", "yuv422p"], "yuvj420p"),
+        ("yuv420p", ["yuva420p", "yuv444p"], "yuv444p"),
     ],
 )
 def test_what_is_lost_counts_before_what_is_wasted(wanted, available, chosen):

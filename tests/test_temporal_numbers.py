@@ -107,13 +107,13 @@ def test_a_drift_of_the_light_map_counts_as_described(pace):
     compare(flat(-1 - pace * np.arange(20)), flat([0.4] * 20), np.arange(20) / 25, 4.0)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_frames_at_any_time_count_as_described(seed):
+@pytest.mark.parametrize("seed,constant", [(0, 1.0), (1, 1.0), (2, 0.3)])
+def test_frames_at_any_time_count_as_described(seed, constant):
     """Irregular steps, two frames of one time, small steps back."""
     rng = np.random.default_rng(seed)
     times = np.cumsum(rng.choice([0.0, 0.01, 0.04, 0.3, -0.02, 0.97], 25))
     lumas = flat(0.4 + 0.002 * rng.normal(size=25))
-    compare(flat(-1 + 0.02 * rng.normal(size=25)), lumas, times)
+    compare(flat(-1 + 0.02 * rng.normal(size=25)), lumas, times, constant)
 
 
 @pytest.mark.parametrize("elapsed", [1.0, -1.0, 1.2])
@@ -180,6 +180,15 @@ def test_flicker_is_taken_out_to_first_order(y, stops, slope):
     assert np.array_equal(calm.slope, coefficients.slope)
 
 
+def test_light_above_one_counts_as_one_for_flicker():
+    """Beside an edge the coefficients may say so; the gain is 1 there, and its logarithm grows as luma's own."""
+    y, own = 0.3, 0.301
+    light, mean = (np.full((2, 2), v, np.float32) for v in (-1.0, y))
+    over = plain_coefficients(np.full((2, 2), 0.5, np.float32), 16.0)
+    calm = Steady(light, mean, np.full((2, 2), own, np.float32)).flicker_suppressed(over)
+    assert calm.offset - 0.5 == pytest.approx(0.001 / (y + 0.004) / np.log(2) / (1 - y * y), rel=1e-2)
+
+
 def test_islands_in_what_moves_move_along():
     """Where most of 63 x 63 points around move; where 0.4 of the picture does, all of it: then the camera moves."""
     moved = np.zeros((150, 300), np.float32)
@@ -190,7 +199,7 @@ def test_islands_in_what_moves_move_along():
     moved[:, 120:125] = 1
     assert temporal._filled(moved)[:, 120:125].all() and not temporal._filled(moved)[:, 140:].any()
     assert temporal._filled(np.zeros((150, 300), np.float32)).sum() == 0
-    for share, whole in ((0.39, False), (0.41, True)):
+    for share, whole in ((0.39, False), (0.4, False), (0.41, True)):
         part = np.zeros((100, 100), np.float32)
         part[:, : round(100 * share)] = 1
         assert temporal._filled(part).all() == whole
@@ -202,11 +211,12 @@ def scene(seed, height=90, width=240):
     return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
-def test_in_a_pan_the_light_goes_along_and_luma_is_the_frames_own():
-    """Three proxy pixels a frame; the light map alternates by 0.1 stops, which goes on being averaged."""
+@pytest.mark.parametrize("speed", [1, 3])
+def test_in_a_pan_the_light_goes_along_and_luma_is_the_frames_own(speed):
+    """One and three proxy pixels a frame; the light map alternates by 0.1 stops, which goes on being averaged."""
     wide, smooth = scene(0), TemporalFilter(4.0)
     for n in range(16):
-        left = 3 * n
+        left = speed * n
         luma = wide[:, left : left + 160]
         light = -1.0 - luma + np.float32(0.02 * (-1) ** n)
         steady = smooth(light, luma.copy(), n / 25)
@@ -247,6 +257,81 @@ def textured(seed=0, height=90, width=160, low=0.1, high=0.6):
 
 def constant(stops, like):
     return np.full_like(like, -stops)
+
+
+def test_a_cut_starts_anew_also_where_both_shots_are_alike():
+    """The left half of both is the same; its light is that of the new shot at once."""
+    first, second = textured(0), textured(1)
+    second[:, :80] = first[:, :80]
+    smooth = TemporalFilter(4.0)
+    for n in range(5):
+        smooth(constant(1.0, first), first, n / RATE)
+    assert np.array_equal(smooth(constant(1.02, second), second, 5 / RATE).log_light, constant(1.02, second))
+
+
+def test_no_time_is_no_filter():
+    smooth, luma = TemporalFilter(0.0), textured()
+    for n, stops in enumerate((1.0, 1.02)):
+        light = constant(stops, luma)
+        steady = smooth(light, luma, n / RATE)
+        assert steady.log_light is light and steady.luma is steady.own is luma
+
+
+def test_pictures_of_another_size_start_anew():
+    smooth, small, large = TemporalFilter(), textured(height=60, width=80), textured()
+    smooth(constant(1.0, small), small, 0.0)
+    light = constant(1.02, large)
+    assert np.array_equal(smooth(light, large, 0.04).log_light, light)
+    assert smooth(constant(1.0, large), large, 0.08).log_light.mean() == pytest.approx(-1.01, abs=1e-4)
+
+
+def test_what_the_filter_remembers_is_all_it_needs():
+    rng = np.random.default_rng(0)
+    frames = [(-1 + 0.02 * rng.normal(size=SIZE), 0.4 + 0.002 * rng.normal(size=SIZE)) for _ in range(12)]
+    frames = [(light.astype(np.float32), luma.astype(np.float32)) for light, luma in frames]
+    whole, first, second = TemporalFilter(4.0), TemporalFilter(4.0), TemporalFilter(4.0)
+    wanted = [whole(*frame, n / 25) for n, frame in enumerate(frames)]
+    for n in range(6):
+        first(*frames[n], n / 25)
+    second.restore({name: np.asarray(value) for name, value in first.state().items()})
+    for n in range(6, 12):
+        steady = second(*frames[n], n / 25)
+        for found, value in zip(
+            (steady.log_light, steady.luma, steady.own),
+            (wanted[n].log_light, wanted[n].luma, wanted[n].own),
+            strict=True,
+        ):
+            assert np.array_equal(found, value)
+    fresh = TemporalFilter()
+    fresh.restore({name: np.asarray(value) for name, value in TemporalFilter().state().items()})
+    assert fresh.state() == TemporalFilter().state() == {"noise": 0.0, "time": 0.0, "usual": 0.0, "last": 0.0}
+
+
+def test_a_second_is_averaged_unless_said():
+    assert TemporalFilter().time_constant == 1.0
+    assert temporal.TEMPORAL == 0.5
+
+
+@pytest.mark.parametrize("ratio,cut", [(3.6, False), (4.4, True)])
+def test_a_cut_changes_more_than_four_times_as_much_as_is_usual(ratio, cut):
+    """A fade of 0.03 stops a frame, up and down; then one step that much larger."""
+    detector, level = CutDetector(), np.log2(0.5)
+    for n in range(14):
+        level += 0.03 * (-1) ** n
+        assert not detector(np.full((90, 160), 2.0**level - 0.03, np.float32))
+    assert detector(np.full((90, 160), 2.0 ** (level + 0.03 * ratio) - 0.03, np.float32)) == cut
+
+
+def test_detail_finer_than_the_cells_of_cuts_is_none():
+    """32 x 18 cells: what changes inside of each, with its mean the same, is motion of small things."""
+    stripes = np.full((36, 64), 0.02, np.float32)
+    stripes[:, ::2] = 0.9
+    for first, second in ((stripes, 0.92 - stripes), (stripes[:36, :36].T.repeat(2, 1)[:36, :64], None)):
+        detector = CutDetector()
+        second = 0.92 - first if second is None else second
+        for _ in range(4):
+            assert not detector(np.ascontiguousarray(first))
+        assert not detector(np.ascontiguousarray(second))
 
 
 def test_seconds_of_temporal():

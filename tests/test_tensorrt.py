@@ -421,14 +421,14 @@ def test_versions_we_do_not_know_are_refused(monkeypatch):
         with pytest.raises(BackendError, match=f"TensorRT {version} is installed, 10 or 11"):
             tensorrt_native.import_tensorrt()
     monkeypatch.setitem(sys.modules, "tensorrt", None)
-    with pytest.raises(BackendError, match=r'pip install "cliplit\[tensorrt\]"'):
+    with pytest.raises(BackendError, match=r' install .*\[tensorrt\]"'):
         tensorrt_native.import_tensorrt()
 
 
 def test_device_memory_names_what_is_missing(monkeypatch):
     for name in ("pycuda", "pycuda.driver", "cuda", "cuda.bindings"):
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(BackendError, match=r'cuda-python or PyCUDA .*pip install "cliplit\[tensorrt\]"'):
+    with pytest.raises(BackendError, match=r'cuda-python or PyCUDA .* install .*\[tensorrt\]"'):
         device_memory.open_memory(0)
 
 

@@ -62,7 +62,7 @@ class Work:
 
     @property
     def start(self) -> int | None:
-        """pts of the first frame still to be done; None for the beginning."""
+        """Pts of the first frame still to be done; None for the beginning."""
         return self.segments[-1].next_pts if self.segments else None
 
     @property
