@@ -36,7 +36,7 @@ class TrainConfig:
         "paired: targets known. cliplit: prompts (CLIP-LIT). latent: learned embeddings. rave: residual vector.",
         METHODS,
     )
-    network: str = option("lite", "Network to train: lite, unet, or one of an installed package.")
+    network: str = option("lite", "Network to train: lite, relative, unet, or one of an installed package.")
     task: str = option("backlit", "Preset: low-light draws darker pictures and adds noise.", ("backlit", "low-light"))
 
     # Pictures of method paired
@@ -79,6 +79,7 @@ class TrainConfig:
     reconstruction_weight: float = option(25.0, "Weight of the identity loss during self-reconstruction.")
     identity_layers: tuple[float, ...] = option((1.0, 1.0, 1.0, 1.0, 0.5), "Weights of the identity encoder's stages.")
     paired_weight: float = option(0.0, "Weight of a paired loss added to a guided one (needs --pairs).")
+    level_weight: float = option(0.0, "Weight of the error of the mean luma in the paired loss (paired).")
     bias_tokens: int = option(0, "Bias correction of rave: words taken at each end (15 in its code; 0: off).")
     apply: str = option(
         "runtime",
@@ -167,6 +168,11 @@ PRESETS: tuple[tuple[dict[str, tuple[str, ...]], dict[str, Any]], ...] = (
             "warmup": 50,
             "ema": 0.99,
         },
+    ),
+    # From scratch, and the level of a picture is what it learns last.
+    (
+        {"method": ("paired",), "network": ("relative",)},
+        {"scenes": 2100, "steps": 9000, "weight_decay": 1e-2, "level_weight": 3.0},
     ),
     # CLIP-LIT's constants (docs: the method, section CLIP-LIT); RAVE and the latent variant share them.
     (

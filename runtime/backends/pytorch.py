@@ -80,6 +80,7 @@ def from_checkpoint(path: Path) -> tuple[LightNetwork, ModelInfo]:
         multiple=network.multiple,
         training=checkpoint.training_summary(content),
         checkpoint_sha256=checkpoint.sha256(path),
+        takes_masks=network.takes_masks,
     )
     return network, info
 
