@@ -200,7 +200,7 @@ def test_large_pictures_are_divided_between_threads(monkeypatch):
     monkeypatch.setattr(gain_module, "BAND", 1000)
     for cores in (None, 1, 3, 64):
         monkeypatch.setattr(gain_module.os, "cpu_count", lambda cores=cores: cores)
-        assert np.array_equal(apply_rgb(picture, coefficients), whole)
+        assert np.array_equal(apply_rgb(picture, coefficients, np.zeros_like(picture)), whole)
 
 
 def test_light_stays_between_its_floor_and_one(loop):

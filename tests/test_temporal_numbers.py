@@ -156,7 +156,7 @@ def test_a_ground_too_small_does_not_tell_the_noise():
         assert smooth.state()["noise"] == pytest.approx(described.noise, rel=1e-3)
 
 
-@pytest.mark.parametrize("y", [0.02, 0.1, 0.3, 0.7])
+@pytest.mark.parametrize("y", [0.02, 0.1, 0.3, 0.7, 0.9])
 @pytest.mark.parametrize("stops", [0.5, 2.0])
 @pytest.mark.parametrize("slope", [0.0, 1.5])
 def test_flicker_is_taken_out_to_first_order(y, stops, slope):
