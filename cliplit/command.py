@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import functools
 import os
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import ParamSpec
 
 import click
 
 from .errors import BackendError, CliplitError, InputError
 from .install import EXTRAS, install_hint
+from .interrupt import end_as_ctrl_c
 
 P = ParamSpec("P")
 INTERRUPTED = 130
@@ -28,7 +27,7 @@ def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
 
     @functools.wraps(command)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
-        signal.signal(signal.SIGTERM, _interrupt)
+        end_as_ctrl_c()
         try:
             command(*args, **kwargs)
         except CliplitError as error:
@@ -67,7 +66,3 @@ def check_output(source: Path | None, target: Path, overwrite: bool) -> None:
         raise InputError(f"{target}: exists already; use --overwrite to replace it")
     if not target.parent.is_dir():
         raise InputError(f"{target.parent}: no such folder to write {target.name} to")
-
-
-def _interrupt(signum: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -37,6 +38,15 @@ def pairs(context: click.Context, parameter: click.Parameter, values: tuple[str,
 def resume_options(params: dict[str, Any]) -> dict[str, object]:
     """The options on which the result depends."""
     return {name: value for name, value in params.items() if name not in ("overwrite", "quiet", "paths")}
+
+
+def output_of(paths: tuple[str, ...]) -> Path:
+    """Return OUT; with a slash behind it, it is a folder that holds or will hold several clips."""
+    name = paths[-1]
+    if name.endswith(("/", os.sep)) and len(paths) == 2 and Path(paths[0]).is_file() and not Path(name).is_dir():
+        inside = f"{name}{Path(paths[0]).name}"
+        raise click.UsageError(f"{name}: no such folder; make it first, or name a file as {inside}")
+    return Path(name)
 
 
 OUTPUT_OPTIONS = (
@@ -147,12 +157,12 @@ def main(
     from ..enhancer import Enhancer
     from .codecs import Encoding
     from .jobs import Session, benchmark_job, live_job, run_jobs, stream_job
-    from .live import is_live
+    from .names import is_live, origin_of
     from .pyav_reader import Reading
     from .request import Request
 
     live = live or is_live(paths[0])
-    streamed = live or preview or "-" in paths or "://" in paths[0]
+    streamed = live or preview or "-" in paths or origin_of(paths[0]) == "address"
     if resume and streamed:
         raise click.UsageError("--resume works on files, not on streams")
     if cfr is not None and (live or preview):
@@ -174,4 +184,4 @@ def main(
     elif len(paths) == 2 and streamed:
         stream_job(session, *paths)
     else:
-        run_jobs(session, paths[:-1], Path(paths[-1]))
+        run_jobs(session, paths[:-1], output_of(paths))

@@ -36,6 +36,7 @@ from ..light.hdr import TRANSFERS
 from .ffmpeg_log import logged
 from .frames import Clip, Frame, Matrix
 from .mastering import mastering_of
+from .names import exists, origin_of
 from .pixels import CONVERTED, alpha_of, layout_of, planes_of
 from .pyav import PIPE_IN, CountedInput, exact, open_to_read, side_data_of, texts
 from .streams import is_cover, tags_of
@@ -465,11 +466,12 @@ class PyAVReader:
 
 def opened(source: Path | str | CountedInput, timeout: float) -> av.container.InputContainer:
     """Raises InputError with one line for what is missing, empty, no video or does not answer."""
-    remote = isinstance(source, str) and "://" in source
+    remote = isinstance(source, str) and origin_of(source) == "address"
     if not remote and not isinstance(source, CountedInput):
-        if not Path(source).exists():
+        source = Path(source)
+        if not exists(source):
             raise InputError(f"{source}: no such file")
-        if Path(source).is_dir():
+        if source.is_dir():
             raise InputError(f"{source}: is a folder")
     try:
         with av.logging.Capture():

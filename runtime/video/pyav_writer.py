@@ -21,9 +21,11 @@ from cliplit.errors import InputError
 
 from ..light.colour import RGB_MATRIX, Colour, assumed_matrix
 from .codecs import Choice, Encoding, choose, options_of
+from .containers import format_for
 from .frames import Clip, Frame
 from .mastering import encoder_parameters
 from .pixels import alpha_of, layout_of, planes_of
+from .pyav import open_to_read, open_to_write
 from .pyav_reader import PyAVFrame, PyAVReader, reason
 from .streams import Carrier, carry, cover_attachments, describe, tags_of
 
@@ -69,7 +71,9 @@ class PyAVWriter:
         self._video_dts: int | None = None
         try:
             options = _container_options(reader, container)
-            self.container = av.open(str(path), "w", format=container, container_options=options)
+            if container is None:
+                container = format_for(Path(path))
+            self.container = open_to_write(path, container, options)
         except (av.FFmpegError, ValueError) as error:
             raise InputError(f"{suffix or 'no suffix'} names no container format; try .mp4 or .mkv") from error
         try:
@@ -187,10 +191,13 @@ class PyAVWriter:
         """After packets were refused: whether all pictures arrived in the file."""
         if self._doubt is None:
             return
-        with av.open(self.container.name) as file:
-            arrived = sum(1 for packet in file.demux(file.streams[self.video_index]) if packet.size)
-        if arrived != self.written:
+        if self.arrived(self.container.name) != self.written:
             raise cannot_write(self._doubt) from self._doubt
+
+    def arrived(self, path: Path | str) -> int:
+        """Count the pictures of the file that was written."""
+        with open_to_read(path) as file:
+            return sum(1 for packet in file.demux(file.streams[self.video_index]) if packet.size)
 
     def __enter__(self) -> PyAVWriter:
         return self

@@ -201,7 +201,7 @@ def cover_attachments(source: InputContainer, container: OutputContainer, form: 
 def cover_picture(source: InputContainer, cover: Stream) -> bytes:
     """The bytes of the picture. It is a packet, so another look at the file is taken for it."""
     try:
-        with open_to_read(source.name) as again:
+        with open_to_read(source.name) as again:  # the name that it was opened by
             for packet in again.demux(again.streams[cover.index]):
                 if packet.size:
                     return bytes(packet)
