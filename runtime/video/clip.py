@@ -175,7 +175,7 @@ def run_in_segments(request: Request, enhancer: Enhancer, progress: Progress) ->
         flush(unfinished)
         unfinished.replace(target)
         notes = (*work.notes, *reader.notes, *writer.notes)
-        problems = reader.problems_of(work.decoded, work.damaged)
+        problems = reader.problems_of(work.decoded, work.damaged, others.absent)
     return Summary(work.frames, work.decoded, clip.width, clip.height, time.monotonic() - start, problems, notes)
 
 

@@ -85,13 +85,15 @@ def _set(names: str) -> frozenset[str]:
 
 TS_SOUND = "mp1 mp2 mp3 aac aac_latm ac3 eac3 dts truehd opus"
 QUICKTIME_DATA = _set("bin_data tmcd")
+# Not PCM: "ipcm" is so new (ISO/IEC 23003-5) that many players, FFmpeg 5 among them, take its bits for others.
+MP4_SOUND = _set("aac mp1 mp2 mp3 ac3 eac3 alac flac opus dts vorbis truehd")
 FACTS = {
     "mpegts": Facts(_set(TS_SOUND), _set("dvb_subtitle dvb_teletext"), _set("klv timed_id3")),
     "m2ts": Facts(_set(f"{TS_SOUND} pcm_bluray"), _set("hdmv_pgs_subtitle dvb_subtitle")),
     "mpeg": Facts(_set("mp1 mp2 mp3 ac3 dts"), _set("dvd_subtitle")),
     "vob": Facts(_set("mp1 mp2 mp3 ac3 dts"), _set("dvd_subtitle")),
     "mxf": Facts(_set("pcm_s16le pcm_s24le"), _set(""), rates=(48000,)),
-    "mp4": Facts(subtitles=_set("mov_text dvd_subtitle"), data=QUICKTIME_DATA, cover=True),
+    "mp4": Facts(MP4_SOUND, subtitles=_set("mov_text dvd_subtitle"), data=QUICKTIME_DATA, cover=True),
     "ipod": Facts(subtitles=_set("mov_text"), data=QUICKTIME_DATA, cover=True),
     "mov": Facts(subtitles=_set("mov_text"), data=QUICKTIME_DATA),
     "avi": Facts(subtitles=_set("")),

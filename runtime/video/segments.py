@@ -82,7 +82,7 @@ class SegmentEncoder:
         choice = writer.choice
         if layout_of(choice.pixel_format).alpha and choice.encoder.family in ("vp8", "vp9"):
             raise InputError("--resume cannot keep the transparency of VP9; leave it out or use --codec ffv1")
-        self.file, self.clip, self.choice = file, writer.clip, choice
+        self.file, self.clip, self.choice, self.placed = file, writer.clip, choice, writer.placed
         self.frames = self.packets = 0
         context: Any = av.CodecContext.create(choice.encoder.name, "w")
         self.context: VideoCodecContext = context
@@ -91,7 +91,7 @@ class SegmentEncoder:
         configure(self.context, writer.clip, choice, writer.options)
 
     def write(self, frame: Frame) -> None:
-        self._keep(encoded(self.context, prepared(frame, self.clip, self.choice)))
+        self._keep(encoded(self.context, prepared(self.placed(frame), self.clip, self.choice)))
         self.frames += 1
 
     def finish(self) -> None:
