@@ -58,6 +58,8 @@ OUTPUT_OPTIONS = (
     click.option("--pix-fmt", default=None, help="Pixel format, e.g. yuv420p10le.  [default: the source's]"),
     click.option("--enc-opt", multiple=True, callback=pairs, metavar="K=V", help="An option of the encoder's."),
     click.option("--video-stream", default=0, show_default=True, help="Which of several video streams, from 0."),
+    click.option("--max-pixels", type=click.IntRange(1), default=1 << 28, show_default=True,
+                 help="Refuse larger pictures: a small file can ask for all memory."),
     click.option("--input-color", default=None, metavar="NAME[:RANGE]",
                  help="bt601, bt709, bt2020, pq, hlg, :full, :limited; for tags that are wrong or missing."),
     click.option("--hdr", type=click.Choice(["keep", "refuse"]), default="keep", show_default=True,
@@ -113,6 +115,7 @@ def main(
     overwrite: bool,
     quiet: bool,
     video_stream: int,
+    max_pixels: int,
     input_color: str | None,
     hdr: Literal["keep", "refuse"],
     cfr: Fraction | None,
@@ -170,8 +173,9 @@ def main(
     if (live or io == "opencv") and (video_stream or input_color or hdr != "keep"):
         raise click.UsageError("--video-stream, --input-color and --hdr need PyAV, and OpenCV reads this source")
     steps, rest = steps_and_settings(settings)
+    reading = Reading(video_stream, input_color, hdr, max_pixels=max_pixels)
     request = Request(
-        "", "", Encoding(codec, crf, preset, pix_fmt, enc_opt), steps, Reading(video_stream, input_color, hdr), cfr,
+        "", "", Encoding(codec, crf, preset, pix_fmt, enc_opt), steps, reading, cfr,
         resume_options(click.get_current_context().params) if resume else None, "opencv" if io == "opencv" else "pyav",
     )  # fmt: skip
     session = Session(request, lambda: Enhancer(**rest), io, pipe_format, overwrite, quiet)

@@ -13,7 +13,7 @@ from cliplit.errors import InputError
 from cliplit.files import atomic_write, flush
 
 from ..enhancer import Enhancer
-from .codecs import Encoding
+from .codecs import Encoding, option_names
 from .compare import compared_clip
 from .containers import format_for
 from .frame_loop import FrameLoop
@@ -107,8 +107,19 @@ def run(request: Request, enhancer: Enhancer, progress: Progress = no_progress) 
             f"{request.source}: {reader.decoded} frames decoded, {writer.written} written; please report this"
         )
     seconds = time.monotonic() - start
-    notes = (*reader.notes, *writer.notes)
+    notes = (*reader.notes, *writer.notes, *captions_lost(reader, writer, request))
     return Summary(writer.written, reader.decoded, clip.width, clip.height, seconds, reader.problems, notes)
+
+
+def captions_lost(source: Source, sink: Sink, request: Request) -> list[str]:
+    """Name closed captions that did not come along: few encoders write them, and a picture beside another has none."""
+    if not (isinstance(source, PyAVReader) and isinstance(sink, PyAVWriter) and source.changes.captions):
+        return []
+    encoder = sink.choice.encoder.name
+    if request.steps.compare != "side" and "a53cc" in option_names(encoder):
+        return []
+    why = "--compare side" if request.steps.compare == "side" else encoder
+    return [f"the closed captions in the pictures are left out: {why} cannot keep them; H.264 and HEVC do"]
 
 
 def output_clip(clip: Clip, request: Request) -> Clip:
@@ -131,7 +142,9 @@ def open_sink(file: Path | str, clip: Clip, request: Request, source: Source) ->
 
 def whole(target: Path | str) -> AbstractContextManager[Path | str]:
     """Open a file that appears when it is complete, or a pipe, which cannot."""
-    return atomic_write(target) if isinstance(target, Path) else nullcontext(target)
+    if isinstance(target, Path) and (target.is_file() or not target.exists()):
+        return atomic_write(target)
+    return nullcontext(target)  # a device must not be replaced by a file
 
 
 def transfer(items: Iterable[Any], sink: Sink, progress: Callable[[int], object]) -> None:
@@ -174,7 +187,7 @@ def run_in_segments(request: Request, enhancer: Enhancer, progress: Progress) ->
         check_joined(unfinished, writer, work, request)
         flush(unfinished)
         unfinished.replace(target)
-        notes = (*work.notes, *reader.notes, *writer.notes)
+        notes = (*work.notes, *reader.notes, *writer.notes, *captions_lost(reader, writer, request))
         problems = reader.problems_of(work.decoded, work.damaged, others.absent)
     return Summary(work.frames, work.decoded, clip.width, clip.height, time.monotonic() - start, problems, notes)
 

@@ -124,7 +124,7 @@ ENCODERS = (
     Encoder("h264_videotoolbox", "h264", _videotoolbox, 18, None, even=True, hardware=True),
     Encoder("h264_amf", "h264", _amf, 19, AMF, even=True, hardware=True),
     Encoder("libopenh264", "h264", lambda q: {"qmin": f"{round(q)}", "qmax": f"{round(q) + 6}"}, 20, even=True),
-    Encoder("libx265", "hevc", _crf, 20, X26X, {"x265-params": "log-level=error"}, even=True),
+    Encoder("libx265", "hevc", _crf, 20, X26X, {"x265-params": "log-level=error", "a53cc": "1"}, even=True),
     Encoder("hevc_nvenc", "hevc", _nvenc, 21, NVENC, even=True, hardware=True),
     Encoder("hevc_qsv", "hevc", _global, 21, QSV, even=True, hardware=True),
     Encoder("hevc_vaapi", "hevc", _global, 21, None, even=True, hardware=True),

@@ -18,7 +18,7 @@ from cliplit.errors import CliplitError, InputError
 from cliplit.interrupt import interruption_after_step
 
 from ..enhancer import Enhancer
-from ..folders import FileResult, plan, table
+from ..folders import FileResult, passed_over, plan, table
 from .clip import Summary, open_source, run, whole
 from .compare import compared_clip
 from .containers import format_for
@@ -69,6 +69,8 @@ def run_jobs(session: Session, sources: Sequence[str], target: Path) -> None:
         if summary.problems:
             raise InputError(f"{jobs[0][0]}: {summary.problems}; what could be decoded is in {target}")
         return
+    for line in passed_over(sources, target):
+        session.say(f"note: {line}")
     outcomes = [attempt(session, enhancer, source, file) for source, file in jobs]
     if not session.quiet:
         click.echo(table(outcomes))

@@ -33,7 +33,9 @@ from ..light.colour import (
     stated,
 )
 from ..light.hdr import TRANSFERS
+from .changes import Changes
 from .clock import JUMPING, PICTURES_AHEAD, UNSEARCHABLE, Clock, common_start, in_order
+from .cropping import cropping_asked
 from .ffmpeg_log import logged
 from .frames import Clip, Frame, Matrix
 from .mastering import mastering_of
@@ -48,6 +50,8 @@ CHROMA_LOCATIONS: dict[str, list[str | None]] = {
     "chroma_sample_loc_type_top_field": ["left", "center", "topleft", "top", "bottomleft", "bottom"],  # H.264, HEVC
     "chroma_sample_position": [None, "left", "topleft", None],  # AV1
 }
+ENCRYPTED = "{}: is encrypted (CENC); decrypt it first, with its key"
+MAX_PIXELS = 1 << 28  # 16384x16384; 8K is an eighth of it
 PRIMING = Fraction(1, 10)  # seconds; Opus asks for 80 ms
 RECENT_LIMIT = 64 << 20  # bytes of packets kept for the end of a damaged file
 RAW_FRAMES = "yuv4mpegpipe"  # FFmpeg drops a last frame that is cut, without a word
@@ -66,12 +70,14 @@ class Reading:
         input_color: see `colour.stated`; overrides the tags of the file.
         hdr: "refuse" stops at PQ and HLG.
         timeout: seconds without an answer after which a network address is given up.
+        max_pixels: a larger picture is refused: a small file can ask for all memory.
     """
 
     video_stream: int = 0
     input_color: str | None = None
     hdr: Literal["keep", "refuse"] = "keep"
     timeout: float = 20.0
+    max_pixels: int = MAX_PIXELS
 
 
 @dataclass
@@ -140,7 +146,14 @@ class PyAVReader:
         self._whole_index = bool(indexed)
         self._hidden = sum(1 for entry in entries if entry.is_discard)  # by an edit list
         self.packets_read = 0
+        self._encrypted = any(name.startswith("enc_") for name in texts(self.video.metadata))  # of Matroska and WebM
         self._find_start()
+        pixels = self.video.width * self.video.height if self.video.codec_context else 0
+        if pixels > self.reading.max_pixels:
+            raise InputError(
+                f"{self.source}: {self.video.width}x{self.video.height} is more than {self.reading.max_pixels} pixels; "
+                "--max-pixels raises the limit"
+            )
         if self.video.codec_context is None:
             raise InputError(f"{self.source}: its video codec is not known here")
         self._time_base = exact(self.video.time_base) or Fraction(1, 90_000)
@@ -161,7 +174,12 @@ class PyAVReader:
         self._begin()
         self._held: list[Any] = []  # what comes before the first picture
         first = self._first_picture()
+        if self._encrypted:
+            raise InputError(ENCRYPTED.format(self.source))
         self.clip = self._describe(first)
+        size = self.video.width, self.video.height
+        if isinstance(self.source, Path) and cropping_asked(self.source, self.container.format.name, size):
+            self._say("the cropping that the container asks for is left out: all rows and columns are shown")
         self._held.append(first)
 
     def _find_start(self) -> None:
@@ -211,6 +229,8 @@ class PyAVReader:
             if isinstance(item, VideoFrame):
                 return item
             self._held.append(item)
+        if self._encrypted:
+            raise InputError(ENCRYPTED.format(self.source))
         why = self.broken_off or f"{self.undecodable} damaged packets"
         raise InputError(f"{self.source}: not one frame could be decoded ({why})")
 
@@ -227,6 +247,7 @@ class PyAVReader:
         data = side_data_of(first)
         colour = self._colour(first, context)
         coding = self._coding(colour, layout.depth, layout.rgb, first.height)
+        self.changes = Changes(self._say, set(DYNAMIC_HDR) & set(data))
         self.dynamic_hdr = sorted({DYNAMIC_HDR[kind] for kind in data if kind in DYNAMIC_HDR})
         for kind in self.dynamic_hdr:
             self.notes.append(f"{kind} metadata is left out: it describes the pictures before they were relighted")
@@ -301,6 +322,7 @@ class PyAVReader:
                         continue
                     self.decoded += 1
                     self.damaged += item.is_corrupt
+                    self.changes(item, self._decoder, set(side_data_of(item)))
                     yield frame_of(self._uniform(item), self.clip.coding)
                 else:
                     yield item
@@ -377,6 +399,11 @@ class PyAVReader:
         if (picture.width, picture.height) != (clip.width, clip.height):
             self._say(f"pictures of {picture.width}x{picture.height} are scaled to {clip.width}x{clip.height}")
             return picture.reformat(clip.width, clip.height, clip.pixel_format)
+        span = FULL_RANGE if name.startswith("yuvj") else int(picture.color_range)
+        turned = span in (1, 2) and (span == FULL_RANGE) != clip.colour.full_range and not self.reading.input_color
+        if turned and not clip.coding.rgb:
+            spans = {"src_color_range": span, "dst_color_range": 3 - span}
+            return picture.reformat(format=clip.pixel_format, **spans)
         if name.replace("yuvj", "yuv") == clip.pixel_format:
             return picture
         if name == "pal8":
@@ -475,7 +502,9 @@ class PyAVReader:
 
     def _counted(self, streams: list[Any]) -> Iterator[Any]:
         for packet in self.container.demux(streams):
-            self.packets_read += packet.stream is self.video and packet.size > 0
+            if packet.stream is self.video and packet.size:
+                self.packets_read += 1
+                self._encrypted = self._encrypted or packet.has_sidedata("encryption_info")
             yield packet
 
     def __enter__(self) -> PyAVReader:

@@ -28,10 +28,9 @@ from .pixels import alpha_of, layout_of, planes_of
 from .pyav import open_to_read, open_to_write
 from .pyav_reader import PyAVFrame, PyAVReader, reason
 from .rate import CONSTANT, Slots
-from .streams import Carrier, Copy, carry, codec_of, cover_attachments, describe, is_cover, tags_of
+from .streams import QUICKTIME, Carrier, Copy, carry, codec_of, cover_attachments, describe, is_cover, tags_of
 
 WITH_CHAPTERS = ("mp4", "mov", "ipod", "matroska", "webm", "ogg", "ogv", "nut")
-QUICKTIME = ("mp4", "mov", "ipod")
 MOST_REFUSED = 100  # packets of other streams, after which an output is given up
 X264_LOOKAHEAD = {"fast": 30, "medium": 40, "slow": 50, "slower": 60, "veryslow": 60, "placebo": 60}  # frames
 LOOKAHEAD_PIXELS = 62_000_000  # more than that is not looked ahead, for it takes three bytes each ...

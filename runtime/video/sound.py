@@ -52,7 +52,8 @@ class SoundTranscoder:
             rate = 48000 if container.format.name == "mxf" else source.rate
             self.target: Any = container.add_stream(codec, rate=rate)
             context: Any = self.target.codec_context
-            context.layout = source.layout.name
+            named = source.layout.name if "channels" not in source.layout.name else LAYOUTS.get(channels)
+            context.layout = named or source.layout.name
             if not codec.startswith("pcm_"):
                 wide = source.codec_context.format.name.startswith("s32")
                 known = {form.name for form in context.codec.audio_formats or ()}

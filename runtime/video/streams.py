@@ -26,6 +26,7 @@ STALE = {
     "major_brand", "minor_version", "compatible_brands", "encoder", "duration", "bps", "number_of_frames",
     "number_of_bytes", "_statistics_writing_app", "_statistics_writing_date_utc", "_statistics_tags", "vendor_id",
 }  # fmt: skip
+QUICKTIME = ("mp4", "mov", "ipod")
 NEEDS_PICTURES = ("mxf",)  # a trial with sound alone proves nothing
 TEXT = {"mp4": "mov_text", "mov": "mov_text", "ipod": "mov_text", "webm": "webvtt", "matroska": "ass"}
 TEXT_CODECS = {"subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text"}
@@ -62,11 +63,24 @@ class Copy:
     """A stream whose packets go over as they are."""
 
     target: Stream
+    _last: int | None = None
+    _step: int = 0
 
     def packets(self, packet: av.Packet[Any] | None) -> Iterator[av.Packet[Any]]:
         if packet is not None:
+            if packet.stream.type == "audio" and packet.pts is not None:
+                self._set_duration(packet)
             packet.stream = self.target
             yield packet
+
+    def _set_duration(self, packet: av.Packet[Any]) -> None:
+        """Matroska may not say it, and MP4 would hide the last packet, as one of no length."""
+        assert packet.pts is not None
+        if self._last is not None:
+            self._step = max(packet.pts - self._last, 0)
+        self._last = packet.pts
+        if not packet.duration:
+            packet.duration = self._step
 
 
 class TextTranscoder:
@@ -101,8 +115,9 @@ class TextTranscoder:
         """End a cue where the next one begins; FFmpeg would move the next one."""
         held, self._held = self._held, cue
         if held is not None:
-            if cue is not None and self._alone:
-                held.duration = max(min(held.duration, cue.pts - held.pts), 1)
+            if cue is not None and self._alone and cue.pts is not None and held.pts is not None:
+                cue.pts = cue.dts = max(cue.pts, held.pts + 2)  # room for the empty sample that ends a cue
+                held.duration = max(min(held.duration or 1, cue.pts - held.pts - 1), 1)
             yield held
 
 
@@ -119,7 +134,9 @@ def carry(source: Stream, container: OutputContainer, form: str, notes: list[str
     if source.type == "data" and _rewritten_by_muxer(source, form):
         return None
     if holds(form, suffix, source):
-        target = container.add_stream_from_template(source, opaque=True)
+        target: Any = container.add_stream_from_template(source, opaque=True)
+        if codec_of(source) == "hevc" and form in QUICKTIME and target.codec_context is not None:
+            target.codec_context.codec_tag = "hvc1"  # the one Apple's players open
         carrier: Carrier = Copy(target)
     else:
         made = _transcoded(source, container, form)
