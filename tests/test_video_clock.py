@@ -137,6 +137,21 @@ def test_containers_without_times_get_the_rate(tmp_path, enhancer, suffix):
         assert len(list(container.decode(video=0))) == 10
 
 
+def test_reordered_pictures_of_an_avi(tmp_path, enhancer):
+    """AVI numbers its packets and knows no other times: with B-frames, pictures are still 1/25 s apart."""
+    source = write_clip(tmp_path / "in.mp4", moving(20, 64, 96), sound=False, max_b_frames=2)
+    with av.open(str(source)) as old, av.open(str(tmp_path / "in.avi"), "w") as new:
+        target = new.add_stream("libx264", rate=25, options={"bf": "2"})
+        target.width, target.height, target.pix_fmt = 96, 64, "yuv420p"
+        for number, frame in enumerate(old.decode(video=0)):
+            frame.pts, frame.time_base, frame.pict_type = number, Fraction(1, 25), 0
+            new.mux(target.encode(frame))
+        new.mux(target.encode(None))
+    enhance_video(tmp_path / "in.avi", tmp_path / "out.mkv", enhancer, FAST)
+    times = read_clip(tmp_path / "out.mkv")[1]
+    assert [t - times[0] for t in times] == [Fraction(n, 25) for n in range(20)]
+
+
 def test_the_rate_in_the_headers_of_h264(tmp_path, enhancer):
     source = write_clip(tmp_path / "in.mp4", moving(10, 64, 96), rate=24, sound=False)
     enhance_video(source, tmp_path / "out.mp4", enhancer, Encoding())

@@ -8,6 +8,7 @@ streams, to be copied as they are.
 from __future__ import annotations
 
 import contextlib
+import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -34,7 +35,7 @@ from ..light.colour import (
 )
 from ..light.hdr import TRANSFERS
 from .changes import Changes
-from .clock import JUMPING, PICTURES_AHEAD, UNSEARCHABLE, Clock, common_start, in_order
+from .clock import JUMPING, NO_TIMES, PICTURES_AHEAD, UNSEARCHABLE, Clock, common_start, in_order
 from .cropping import cropping_asked
 from .ffmpeg_log import logged
 from .frames import Clip, Frame, Matrix
@@ -202,6 +203,10 @@ class PyAVReader:
         at_once = remote or self.container.format.name == RAW_FRAMES
         leading = [s.index for s in self.container.streams if s.type in ("video", "audio") and not is_cover(s)]
         jumps = any(name in JUMPING for name in self.container.format.name.split(","))
+        # AVI numbers packets in the order they are decoded; the pictures are shown at the same ticks in theirs.
+        self._slots: list[int] | None = None
+        if self.container.format.name == "avi" and self.video.codec_context.codec.canonical_name in ("h264", "hevc"):
+            self._slots = []
         self._clock = Clock(self._zero, jumps, self._say, leading, self.video.index)
         self._demuxed = self._packets()
         self._source = in_order(
@@ -346,6 +351,8 @@ class PyAVReader:
             if last and packet is not None and self._decoder is not self.video.codec_context:
                 return
             self._remember(packet)
+            if self._slots is not None and packet is not None and packet.size and packet.dts is not None:
+                heapq.heappush(self._slots, packet.dts)
             pictures = self._decoder.decode(packet)
         except av.FFmpegError:
             self.undecodable += 1
@@ -385,6 +392,9 @@ class PyAVReader:
         """Note what was seen, for `_again`; a few decoders give no time base."""
         if not picture.time_base:
             picture.time_base = self._time_base
+        if self._slots:
+            picture.pts = heapq.heappop(self._slots)
+            self._say(NO_TIMES)
         if picture.pts is not None:
             self._newest = picture.pts if self._newest is None else max(self._newest, picture.pts)
         return picture
