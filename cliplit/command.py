@@ -16,10 +16,11 @@ import click
 
 from .errors import BackendError, CliplitError, InputError
 from .install import EXTRAS, install_hint
-from .interrupt import end_as_ctrl_c
+from .interrupt import Ended, end_as_ctrl_c
 
 P = ParamSpec("P")
 INTERRUPTED = 130
+STOPPED = "interrupted; nothing was written under the final name"
 
 
 def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
@@ -45,8 +46,13 @@ def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
             fail(f"{where}{error.strerror or error}", 1)
         except MemoryError:
             fail("out of memory; use a smaller picture or --quality fast", 1)
+        except Ended:
+            click.echo(f"{click.get_current_context().info_name}: error: {STOPPED}", err=True)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(INTERRUPTED)  # all is cleaned up; FFmpeg's threads may crash a Python that winds down under them
         except KeyboardInterrupt:
-            fail("interrupted; nothing was written under the final name", INTERRUPTED)
+            fail(STOPPED, INTERRUPTED)
 
     return wrapper
 

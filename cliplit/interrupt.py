@@ -25,8 +25,12 @@ def end_as_ctrl_c() -> None:
                 signal.signal(number, _interrupt)
 
 
+class Ended(KeyboardInterrupt):
+    """A signal of `ENDING` came."""
+
+
 def _interrupt(signum: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    raise Ended
 
 
 @dataclass
