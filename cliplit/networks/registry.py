@@ -2,7 +2,7 @@
 
 Another package adds its own without touching this one, by an entry point in its pyproject.toml:
 
-    [project.entry-points."cliplit.networks.registry"]
+    [project.entry-points."cliplit.networks"]
     mine = "my_package:MyNetwork"  # a LightNetwork that is built without arguments
 """
 
@@ -25,7 +25,7 @@ NETWORKS: dict[str, Callable[[], LightNetwork]] = {"lite": LiteUNet, "relative":
 def installed_networks() -> dict[str, Callable[[], LightNetwork]]:
     """Load the networks that other packages provide. Raises ModelError for one that cannot be loaded."""
     found: dict[str, Callable[[], LightNetwork]] = {}
-    for point in metadata.entry_points(group="cliplit.networks.registry"):
+    for point in metadata.entry_points(group="cliplit.networks"):
         try:
             found[point.name] = point.load()
         except Exception as error:  # another package's import may raise anything
@@ -37,12 +37,22 @@ def all_networks() -> dict[str, Callable[[], LightNetwork]]:
     return {**installed_networks(), **NETWORKS}
 
 
-def build_network(name: str) -> LightNetwork:
-    """Build a new network by name. Raises InputError for an unknown one."""
+def network_kind(name: str) -> Callable[[], LightNetwork]:
+    """Find what builds a network. Raises InputError for an unknown name."""
     networks = all_networks()
     if name not in networks:
         raise InputError(f"no network called {name!r}; there is {', '.join(networks)}")
-    return networks[name]()
+    return networks[name]
+
+
+def build_network(name: str) -> LightNetwork:
+    """Build a new network by name. Raises InputError for an unknown one."""
+    return network_kind(name)()
+
+
+def takes_masks(name: str) -> bool:
+    """Tell whether negative samples tell a network what is not picture, without building it (that draws numbers)."""
+    return bool(getattr(network_kind(name), "takes_masks", False))
 
 
 def network_name(network: LightNetwork) -> str:

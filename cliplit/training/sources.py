@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from ..config import TrainConfig
-from ..networks.registry import build_network
+from ..networks.registry import takes_masks
 from ..phases import Stage
 from ..pictures.guided_batches import GuidedBatches, GuidedSources, read_guided_sources
 from ..pictures.pairs import PairBatches, Sources, read_photos, render_scenes
@@ -39,7 +39,7 @@ def batches_of(
 ) -> Dataset[Any]:
     """Return batches of a stage by number; `part` is this process's share of each."""
     if sources.paired is not None:
-        masks = build_network(config.network).takes_masks
+        masks = takes_masks(config.network)
         return PairBatches(sources.paired, config.batch, config.sizes, config.seed, config.task, part, masks)
     assert sources.guided is not None
     return GuidedBatches(sources.guided, config, stage, part)

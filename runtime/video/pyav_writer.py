@@ -262,8 +262,9 @@ class PyAVWriter:
                 self._mux(packet)
         try:
             self.container.close()
-            self._check_pictures()
-            self._check_streams()
+            if self.written:  # else there is no file: only its encoder's settings were wanted
+                self._check_pictures()
+                self._check_streams()
         except (av.FFmpegError, ValueError) as error:
             raise cannot_write(error) from error
 
