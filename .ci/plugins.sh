@@ -1,5 +1,5 @@
 #!/bin/bash
-# The plug-ins in the real programs: ffmpeg, melt, GStreamer, mpv, GIMP 2.10, GIMP 3 and VapourSynth. For root on Debian 12.
+# The plug-ins in the real programs: ffmpeg, melt, GStreamer, mpv, GIMP 3 and VapourSynth. For root on Debian 12.
 #
 #   .ci/plugins.sh [PYTHON]     PYTHON has cliplit[cpu], pytest and hypothesis installed; default: python3
 #
@@ -16,7 +16,7 @@ mkdir -p "$cache" "$CLIPLIT_ARTEFACTS"
 
 install_programs() {
     apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends ffmpeg melt frei0r-plugins gimp mpv gcc \
+    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends ffmpeg melt frei0r-plugins mpv gcc \
         libc6-dev binutils valgrind mmdebstrap gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
         gstreamer1.0-plugins-bad >/dev/null
 }

@@ -29,14 +29,14 @@ FILES = ("bench.json", "bench.md", "index.html")
 @click.group(context_settings=SETTINGS)
 @click.version_option(__version__)
 def main() -> None:
-    """Measure speed, or quality, next to the methods one would use instead.
+    """Measure speed or quality against the methods you might use instead.
 
-    Each command writes bench.json, bench.md and index.html (one page with everything in it, for any browser, offline).
+    Each command writes bench.json, bench.md and index.html, a single page that works in any browser, offline.
     """
 
 
 def output_options(command: Command) -> Command:
-    command = click.option("--overwrite", is_flag=True, help="Replace results that are in the folder.")(command)
+    command = click.option("--overwrite", is_flag=True, help="Replace earlier results in the folder.")(command)
     return click.option(
         "-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the results."
     )(command)
@@ -47,13 +47,25 @@ def output_options(command: Command) -> Command:
 @click.option(
     "--size", "sizes", multiple=True, type=click.Choice(["480p", "720p", "1080p", "4K"]), help="[default: all]"
 )
-@click.option("--threads", multiple=True, type=click.IntRange(1, 256), help="May be given often.  [default: 1, 2]")
-@click.option("--method", "methods", multiple=True, help="lite, unet, 'unet exact', ...  [default: all]")
-@click.option("--backend", "backends", multiple=True, help="auto, onnxruntime, openvino, ...  [default: all that load]")
-@click.option("--limit", default=90.0, show_default=True, help="Seconds a frame beyond which a method is left out.")
-@click.option("--clip", type=click.Path(path_type=Path), help="To be transcoded.  [default: the demo clip]")
-@click.option("--seconds", default=4.0, show_default=True, help="Length of the clip; 0 for frames alone.")
-@click.option("--quick", is_flag=True, help="One small size, few repeats: whether it works, not how fast it is.")
+@click.option(
+    "--threads", multiple=True, type=click.IntRange(1, 256), help="Threads to test; repeatable.  [default: 1, 2]"
+)
+@click.option(
+    "--method",
+    "methods",
+    multiple=True,
+    help="Methods to test: lite, unet, 'unet exact', ...; repeatable.  [default: all]",
+)
+@click.option(
+    "--backend",
+    "backends",
+    multiple=True,
+    help="Back ends to test: auto, onnxruntime, ...; repeatable.  [default: all that load]",
+)
+@click.option("--limit", default=90.0, show_default=True, help="Skip a method slower than this many seconds a frame.")
+@click.option("--clip", type=click.Path(path_type=Path), help="Clip to transcode.  [default: the demo clip]")
+@click.option("--seconds", default=4.0, show_default=True, help="Length of the clip; 0 skips the clips.")
+@click.option("--quick", is_flag=True, help="One small size and few repeats: a test that it works, not of its speed.")
 @reports_errors
 def speed_command(
     output: Path,
@@ -69,7 +81,7 @@ def speed_command(
 ) -> None:
     """Time frames and clips at 480p to 4K on 1 and 2 threads, against ffmpeg, PyTorch and classical methods.
 
-    Takes about 20 minutes on two cores; a CUDA device, when one works, adds its own tables.
+    It takes about 20 minutes on two cores. A working CUDA device adds its own tables.
     """
     from .speed import SIZES, Plan, measure_speed, speed_plots, speed_tables
     from .webpage import Section
@@ -100,14 +112,18 @@ def speed_command(
 @output_options
 @click.option(
     "--model", "models", multiple=True, metavar="FILE[,key=value]",
-    help="An ONNX file, a PyTorch checkpoint (ours, CLIP-LIT's, RAVE's), lite, unet, unet:exact. May be given often.  "
+    help="An ONNX file, a PyTorch checkpoint (ours, CLIP-LIT's, RAVE's), lite, unet, unet:exact; repeatable.  "
     "[default: lite, unet]",
 )  # fmt: skip
-@click.option("--welllit", type=click.Path(path_type=Path), help="Photos that need nothing: how much are they changed?")
-@click.option("--clip", "clips", multiple=True, type=click.Path(path_type=Path), help="A clip to measure flicker on.")
-@click.option("--samples", default=6, show_default=True, help="Pictures shown with sliders.")
-@click.option("--limit", default=0, help="Pictures used of each folder; 0 for all.")
-@click.option("--no-classical", is_flag=True, help="Without CLAHE, gamma, exposure fusion and LIME.")
+@click.option(
+    "--welllit", type=click.Path(path_type=Path), help="Folder of well-lit photos, to measure how much they change."
+)
+@click.option(
+    "--clip", "clips", multiple=True, type=click.Path(path_type=Path), help="Clip to measure flicker on; repeatable."
+)
+@click.option("--samples", default=6, show_default=True, help="Pictures to show with sliders.")
+@click.option("--limit", default=0, help="Pictures to use from each folder; 0 for all.")
+@click.option("--no-classical", is_flag=True, help="Skip CLAHE, gamma, exposure fusion and LIME.")
 @click.option("--device", default="cpu", show_default=True, type=click.Choice(["cpu", "cuda", "auto"]))
 @reports_errors
 def quality_command(
@@ -124,9 +140,9 @@ def quality_command(
 ) -> None:
     """Score models and classical methods on FOLDER: pairs (input/ and gt/), or any pictures.
 
-    A model file of others is looked at and tried out; what was found can be given instead, after commas:
-    layout=nchw|nhwc, range=1|255, output=light|picture, order=rgb|bgr; way=runtime|paper chooses how a light map is
-    applied, both by default.
+    For foreign model files the input and output layout is detected by a trial run. You can state it after commas
+    instead: layout=nchw|nhwc, range=1|255, output=light|picture, order=rgb|bgr. way=runtime|paper chooses how a light
+    map is applied; both by default.
     """
     from .clips import flicker_table
     from .methods import CLASSICAL

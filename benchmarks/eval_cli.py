@@ -15,12 +15,12 @@ from cliplit.errors import InputError
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("model", metavar="MODEL")
 @click.argument("folder", metavar="FOLDER", type=click.Path(path_type=Path))
-@click.option("--each", is_flag=True, help="A row for every picture, not only the mean.")
+@click.option("--each", is_flag=True, help="Print a row for every picture, not only the mean.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.version_option(__version__)
 @reports_errors
 def main(model: str, folder: Path, each: bool, as_json: bool) -> None:
-    """Score MODEL on the pictures of FOLDER, at full size, as the runtime shows them.
+    """Score MODEL on the pictures of FOLDER, at full size, through the runtime.
 
     MODEL is a checkpoint (.pt, .pth), an exported .onnx file or a bundled model's name. FOLDER holds input/ and gt/
     (PSNR, SSIM, LPIPS), or pictures without references (mean luminance, clipped share, MUSIQ, NIQE). LPIPS, MUSIQ and

@@ -5,9 +5,9 @@
     python -m cliplit.benchmarks.exact --device cuda      # a card: network and apply, CUDA events; a clip, wall time
 
 The original is the paper's network in eager PyTorch, fp32, at full size, with the same number of threads. Runs
-interleave (A B C A B C ...), so that whatever else the machine does falls on all of them; medians and ratios count.
-On a card two things are timed: planes in, planes out without the copies, the frames being there already, a batch at
-once; and the way of `cliplit-video` from frames in memory to frames in memory, with copies and temporal filter.
+interleave (A B C A B C ...), so that other programs disturb all alike; compare medians and ratios. On a card two things
+are timed: planes in, planes out for a batch already in its memory; and `cliplit-video`'s processing from frames in
+memory to frames in memory, with copies and temporal filter.
 """
 
 from __future__ import annotations
@@ -122,10 +122,10 @@ def cuda_rows(model: Path, size: tuple[int, int], repeats: int, batch: int, fram
 
 def clip_seconds(enhancer: Enhancer, size: tuple[int, int], count: int) -> float:
     """Measure wall time of `count` 4:2:0 frames relighted as in `cliplit-video`, without codecs, after a warm-up."""
+    from cliplit.runtime import Steps
     from cliplit.runtime.light.colour import Coding
     from cliplit.runtime.video.frame_loop import FrameLoop
     from cliplit.runtime.video.frames import Frame
-    from cliplit.runtime.video.request import Steps
 
     coding, tick = Coding(), Fraction(1, 25)
     clip = Clip(size[1], size[0], "yuv420p", coding, Colour(), tick)

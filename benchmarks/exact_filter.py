@@ -19,9 +19,8 @@ import numpy as np
 
 from cliplit.arrays import Array
 from cliplit.command import reports_errors
-from cliplit.runtime import Enhancer
-from cliplit.runtime.light.pixels import PackedRGB
-from cliplit.runtime.light.relighting import Light, LightSettings, Relighting
+from cliplit.runtime import Enhancer, LightSettings, PackedRGB, Relighting
+from cliplit.runtime.light.relighting import Light
 
 from .exact import parse
 from .flicker import HEIGHT, RATE, WIDTH, luminance, noisy, still_picture

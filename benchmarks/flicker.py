@@ -1,19 +1,18 @@
 """Temporal stability of a relighted clip against the same frames relighted one by one; prints a table.
 
-    python -m cliplit.benchmarks.flicker                       # made shots only
-    python -m cliplit.benchmarks.flicker --clip FILE ...       # warping error on clips of your own, too
+    python -m cliplit.benchmarks.flicker                       # synthetic shots only
+    python -m cliplit.benchmarks.flicker --clip FILE ...       # warping error also on your own clips
     python -m cliplit.benchmarks.flicker --plot curves.png     # the curves behind the table (needs matplotlib)
 
-What is measured, each with the temporal filter and without it:
+Measured with and without the temporal filter:
 
-- *flicker*: standard deviation over time of mean luminance and of the luminance of 16x16 blocks, on a still shot with
-  sensor noise, in 8-bit codes. "all" is the whole output; it holds the sensor noise that is left in a block's mean and
-  that every gain brings up; "source" is that noise as it came. "light" is the same gain on the noise-free picture:
-  what relighting itself adds.
+- *flicker*: standard deviation over time of mean luminance and of the luminance of 16x16 blocks, on a static shot with
+  sensor noise, in 8-bit codes. "all" is the whole output with its amplified sensor noise, "source" the noise of the
+  input. "light" is the same gain applied to the noise-free picture: what relighting itself adds.
 - *lag*: after a cut (frames until the mean luminance is within 2 % of a fresh start), after a step in exposure (frames
-  until 90 % of the way), and the largest distance from the frame's own light map during a dissolve and a ramp.
+  until 90 % of the change), and the largest distance from the frame's own light map during a dissolve and a ramp.
 - *warping error* (Lai et al., ECCV 2018) on moving shots: the mean difference between a frame and its predecessor
-  carried along by optical flow of the source, where the source itself agrees with it.
+  warped by the source's optical flow, where the source itself agrees with it.
 """
 
 from __future__ import annotations
@@ -32,11 +31,9 @@ from cliplit.arrays import Array
 from cliplit.command import reports_errors
 from cliplit.constants import LUMA_WEIGHTS
 from cliplit.pictures.sensor import add_noise
-from cliplit.runtime import Enhancer
+from cliplit.runtime import Enhancer, LightSettings, PackedRGB, Relighting
 from cliplit.runtime.light.gain import apply_rgb
 from cliplit.runtime.light.light_map import Coefficients
-from cliplit.runtime.light.pixels import PackedRGB
-from cliplit.runtime.light.relighting import LightSettings, Relighting
 from cliplit.runtime.light.temporal import time_constant
 
 RATE = 25

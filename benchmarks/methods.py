@@ -1,7 +1,7 @@
 """The methods compared: this project's models and the classical methods a user might pick instead.
 
 A method is a function from an (H, W, 3) uint8 RGB picture to another. CLAHE, resizing and exposure fusion are OpenCV's.
-No well-kept library was found for LIME, so a short one stands here, without its denoising step, and is called
+We found no maintained library for LIME; the short version here, without its denoising step, is called
 "LIME-style" wherever it is shown.
 """
 

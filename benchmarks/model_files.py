@@ -16,6 +16,7 @@ import numpy as np
 
 from cliplit.arrays import Array
 from cliplit.errors import BackendError, InputError, ModelError, first_line
+from cliplit.install import install_hint
 from cliplit.runtime.backends.model_file import BUNDLED
 from cliplit.runtime.backends.onnx_runtime import import_onnxruntime
 
@@ -100,7 +101,7 @@ def checkpoint_method(path: Path, way: str) -> Method:
 
         from .evaluation import checkpoint_relight
     except ImportError as error:
-        raise BackendError(f'{path}: needs PyTorch; install it with: pip install "cliplit[train]"') from error
+        raise BackendError(f"{path}: needs PyTorch; install it with: {install_hint('train')}") from error
     if way == "runtime":
         return Method(f"{path.stem} (runtime)", checkpoint_relight(path), note="PyTorch network in cliplit's runtime")
     network = checkpoint.load_network(path)

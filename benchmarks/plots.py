@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cliplit.errors import BackendError
+from cliplit.install import install_hint
 
 Point = tuple[float, float]
 COLOURS = ("#1f5fa8", "#b3471d", "#2f7d4f", "#7a3f9d", "#a8801f", "#13808c", "#a02c5a", "#555555", "#6b8e23", "#000000")
@@ -56,7 +57,7 @@ def _figure(width: float = 7.2, height: float = 3.4) -> tuple[Any, Any]:
     try:
         from matplotlib.figure import Figure  # without pyplot: no display, no global state
     except ImportError as error:
-        raise BackendError('matplotlib is missing; install it with: pip install "cliplit[bench]"') from error
+        raise BackendError(f"matplotlib is missing; install it with: {install_hint('bench')}") from error
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots()
 

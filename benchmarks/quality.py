@@ -1,7 +1,7 @@
 """Quality of a relighted picture: one function per measure, one table that names them all.
 
-PSNR, SSIM and CIEDE2000 are scikit-image's. LPIPS, MUSIQ and NIQE are pyiqa's where it is installed. The measures
-that no library has stand here: halos, noise gain, change of well-lit photos. Pictures are (H, W, 3) uint8 RGB.
+PSNR, SSIM and CIEDE2000 come from scikit-image; LPIPS, MUSIQ and NIQE from pyiqa if installed. This module adds what no
+library has: halos, noise gain, change of well-lit photos. Pictures are (H, W, 3) uint8 RGB.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from cliplit.arrays import Array
 from cliplit.constants import LUMA_WEIGHTS
 from cliplit.errors import BackendError
+from cliplit.install import install_hint
 
 Scores = dict[str, float]
 
@@ -183,5 +184,5 @@ def _skimage() -> tuple[Any, Any]:
     try:
         from skimage import color, metrics
     except ImportError as error:
-        raise BackendError('scikit-image is missing; install it with: pip install "cliplit[bench]"') from error
+        raise BackendError(f"scikit-image is missing; install it with: {install_hint('bench')}") from error
     return metrics, color

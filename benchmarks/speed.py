@@ -1,7 +1,7 @@
 """Speed, memory and start-up over sizes, threads, models and devices, each next to named references of the same run.
 
-Timings of a shared machine are noisy: the ratios are what counts, so everything that is compared is measured minutes
-apart on the same cores, each configuration in a process of its own.
+Timings on a shared machine are noisy and only their ratios are meaningful. So everything compared is measured within
+minutes on the same cores, each configuration in its own process.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A clip from file to file, compared with ffmpeg on the same machine in the same run.
 
-Two references: ffmpeg that transcodes the source as it is, and ffmpeg that decodes the source and encodes the very
-pictures that cliplit-video made. The second is the same work without the relighting: relighted shadows hold detail
-that costs an encoder time.
+There are two references: ffmpeg transcoding the source, and ffmpeg decoding the source and encoding the pictures that
+cliplit-video made. The second is the same work without relighting, as the detail in relighted shadows costs an encoder
+time.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from PIL import Image
 from cliplit.arrays import Array
 from cliplit.errors import BackendError
 from cliplit.files import atomic_write
+from cliplit.install import install_hint
 
 from .plots import Plot
 from .scoring import Sample
@@ -60,7 +61,7 @@ def write_page(target: Path, title: str, about: str, sections: Sequence[Section]
     try:
         import jinja2
     except ImportError as error:
-        raise BackendError('jinja2 is missing; install it with: pip install "cliplit[bench]"') from error
+        raise BackendError(f"jinja2 is missing; install it with: {install_hint('bench')}") from error
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(PAGE), autoescape=True, trim_blocks=True)
     shown = [
         {

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .lazy import resolve
+from .privacy import keep_private
 
 if TYPE_CHECKING:
     from cliplit.runtime import Enhancer
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from .networks.unet import UNet
 
 __version__ = "0.1.0"
+
+keep_private()  # before any library that counts its users is loaded
 
 _above = Path(__file__).parent.parent
 if (_above / "setup.py").is_file() and (_above / "runtime").is_dir():  # a checkout: its other folders are ours, too

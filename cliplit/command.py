@@ -16,7 +16,8 @@ from typing import ParamSpec
 
 import click
 
-from .errors import CliplitError, InputError
+from .errors import BackendError, CliplitError, InputError
+from .install import EXTRAS, install_hint
 
 P = ParamSpec("P")
 INTERRUPTED = 130
@@ -32,6 +33,11 @@ def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
             command(*args, **kwargs)
         except CliplitError as error:
             fail(str(error), error.exit_code)
+        except ModuleNotFoundError as error:
+            missing = (error.name or "").partition(".")[0]
+            if missing not in EXTRAS:
+                raise
+            fail(f"{missing} is missing; install it with: {install_hint(EXTRAS[missing])}", BackendError.exit_code)
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads any more; be quiet about it
             sys.exit(1)
@@ -52,7 +58,7 @@ def fail(message: str, code: int) -> None:
 
 
 def check_output(source: Path | None, target: Path, overwrite: bool) -> None:
-    """Raises InputError where writing `target` would destroy something, or cannot work."""
+    """Check that writing `target` destroys nothing and can work. Raises InputError if not."""
     if source is not None and target.exists() and source.exists() and target.samefile(source):
         raise InputError(f"{target}: is the input itself; name another output")
     if target.is_dir():

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from .errors import InputError
+from .errors import BackendError, InputError
+from .install import install_hint
 
 METHODS = ("paired", "cliplit", "latent", "rave")
 GUIDED = ("cliplit", "latent", "rave")  # by an image encoder; `paired` compares with a known target instead
@@ -35,8 +36,8 @@ class TrainConfig:
         "paired: targets known. cliplit: prompts (CLIP-LIT). latent: learned embeddings. rave: residual vector.",
         METHODS,
     )
-    network: str = option("lite", "Network to train: lite, unet, or one that an installed package brings.")
-    task: str = option("backlit", "Preset: low-light draws dark pictures and adds noise.", ("backlit", "low-light"))
+    network: str = option("lite", "Network to train: lite, relative, unet, or one of an installed package.")
+    task: str = option("backlit", "Preset: low-light draws darker pictures and adds noise.", ("backlit", "low-light"))
 
     # Pictures of method paired
     hdri: str = option("", "Folder of equirectangular .hdr panoramas to render pairs from (paired).")
@@ -46,85 +47,86 @@ class TrainConfig:
     # Pictures of all methods
     pairs: str = option("", "Folder with input/ and gt/: backlit pictures and their well-lit references.")
     # Pictures of the guided methods
-    backlit: tuple[str, ...] = option((), "Folder of backlit pictures, with subfolders (guided); repeatable.")
-    welllit: tuple[str, ...] = option((), "Folder of well-lit pictures, others than those (guided); repeatable.")
-    noise: float = option(0.0, "Share of guided inputs that get sensor noise; what is compared stays clean.")
+    backlit: tuple[str, ...] = option((), "Folder of backlit pictures, searched recursively (guided); repeatable.")
+    welllit: tuple[str, ...] = option((), "Folder of unrelated well-lit pictures (guided); repeatable.")
+    noise: float = option(0.0, "Share of guided inputs that get sensor noise; losses compare with the clean picture.")
     # Scoring
     validation: str = option("", "Folder with input/ and gt/ to score on; never trained on.")
     validation_photos: str = option("", "Folder of pictures without references to score on.")
     best_by: str = option(
         "auto",
-        "What best.pt is best by; auto: psnr + 20 ssim on --validation, else the loss.",
+        "Score that selects best.pt; auto: psnr + 20 ssim on --validation, else the loss.",
         ("auto", "loss", "psnr", "ssim", "lpips", "musiq", "niqe"),
     )
 
     # Length of the run and of its phases (CLIP-LIT#12: the five knobs for other tasks are marked *)
-    steps: int = option(5000, "Optimizer steps in all, every phase counted.")
+    steps: int = option(5000, "Optimizer steps of all phases together.")
     prompt_init_steps: int = option(8000, "* Steps of prompt initialisation, before anything else.")
     reconstruction_steps: int = option(1000, "* Steps of self-reconstruction, before any guidance.")
     enhancer_steps: int = option(2100, "* Enhancer steps of a round.")
     prompt_steps: int = option(1000, "* Prompt refinement steps of a round.")
     margins: tuple[float, float] = option((0.9, 0.2), "* Margins of the ranking: from backlit, and between results.")
-    levels: int = option(4, "Pictures the ranking compares at most: 2, 3 with the result, 4 with the one before.")
-    enhancer_threshold: float = option(90.0, "While the enhancer's loss is above, its phase is extended.")
-    prompt_threshold: float = option(60.0, "While the ranking loss (times 200) is above, its phase is extended.")
-    enhancer_extension: int = option(60, "Steps an enhancer phase is extended by.")
-    prompt_extension: int = option(100, "Steps a prompt phase is extended by.")
-    restart_psnr: float = option(8.0, "Start anew where reconstruction stays under this many dB after 100 steps.")
+    levels: int = option(4, "Pictures ranked at most: 2, 3 with the result, 4 with the previous one.")
+    enhancer_threshold: float = option(90.0, "Extend an enhancer phase while its loss is above this.")
+    prompt_threshold: float = option(60.0, "Extend a prompt phase while the ranking loss (times 200) is above this.")
+    enhancer_extension: int = option(60, "Steps added to an enhancer phase.")
+    prompt_extension: int = option(100, "Steps added to a prompt phase.")
+    restart_psnr: float = option(8.0, "Restart if reconstruction is below this many dB after 100 steps.")
 
     # Losses
-    guidance_weight: float = option(320.0, "Of the guidance loss: 16 * 20, and six times that for rave.")
-    identity_weight: float = option(22.5, "Of the identity loss: 0.9 * 25.")
-    reconstruction_weight: float = option(25.0, "Of the identity loss during self-reconstruction.")
+    guidance_weight: float = option(320.0, "Weight of the guidance loss: 16 * 20, and six times that for rave.")
+    identity_weight: float = option(22.5, "Weight of the identity loss: 0.9 * 25.")
+    reconstruction_weight: float = option(25.0, "Weight of the identity loss during self-reconstruction.")
     identity_layers: tuple[float, ...] = option((1.0, 1.0, 1.0, 1.0, 0.5), "Weights of the identity encoder's stages.")
-    paired_weight: float = option(0.0, "Of the paired loss added to a guided one (needs --pairs).")
+    paired_weight: float = option(0.0, "Weight of a paired loss added to a guided one (needs --pairs).")
+    level_weight: float = option(0.0, "Weight of the error of the mean luma in the paired loss (paired).")
     bias_tokens: int = option(0, "Bias correction of rave: words taken at each end (15 in its code; 0: off).")
     apply: str = option(
         "runtime",
-        "How the light map is applied: divide (clip(I / (L + 1e-9)), the papers) or runtime (what ships).",
+        "How the light map is applied: divide (clip(I / (L + 1e-9)), the papers) or runtime (as shipped).",
         ("divide", "runtime"),
     )
 
     # Encoders
     score_model: str = option("ViT-B-32-quickgelu", "open_clip model that judges, or a model config .json.")
-    score_weights: str = option("openai", "Its pretrained tag, a file, or `random` (for tests).")
+    score_weights: str = option("openai", "Its pretrained tag, a weights file, or `random` (for tests).")
     identity_model: str = option("RN101-quickgelu", "open_clip model of the identity loss, or a config .json.")
-    identity_weights: str = option("openai", "Its pretrained tag, a file, or `random` (for tests).")
+    identity_weights: str = option("openai", "Its pretrained tag, a weights file, or `random` (for tests).")
     antialias: bool = option(False, "Antialias the encoders' resize (the published code with torch 1.13 does not).")
-    encoder: str = option("", "FILE.py:FACTORY of another image encoder, instead of open_clip (latent, rave).")
-    encoder_weights: str = option("", "Argument of that factory, such as a weights file.")
+    encoder: str = option("", "FILE.py:FACTORY of an image encoder to use instead of open_clip (latent, rave).")
+    encoder_weights: str = option("", "Argument for that factory, such as a weights file.")
     prompt_length: int = option(16, "Words a learned prompt starts from.")
-    init: str = option("", "Checkpoint whose weights the network starts from; skips self-reconstruction.")
+    init: str = option("", "Checkpoint to start from; skips self-reconstruction.")
     init_prompts: str = option("", "Prompt pair to start from; skips prompt initialisation.")
 
     # Optimisation
-    batch: int = option(16, "Pictures a step, over all processes.")
-    prompt_batch: int = option(16, "Pictures a prompt step, over all processes.")
+    batch: int = option(16, "Pictures per step, over all processes.")
+    prompt_batch: int = option(16, "Pictures per prompt step, over all processes.")
     sizes: tuple[tuple[int, int], ...] = option(
-        ((192, 256), (160, 288), (256, 192), (192, 192)), "HEIGHTxWIDTH of a batch, one drawn a step; repeatable."
+        ((192, 256), (160, 288), (256, 192), (192, 192)), "HEIGHTxWIDTH of a batch, drawn anew each step; repeatable."
     )
-    prompt_size: int = option(256, "Side of the pictures of prompt steps.")
+    prompt_size: int = option(256, "Side of the pictures in prompt steps.")
     learning_rate: float = option(2e-3, "Peak learning rate of the enhancer.")
-    final_learning_rate: float = option(2e-5, "Where its cosine ends.")
+    final_learning_rate: float = option(2e-5, "Learning rate at the end of its cosine.")
     prompt_learning_rate: float = option(5e-6, "Learning rate of the prompts or embeddings.")
     warmup: int = option(200, "Steps of linear warm-up.")
-    betas: tuple[float, float] = option((0.9, 0.999), "Of Adam.")
+    betas: tuple[float, float] = option((0.9, 0.999), "Adam's betas.")
     weight_decay: float = option(1e-4, "Decoupled (AdamW) for paired, L2 (Adam) for the guided methods.")
     gradient_clip: float = option(1.0, "Largest gradient norm; 0 for no limit.")
-    ema: float = option(0.998, "Decay of the averaged weights, which are the result; 0 for none.")
-    precision: str = option("fp32", "Of the enhancer's arithmetic (AMP).", PRECISIONS)
+    ema: float = option(0.998, "Decay of the averaged weights, which become the result; 0 for none.")
+    precision: str = option("fp32", "Precision of the enhancer (AMP).", PRECISIONS)
     encoder_precision: str = option(
-        "auto", "Of the frozen encoders' arithmetic; auto: as --precision.", ("auto", *PRECISIONS)
+        "auto", "Precision of the frozen encoders; auto: as --precision.", ("auto", *PRECISIONS)
     )
     compile: bool = option(False, "Compile the network with torch.compile.")
 
     # The run
-    seed: int = option(1, "Of everything random.")
-    device: str = option("auto", "auto, cpu, cuda or cuda:N.")
+    seed: int = option(1, "Random seed.")
+    device: str = option("auto", "Where to train: auto, cpu, cuda or cuda:N.")
     save_every: int = option(250, "Steps between checkpoints and validations.")
-    log_every: int = option(20, "Steps between log lines, and between looks for the best of a round.")
-    threads: int = option(0, "CPU threads of torch; 0 for its own choice.")
-    workers: int = option(1, "Processes that make batches ahead of time.")
+    log_every: int = option(20, "Steps between log lines, and between checks for the best of a round.")
+    threads: int = option(0, "CPU threads of torch; 0 lets torch choose.")
+    workers: int = option(1, "Processes that prepare batches ahead.")
     tensorboard: bool = option(False, "Write TensorBoard scalars and picture grids to RUN/tensorboard.")
 
     @property
@@ -166,6 +168,11 @@ PRESETS: tuple[tuple[dict[str, tuple[str, ...]], dict[str, Any]], ...] = (
             "warmup": 50,
             "ema": 0.99,
         },
+    ),
+    # From scratch, and the level of a picture is what it learns last.
+    (
+        {"method": ("paired",), "network": ("relative",)},
+        {"scenes": 2100, "steps": 9000, "weight_decay": 1e-2, "level_weight": 3.0},
     ),
     # CLIP-LIT's constants (docs: the method, section CLIP-LIT); RAVE and the latent variant share them.
     (
@@ -223,7 +230,7 @@ def read_yaml(name: str) -> dict[str, Any]:
     try:
         import yaml
     except ImportError as error:
-        raise InputError('reading a YAML file needs PyYAML; install it with: pip install "cliplit[train]"') from error
+        raise BackendError(f"reading a YAML file needs PyYAML; install it with: {install_hint('train')}") from error
     path = Path(name)
     if not path.is_file():
         path = RECIPES / f"{name}.yaml"

@@ -14,6 +14,7 @@ from cliplit import __version__
 from cliplit.command import check_output, reports_errors
 from cliplit.constants import MAX_GAIN
 from cliplit.errors import BackendError, InputError
+from cliplit.install import install_hint
 
 if TYPE_CHECKING:
     from cliplit.arrays import Array
@@ -40,40 +41,49 @@ def optional_size(context: click.Context, option: click.Parameter, text: str | N
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("checkpoint", type=click.Path(path_type=Path), required=False)
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="File, or folder that exists. [default: beside CHECKPOINT]"
+    "-o", "--output", type=click.Path(path_type=Path), help="File, or existing folder.  [default: beside CHECKPOINT]"
 )
-@click.option("--fp16", "half", is_flag=True, help="Half precision; beside it the fp32 file, to fall back on.")
-@click.option("--int8", is_flag=True, help="Statically quantised, for CPUs with VNNI.")
+@click.option("--fp16", "half", is_flag=True, help="Half precision; also writes the fp32 file as a fallback.")
+@click.option("--int8", is_flag=True, help="Static 8-bit quantisation, for CPUs with VNNI.")
 @click.option(
-    "--calibration", type=click.Path(path_type=Path), help="Folder of pictures for --int8.  [default: the demo clip]"
+    "--calibration",
+    type=click.Path(path_type=Path),
+    help="Folder of calibration pictures for --int8.  [default: the demo clip]",
 )
 @click.option(
-    "--shape", callback=optional_size, metavar="[Nx]HxW", help="Fixed size of what the network sees.  [default: free]"
+    "--shape",
+    callback=optional_size,
+    metavar="[Nx]HxW",
+    help="Fix the size of the network's input.  [default: any size]",
 )
-@click.option("--whole-image", is_flag=True, help="Image in, enhanced image out, for any ONNX host.")
+@click.option("--whole-image", is_flag=True, help="Export image in, enhanced image out, for any ONNX program.")
 @click.option(
     "--image-type",
     type=click.Choice(["uint8", "float32"]),
     default="uint8",
     show_default=True,
-    help="Of --whole-image.",
+    help="Input and output type of --whole-image.",
 )
-@click.option("--strength", type=click.FloatRange(0, 2), default=1.0, show_default=True, help="Inside --whole-image.")
 @click.option(
-    "--max-gain", type=click.FloatRange(1, 256), default=MAX_GAIN, show_default=True, help="Inside --whole-image."
+    "--strength", type=click.FloatRange(0, 2), default=1.0, show_default=True, help="Built into --whole-image."
+)
+@click.option(
+    "--max-gain", type=click.FloatRange(1, 256), default=MAX_GAIN, show_default=True, help="Built into --whole-image."
 )
 @click.option("--triton", type=click.Path(path_type=Path), metavar="DIR", help="Write a Triton model repository.")
-@click.option("--tensorrt", is_flag=True, help="Also build the TensorRT engine, into the cache.")
+@click.option("--tensorrt", is_flag=True, help="Also build the TensorRT engine and cache it.")
 @click.option(
     "--shapes",
     metavar="MIN,BEST,MAX",
-    help="Range of sizes of the --tensorrt engine.  [default: --shape, or the proxy of 16:9]",
+    help="Sizes the --tensorrt engine accepts.  [default: --shape, or the proxy size of 16:9]",
 )
-@click.option("--workspace", default=4096, show_default=True, help="Megabytes TensorRT's layers may use.")
-@click.option("--device", default="cuda", show_default=True, metavar="cuda[:N]", help="Of --tensorrt.")
-@click.option("--list-cache", is_flag=True, help="Show the engines in the cache (CLIPLIT_HOME) and stop.")
-@click.option("--clear-cache", is_flag=True, help="Remove them and stop.")
-@click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
+@click.option(
+    "--workspace", default=4096, show_default=True, help="Megabytes of GPU memory that TensorRT's layers may use."
+)
+@click.option("--device", default="cuda", show_default=True, metavar="cuda[:N]", help="Card for --tensorrt.")
+@click.option("--list-cache", is_flag=True, help="List the cached engines (CLIPLIT_HOME) and exit.")
+@click.option("--clear-cache", is_flag=True, help="Remove the cached engines and exit.")
+@click.option("--overwrite", is_flag=True, help="Replace existing files.")
 @click.version_option(__version__)
 @reports_errors
 def main(
@@ -98,8 +108,9 @@ def main(
 ) -> None:
     """Export CHECKPOINT, ours or one published by the CLIP-LIT authors, to ONNX.
 
-    Every file is compared with PyTorch on every back end of this machine and written only if it passes (else exit
-    code 4). Names tell what is inside: NAME.onnx, NAME.fp16.onnx, NAME.int8.onnx, NAME.image.onnx, NAME.1x192x336.onnx.
+    Each file is compared with PyTorch on every back end of this machine. It is written only if it passes; otherwise
+    the exit code is 4. File names show the content: NAME.onnx, NAME.fp16.onnx, NAME.int8.onnx, NAME.image.onnx,
+    NAME.1x192x336.onnx.
     """
     if list_cache or clear_cache:
         show_cache(clear_cache)
@@ -116,7 +127,7 @@ def main(
         import onnx  # noqa: F401
         import torch  # noqa: F401
     except ImportError as error:
-        raise BackendError(f'{error.name} is missing; install it with: pip install "cliplit[export]"') from error
+        raise BackendError(f"{error.name} is missing; install it with: {install_hint('export')}") from error
     ranges = parse_shapes(shapes, shape)
     if tensorrt:
         check_tensorrt(device)

@@ -1,11 +1,11 @@
 """fp16: the layers that cost time in half precision, everything that could overflow or lose bits in fp32.
 
-The types stand in the graph itself (a strongly typed network), which is how TensorRT 11 wants them and ONNX Runtime
-runs them. Input and output stay float32. So do the head (the last convolution and all after it), the pooling, whose
-positions a half cannot count beyond 2048 (R5.8, R5.11), and statistics over the picture.
+The graph states the types (a strongly typed network), as TensorRT 11 requires and ONNX Runtime accepts. Input and
+output stay float32. So do the head (the last convolution and all after it), the pooling, as half precision cannot
+count positions beyond 2048 (R5.8, R5.11), and statistics over the picture.
 
-ONNX Runtime's converter goes by operator, not by where a tensor comes from, casts to and fro between fp32 nodes and
-leaves them unsorted, which TensorRT's parser refuses; putting that right takes as much code as this.
+ONNX Runtime's converter selects by operator instead of a tensor's origin, adds casts back and forth between fp32 nodes,
+and leaves nodes unsorted, which TensorRT's parser refuses. Correcting that would take as much code as this.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from .parity import demo_frames
 
 
 class Proxies(CalibrationDataReader):  # type: ignore[misc]
-    """What the network will see of the calibration pictures."""
+    """The network's inputs for the calibration pictures."""
 
     def __init__(self, pictures: Sequence[Array], info: ModelInfo) -> None:
         self._left = iter(pictures)

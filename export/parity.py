@@ -1,7 +1,7 @@
 """The proof that an exported file computes what its checkpoint computes: a table, and a bound for each precision.
 
-Compared are the light maps and, as PSNR, the enhanced pictures (float, so that rounding to 8 bits hides nothing), on
-frames of the demo clip as they are, at sizes that no layer divides evenly, and at random sizes.
+It compares light maps and, by PSNR, enhanced pictures (in float, so that rounding to 8 bits hides nothing) for frames
+of the demo clip at their own size, at sizes that no layer divides evenly, and at random sizes.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ import numpy as np
 
 from cliplit.arrays import Array
 from cliplit.errors import BackendError, ParityError
+from cliplit.install import install_hint
+from cliplit.runtime import Enhancer
 from cliplit.runtime.backends import BACKENDS, Backend
 from cliplit.runtime.backends.devices import Device, nvidia_driver
-from cliplit.runtime.enhancer import Enhancer, Quality
+from cliplit.runtime.enhancer import Quality
 from cliplit.runtime.network import LightMapNetwork
 
 DEMO = Path(__file__).parents[1] / "runtime" / "demo" / "backlit.mp4"
@@ -28,7 +30,7 @@ EXACT_SIZE = (143, 187)  # of the picture that is also enhanced at full size
 
 @dataclass(frozen=True)
 class Tolerance:
-    """What counts as equal: `largest` |difference| of the light map, least `psnr` (dB) of the enhanced picture."""
+    """Bounds of equality: `largest` |difference| of the light map, least `psnr` (dB) of the enhanced picture."""
 
     largest: float
     psnr: float
@@ -109,7 +111,7 @@ def _run(backend: Backend, picture: Array, quality: Quality) -> tuple[Array, Arr
 
 
 class Recorder(LightMapNetwork):
-    """A network that keeps its last answer. No guard: NaN is to be seen."""
+    """A network that keeps its last light map, NaN included."""
 
     light: Array
 
@@ -145,7 +147,7 @@ def check(path: Path, reference: Backend, precision: str, source: Path) -> list[
     """
     others = list(opened_here(path))
     if not others:
-        raise BackendError('nothing here can run the exported file; install: pip install "cliplit[cpu]"')
+        raise BackendError(f"nothing here can run the exported file; install: {install_hint('cpu')}")
     lines = compare(reference, others)
     tolerance = TOLERANCES[precision]
     if failed := [line for line in lines if not line.passes(tolerance)]:

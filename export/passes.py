@@ -1,4 +1,4 @@
-"""Rewrites of an exported graph that leave what it computes as it is.
+"""Rewrites of an exported graph that do not change what it computes.
 
 Checked by the comparison with PyTorch that ends every export.
 """
@@ -17,7 +17,7 @@ PHASES = 4  # a side
 def restore_names(model: onnx.ModelProto, weights: dict[str, Array]) -> None:
     """Give every tensor of the network the name it has in its state dict.
 
-    The exporter renames what it reshapes (PReLU slopes); with the names back, the file can stand in for a checkpoint.
+    The exporter renames what it reshapes (PReLU slopes); with the names restored, the file can replace a checkpoint.
     Tensors are recognised by their values.
     """
     held = {tensor.name for tensor in model.graph.initializer}

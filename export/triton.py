@@ -3,7 +3,7 @@
     DIR/cliplit_lite/config.pbtxt
     DIR/cliplit_lite/1/model.onnx      the whole-image graph: uint8 image in, enhanced image out
 
-Triton gathers the requests of many clients into batches, which the graph takes as they are (images of one size each).
+Triton collects requests of many clients into batches, which the graph accepts directly (images of one size each).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The whole enhancement as one graph: image in, enhanced image out, so that any ONNX host can be the filter.
 
-Inside are the proxy, the network, the guided filter, the enlargement and the gain: what `Enhancer` does with quality
-"fast", as tensor operations whose sizes are data (a traced graph would keep the example's sizes as constants).
+It contains the proxy, the network, the guided filter, the enlargement and the gain, as `Enhancer` with quality "fast",
+in tensor operations whose sizes are data (a traced graph would keep the example's sizes as constants).
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ from torch.nn import functional as F
 
 from cliplit.arrays import Array
 from cliplit.constants import GUIDE_EPSILON, GUIDE_RADIUS, LUMA_WEIGHTS, MAX_GAIN
-from cliplit.errors import ParityError
+from cliplit.errors import BackendError, ParityError
 from cliplit.files import atomic_write
 from cliplit.networks.light_network import LightNetwork
+from cliplit.runtime import Enhancer
 from cliplit.runtime.backends.devices import Device
 from cliplit.runtime.backends.model_file import ModelInfo
 from cliplit.runtime.backends.onnx_runtime import import_onnxruntime
+from cliplit.runtime.backends.open_vino import import_openvino
 from cliplit.runtime.backends.pytorch import TorchNetwork, from_checkpoint
-from cliplit.runtime.enhancer import Enhancer
 from cliplit.runtime.light.proxy import LONGEST_SIDE
 from cliplit.runtime.network import LightMapNetwork
 
@@ -38,6 +39,7 @@ from .parity import Comparison, psnr, sample_pictures
 from .passes import pack_head, restore_names
 
 ImageType = Literal["uint8", "float32"]
+LEAST_PEAK = 1e-4  # added to the brightest channel where it is divided by; fp16 holds it
 LEAST_PSNR = 45.0  # dB of the enhanced image against `Enhancer` with the network in PyTorch
 
 
@@ -65,13 +67,20 @@ class WholeImage(nn.Module):
         size = colour.shape[-2:]
         slope = F.interpolate(slope, size, mode="bilinear", align_corners=False)
         offset = F.interpolate(offset, size, mode="bilinear", align_corners=False)
-        log_light = (slope * self.luma(bounded) + offset).clamp(self.floor, 0.0)
-        square = torch.exp(log_light * (2 * math.log(2)))
-        peak = bounded.amax(dim=1, keepdim=True)
-        enhanced = colour * torch.rsqrt(square + (1 - square) * peak * peak)
+        luma, peak = self.luma(bounded), bounded.amax(dim=1, keepdim=True)
+        log_light = (slope * luma + offset).clamp(self.floor, 0.0)
+        light = torch.exp(log_light * math.log(2))
+        square = light * light
+        of_luma, of_peak = (torch.rsqrt(square + (1 - square) * x * x) for x in (luma, peak))  # `gain.factors`
+        high = peak + LEAST_PEAK
+        both = light * of_luma * of_peak  # in this order it fits into fp16
+        of_chroma = both * both * (high + luma) / (high * of_peak + luma * of_luma)
+        enhanced = colour * of_chroma + luma * (of_luma - of_chroma) * self.white
         if self.whole_numbers:  # what is below the maximum stays below the maximum
             limit = torch.where(peak < 1.0, self.white - 1.0, self.white)
             enhanced = torch.minimum(torch.floor(enhanced + 0.5), limit).to(torch.uint8)
+        else:
+            enhanced = torch.where(colour < 1.0, enhanced, colour)
         return enhanced.permute(0, 2, 3, 1)
 
     def luma(self, rgb: Tensor) -> Tensor:
@@ -199,9 +208,8 @@ def hosts(path: Path) -> dict[str, Host]:
     options.log_severity_level = 4
     session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     found: dict[str, Host] = {"onnxruntime cpu": lambda image: session.run(None, {"image": image})[0]}
-    with contextlib.suppress(ImportError):
-        import openvino
-
+    with contextlib.suppress(BackendError):
+        openvino = import_openvino()
         compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         found["openvino cpu"] = lambda image: compiled([image])[0]
     return found

@@ -18,19 +18,23 @@ HOST = click.Choice(["gimp", "frei0r"])
 def main() -> None:
     """Install plug-ins for GIMP (Filters > Light and Shadow) and frei0r hosts (ffmpeg, melt, GStreamer, Kdenlive).
 
-    They start this Python with its cliplit, so install them again when it moves.
+    The plug-ins start this Python with its cliplit. Install them again if it moves.
     """
 
 
 @main.command()
 @click.argument("host", type=HOST)
-@click.option("--profile", type=click.Path(path_type=Path), help="gimp: this profile only, e.g. ~/.config/GIMP/3.0.")
+@click.option(
+    "--profile",
+    type=click.Path(path_type=Path),
+    help="GIMP profile to install into, e.g. ~/.config/GIMP/3.0.  [default: all]",
+)
 @click.option("--model", default="lite", show_default=True, help="lite, unet, or an exported ONNX file.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@click.option("--check", is_flag=True, help="Then start the host, or load the filter, and see that it works.")
+@click.option("--check", is_flag=True, help="Then test it in the host.")
 @reports_errors
 def install(host: str, profile: Path | None, model: str, device: str, check: bool) -> None:
-    """Install the plug-in for HOST for this user, in place of an earlier one."""
+    """Install the plug-in for HOST for the current user, replacing an earlier one."""
     if host == "gimp":
         install_gimp(profile, model, device, check)
     elif profile is not None:
@@ -45,7 +49,7 @@ def install_gimp(only: Path | None, model: str, device: str, check: bool) -> Non
     profiles = gimp.find_profiles() if only is None else [gimp.profile_at(only)]
     if not profiles:
         raise InputError(
-            f"no GIMP 3 (or, on Linux, 2.10) found: no profile below {gimp.profile_roots()[0]} and none on the PATH; "
+            f"no GIMP 3 found: no profile below {gimp.profile_roots()[0]} and none on the PATH; "
             "start GIMP once, or name its profile with --profile"
         )
     gimp.install(profiles, model, device)
@@ -92,7 +96,7 @@ def uninstall(host: str) -> None:
 @main.command("list")
 @reports_errors
 def list_installed() -> None:
-    """Say where the plug-ins are and could be."""
+    """Show where plug-ins are installed or could be."""
     from . import frei0r_install, gimp_install
 
     profiles = gimp_install.find_profiles()

@@ -1,4 +1,4 @@
-"""The worker's client for programs with a Python of their own: starts it, sends pictures, ends it.
+"""The worker's client for programs with their own Python: starts it, sends pictures, ends it.
 
 Standard library only: the GIMP plug-in takes this file along.
 """

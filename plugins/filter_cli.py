@@ -34,9 +34,8 @@ def main(input_color: str | None, quiet: bool, **settings: Any) -> None:
         raise click.UsageError("reads and writes YUV4MPEG2 through pipes; see --help for the whole command")
 
     # Imported here so that --help answers at once.
-    from cliplit.runtime.enhancer import Enhancer
+    from cliplit.runtime import Enhancer, Reading
     from cliplit.runtime.video.jobs import Session, stream_job
-    from cliplit.runtime.video.pyav_reader import Reading
     from cliplit.runtime.video.request import Request
 
     steps, rest = steps_and_settings(settings)

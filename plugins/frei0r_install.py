@@ -1,4 +1,4 @@
-"""Puts the frei0r filter where ffmpeg, melt and GStreamer look for it by themselves."""
+"""Installation of the frei0r filter where ffmpeg, melt and GStreamer find it."""
 
 from __future__ import annotations
 

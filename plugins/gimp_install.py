@@ -1,11 +1,10 @@
-"""Puts the plug-in into every GIMP profile of this user, and asks GIMP whether it found it."""
+"""Installation of the plug-in in every GIMP profile of this user, and a check by GIMP itself."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -17,13 +16,14 @@ from cliplit import __version__
 from cliplit.errors import BackendError, CliplitError, InputError
 from cliplit.runtime.backends.model_file import bundled_models
 
-from .launch import python_command, worker_command
+from .launch import worker_command
 
 PROCEDURE = "plug-in-cliplit-enhance"
 MARK = "worker.json"  # by which our folder is known
-SHARED_MODULES = ("__init__.py", "protocol.py", "client.py")
+SHARED_MODULES = ("__init__.py", "attribution.py", "protocol.py", "client.py")
 CHECK_SECONDS = 120.0  # GIMP's first start reads all fonts and plug-ins
-FOUND, MISSING = "cliplit-is-there", "cliplit-is-missing"
+FOUND = "cliplit-is-there"
+QUESTION = f"print('{FOUND}' if Gimp.get_pdb().procedure_exists('{PROCEDURE}') else '')"
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Profile:
 
     @property
     def supported(self) -> bool:
-        return self.version >= (3, 0) or (self.version == (2, 10) and sys.platform == "linux")
+        return self.version >= (3, 0)
 
     @property
     def plug_in(self) -> Path:
@@ -90,13 +90,13 @@ def profile_at(path: Path) -> Profile:
     if not re.fullmatch(r"\d+\.\d+", profile.path.name):
         raise InputError(f"{path}: not a GIMP profile; the folder is named after the version, e.g. 3.0")
     if not profile.supported:
-        raise InputError(f"{path}: GIMP {profile.path.name} is not supported; 3.0 and later are, and 2.10 on Linux")
+        raise InputError(f"{path}: GIMP {profile.path.name} is past its end; GIMP 3.0 and later are supported")
     return profile
 
 
 def programs() -> list[str]:
     """List GIMP's programs on the PATH, consoles first, which start without a display."""
-    names = ("gimp-console", "gimp-console-3.2", "gimp-console-3.0", "gimp-console-2.10", "gimp", "gimp-3", "gimp-2.10")
+    names = ("gimp-console", "gimp-console-3.2", "gimp-console-3.0", "gimp", "gimp-3")
     return [path for name in names if (path := shutil.which(name))]
 
 
@@ -127,17 +127,14 @@ def install(profiles: list[Profile], model: str, device: str) -> None:
             folder.mkdir()
             host_command = ["flatpak-spawn", "--host", *command] if profile.in_flatpak else command
             (folder / MARK).write_text(json.dumps(settings | {"command": host_command}, indent=1))
-            if profile.version >= (3, 0):
-                write_gimp3(folder)
-            else:
-                write_gimp2(folder)
+            write_plug_in(folder)
             profile.plug_in.parent.mkdir(exist_ok=True)
             if profile.plug_in.exists():
                 shutil.rmtree(profile.plug_in)
             folder.replace(profile.plug_in)
 
 
-def write_gimp3(folder: Path) -> None:
+def write_plug_in(folder: Path) -> None:
     """Write the plug-in as a small package of its own; GIMP's Python cannot import ours."""
     source, package = Path(__file__).parent, folder / "cliplit_plugins"
     package.mkdir()
@@ -146,14 +143,6 @@ def write_gimp3(folder: Path) -> None:
     shutil.copytree(source / "gimp3", package / "gimp3", ignore=shutil.ignore_patterns("__pycache__", "entry.py"))
     entry = folder / "cliplit.py"  # named as its folder, and executable, or GIMP passes it over in silence
     shutil.copyfile(source / "gimp3" / "entry.py", entry)
-    entry.chmod(0o755)
-
-
-def write_gimp2(folder: Path) -> None:
-    """Write a shell script, since our Python's path may be too long for a first line, or contain spaces."""
-    entry = folder / "cliplit"
-    command = shlex.join(python_command("gimp2.plug_in"))
-    entry.write_text(f'#!/bin/sh\nexec {command} "$0" "$@"\n')
     entry.chmod(0o755)
 
 
@@ -181,7 +170,7 @@ def check(profile: Profile) -> None:
         )
     try:
         answer = subprocess.run(
-            [program, "-i", "-d", "-f", *question(profile)],
+            [program, "-i", "-d", "-f", "--batch-interpreter=python-fu-eval", "-b", QUESTION, "--quit"],
             capture_output=True,
             text=True,
             timeout=CHECK_SECONDS,
@@ -194,13 +183,3 @@ def check(profile: Profile) -> None:
         errors = [line.strip() for line in said.splitlines() if re.match(r"\w+Error: ", line)]
         reason = f"; it said: {errors[-1]}" if errors else ""
         raise CliplitError(f"{program} does not have the procedure {PROCEDURE}{reason}")
-
-
-def question(profile: Profile) -> list[str]:
-    """Build batch arguments that make GIMP print FOUND or MISSING and exit."""
-    if profile.version >= (3, 0):
-        there = f"Gimp.get_pdb().procedure_exists('{PROCEDURE}')"
-        code = f"print('{FOUND}' if {there} else '{MISSING}')"
-        return ["--batch-interpreter=python-fu-eval", "-b", code, "--quit"]
-    there = f'(= 1 (car (gimp-procedural-db-proc-exists "{PROCEDURE}")))'
-    return ["-b", f'(gimp-message (if {there} "{FOUND}" "{MISSING}"))', "-b", "(gimp-quit 0)"]

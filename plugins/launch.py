@@ -10,12 +10,7 @@ from cliplit.errors import InputError
 from .client import Worker, WorkerError
 
 # Neither the user's PYTHONPATH (-E) nor the folder the host was started in decides what is imported.
-BOOT = "import sys; sys.path.pop(0); from cliplit.plugins.{module} import main; main()"
-
-
-def python_command(module: str) -> list[str]:
-    """Build the command that runs `main` of a module of this package, from any folder."""
-    return [sys.executable, "-E", "-c", BOOT.format(module=module)]
+BOOT = "import sys; sys.path.pop(0); from cliplit.plugins.worker import main; main()"
 
 
 def worker_command(model: str, device: str) -> list[str]:
@@ -23,7 +18,7 @@ def worker_command(model: str, device: str) -> list[str]:
     path = Path(model)
     if path.suffix and path.is_file():
         model = str(path.resolve())
-    command = [*python_command("worker"), "--model", model, "--device", device]
+    command = [sys.executable, "-E", "-c", BOOT, "--model", model, "--device", device]
     if any("\n" in argument for argument in command):
         raise InputError(f"{sys.executable}: a path with a line break in it cannot be used by plug-ins")
     try:

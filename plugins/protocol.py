@@ -2,8 +2,8 @@
 
 A client writes a request and, for a picture, its pixels; the worker answers with a reply and as many bytes as it
 announces. Everything is little-endian and of fixed size; `frei0r.c` declares the same structures. Pixels follow their
-header on the same stream, or stand in shared memory, where no copy goes through the kernel: first half the
-client's, second half the worker's.
+header on the same stream, or lie in shared memory, without copies through the kernel: the first half is the client's,
+the second the worker's.
 
 The first two fields of a request and the whole reply keep their places in every version, so that each side can always
 tell the user which of the two is too old.

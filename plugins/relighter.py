@@ -6,10 +6,9 @@ import math
 
 from cliplit.arrays import Array
 from cliplit.errors import InputError
+from cliplit.runtime import Enhancer, LightSettings, PackedRGB, Relighting
 from cliplit.runtime.backends.model_file import bundled_models
-from cliplit.runtime.enhancer import Enhancer, Quality, available_memory
-from cliplit.runtime.light.pixels import PackedRGB
-from cliplit.runtime.light.relighting import LightSettings, Relighting
+from cliplit.runtime.enhancer import Quality, available_memory
 
 from .protocol import Request
 

@@ -28,12 +28,12 @@ import vapoursynth as vs
 from cliplit.arrays import Array
 from cliplit.constants import MAX_GAIN
 from cliplit.errors import InputError
-from cliplit.runtime.enhancer import Enhancer, Quality
+from cliplit.runtime import Enhancer, LightSettings, PackedRGB, PlanarPixels, Relighting
+from cliplit.runtime.enhancer import Quality
 from cliplit.runtime.light import colour
 from cliplit.runtime.light.colour import Coding
 from cliplit.runtime.light.light_map import Coefficients
-from cliplit.runtime.light.pixels import PackedRGB, PlanarPixels
-from cliplit.runtime.light.relighting import Light, LightSettings, Relighting
+from cliplit.runtime.light.relighting import Light
 from cliplit.runtime.light.temporal import TEMPORAL
 from cliplit.runtime.light.temporal import time_constant as seconds_of
 
@@ -113,7 +113,7 @@ def enhance(
 
 
 def check_clip(clip: vs.VideoNode) -> None:
-    """Raises InputError for what is not a clip of one format that can be relighted."""
+    """Raise InputError for what is not a clip of one format that can be relighted."""
     if not isinstance(clip, vs.VideoNode):
         raise InputError(f"a clip must be a VapourSynth video node, not {type(clip).__name__}")
     form = clip.format
@@ -128,9 +128,9 @@ def check_clip(clip: vs.VideoNode) -> None:
 
 
 def light_clip(clip: vs.VideoNode, enhancer: Enhancer) -> vs.VideoNode:
-    """The log light map of each frame by itself above the proxy's luma: GRAYS, twice the proxy's height."""
+    """Make the clip of each frame's log light map above the proxy's luma: GRAYS, twice the proxy's height."""
     size = enhancer.proxy_size(clip.height, clip.width)
-    relighting = Relighting(enhancer)
+    relighting = Relighting(enhancer, LightSettings(bars=False))  # the maps of all frames have one size
 
     def look(n: int, f: list[vs.VideoFrame]) -> vs.VideoFrame:
         frame, blank = f
@@ -148,7 +148,7 @@ def light_clip(clip: vs.VideoNode, enhancer: Enhancer) -> vs.VideoNode:
 
 
 def coefficients_clip(light: vs.VideoNode, enhancer: Enhancer, time_constant: float) -> vs.VideoNode:
-    """The slopes above the offsets of each frame's light map, smoothed over time."""
+    """Make the clip of slopes above the offsets of each frame's light map, smoothed over time."""
     duration = 1 / light.fps if light.fps else USUAL_DURATION
     span = min(math.ceil(Fraction(FORGOTTEN * time_constant) / duration), LONGEST_SPAN)
     looks = min(2 * span, light.num_frames) or 1
@@ -166,7 +166,7 @@ def coefficients_clip(light: vs.VideoNode, enhancer: Enhancer, time_constant: fl
 
 
 def delayed(clip: vs.VideoNode, frames: int) -> vs.VideoNode:
-    """The clip some frames later, of the same length; its first frame stands until then."""
+    """Delay the clip by some frames, of the same length; its first frame stands until then."""
     return clip[0] * frames + clip[: clip.num_frames - frames]
 
 
@@ -237,12 +237,12 @@ def pixels_of(frame: vs.VideoFrame) -> PackedRGB | PlanarPixels:
 
 
 def planes_of(frame: vs.VideoFrame) -> list[Array]:
-    """The planes as views, (rows, columns); those of a copied frame can be written to."""
+    """Return the planes as views, (rows, columns); those of a copied frame can be written to."""
     return [np.asarray(frame[plane]) for plane in range(frame.format.num_planes)]
 
 
 def coding_of(frame: vs.VideoFrame) -> Coding:
-    """What a GRAY or YUV frame's properties say. Raises InputError for a matrix that is none of luma weights."""
+    """Read a GRAY or YUV frame's properties. Raises InputError for a matrix that is none of luma weights."""
     matrix = int(frame.props.get("_Matrix", colour.UNSPECIFIED))
     if matrix == colour.UNSPECIFIED or frame.format.color_family == vs.GRAY:
         matrix = colour.assumed_matrix(frame.height)
@@ -264,7 +264,7 @@ def is_interlaced(frame: vs.VideoFrame) -> bool:
 
 
 def check_transfer(frame: vs.VideoFrame) -> None:
-    """Raises InputError for a frame whose samples are not gamma-coded SDR."""
+    """Raise InputError for a frame whose samples are not gamma-coded SDR."""
     transfer = int(frame.props.get("_Transfer", colour.UNSPECIFIED))
     if transfer in TRANSFERS_REFUSED:
         raise InputError(f"the frame is in {TRANSFERS_REFUSED[transfer]}; convert it with resize, transfer_s='709'")
@@ -273,7 +273,7 @@ def check_transfer(frame: vs.VideoFrame) -> None:
 
 
 def halves(frame: vs.VideoFrame) -> tuple[Array, Array]:
-    """The upper and the lower half of a GRAYS frame, contiguous copies."""
+    """Return the upper and the lower half of a GRAYS frame, contiguous copies."""
     upper, lower = np.split(np.asarray(frame[0]), 2)
     return upper.copy(), lower.copy()
 

@@ -31,7 +31,7 @@ class PixelPath(Protocol):
     """How pixels come and go."""
 
     def receive(self, request: Request) -> tuple[Array, Array]:
-        """The picture, and where the relighted one belongs; both (H, W, channels)."""
+        """Return the picture, and where the relighted one belongs; both (H, W, channels)."""
         ...
 
     def send(self, out: Array) -> None:
@@ -146,7 +146,7 @@ def serve(source: BinaryIO, sink: BinaryIO, pixels: PixelPath, model: str, devic
 
 
 def next_request(source: BinaryIO, sink: BinaryIO) -> Request | None:
-    """The next request, None at the end. One of another version is refused before its length is relied on."""
+    """Read the next request, None at the end. One of another version is refused before its length is relied on."""
     header = bytearray(REQUEST_SIZE)
     try:
         read_exactly(source, memoryview(header)[:PREFIX_SIZE])

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .enhancer import Enhancer
     from .image.enhance import enhance_picture
     from .light.pixels import PackedRGB, PlanarPixels
+    from .light.region import Region
     from .light.relighting import LightSettings, Relighting
     from .light.temporal import TemporalFilter
     from .video.clip import enhance_video
@@ -32,6 +33,7 @@ __all__ = [
     "PackedRGB",
     "PlanarPixels",
     "Reading",
+    "Region",
     "Relighting",
     "Steps",
     "TemporalFilter",
@@ -46,6 +48,7 @@ _PLACES = {
     "PackedRGB": ".light.pixels",
     "PlanarPixels": ".light.pixels",
     "Reading": ".video.pyav_reader",
+    "Region": ".light.region",
     "Relighting": ".light.relighting",
     "Steps": ".video.request",
     "TemporalFilter": ".light.temporal",

@@ -23,10 +23,13 @@ from cliplit.errors import CliplitError, first_line
 from .backends import BACKENDS, Row
 from .backends.devices import Device, nvidia_driver
 from .backends.home import home
+from .tested import PYTHONS, TESTED, outside
+from .trials import Trial, trials
 
 DISTRIBUTIONS = (
-    "numpy", "opencv-python-headless", "opencv-python", "av", "onnxruntime", "onnxruntime-gpu", "openvino", "onnx",
-    "torch", "tensorrt", "tensorrt-cu12", "tensorrt-cu13", "cuda-python", "cuda-bindings", "pycuda",
+    "numpy", "opencv-python-headless", "opencv-python", "av", "click", "pillow", "tifffile", "tqdm", "onnxruntime",
+    "onnxruntime-gpu", "openvino", "onnx", "torch", "tensorrt", "tensorrt-cu12", "tensorrt-cu13", "cuda-python",
+    "cuda-bindings", "pycuda",
 )  # fmt: skip
 RUNS = 5
 
@@ -44,7 +47,7 @@ class Finding:
 
 
 def versions() -> dict[str, str]:
-    """What is installed of what we use."""
+    """Return the installed versions of what we use."""
     found = {}
     for name in DISTRIBUTIONS:
         try:
@@ -55,13 +58,16 @@ def versions() -> dict[str, str]:
 
 
 def problems(installed: dict[str, str]) -> Iterator[str]:
-    """What is wrong with the installation as a whole, with the command that puts it right."""
+    """Yield problems of the whole installation, with the command that solves each."""
     if {"onnxruntime", "onnxruntime-gpu"} <= set(installed):
-        from .backends.onnx_runtime import BOTH
+        from .backends.onnx_runtime import one_of_both
 
-        yield BOTH.format(extra="cpu") + ' (or "cliplit[gpu]")'
+        yield one_of_both("cpu") + " (or the extra gpu)"
     if {"opencv-python", "opencv-python-headless"} <= set(installed):
         yield "opencv-python and opencv-python-headless overwrite each other, keep one: pip uninstall -y opencv-python"
+    for name, version in ({"python": platform.python_version()} | installed).items():
+        if how := outside(name, version):
+            yield f"{name} {version} is {how}; it may work all the same, and if it does not, that is a likely cause"
     from .light.gain import COMPILED
 
     if not COMPILED:
@@ -127,25 +133,35 @@ def machine() -> dict[str, Any]:
 def main(as_json: bool) -> None:
     """Show what is installed, what runs here and how fast, and what to install for more.
 
-    Exit code 0 if at least one back end runs, else 3.
+    Exit code 0 if at least one back end runs and frames and pictures can be read and written, else 3.
     """
     here, installed = machine(), versions()
-    wrong, found = list(problems(installed)), list(findings())
+    wrong, found, tried = list(problems(installed)), list(findings()), list(trials())
     if as_json:
-        report = {"machine": here, "versions": installed, "problems": wrong, "backends": [asdict(f) for f in found]}
+        report = {
+            "machine": here, "versions": installed, "tested": {"python": PYTHONS} | TESTED, "problems": wrong,
+            "trials": [asdict(trial) for trial in tried], "backends": [asdict(f) for f in found],
+        }  # fmt: skip
         click.echo(json.dumps(report, indent=2))
     else:
-        show(here, installed, wrong, found)
-    if not any(finding.works for finding in found):
+        show(here, installed, wrong, found, tried)
+    if not any(finding.works for finding in found) or not all(trial.works for trial in tried):
         sys.exit(3)
 
 
-def show(here: dict[str, Any], installed: dict[str, str], wrong: list[str], found: list[Finding]) -> None:
+def show(
+    here: dict[str, Any], installed: dict[str, str], wrong: list[str], found: list[Finding], tried: list[Trial]
+) -> None:
     for name, value in here.items():
         click.echo(f"{name:10} {', '.join(value) if isinstance(value, list) else value}")
     click.echo("versions   " + ", ".join(f"{name} {version}" for name, version in installed.items()))
+    spans = (f"{name} {low} to {high}" for name, (low, high) in ({"python": PYTHONS} | TESTED).items())
+    click.echo("tested     " + ", ".join(spans))
     for line in wrong:
         click.echo(f"problem    {line}")
+    click.echo()
+    for trial in tried:
+        click.echo(f"{trial.name:20}  {'works' if trial.works else 'FAILS'}  {trial.detail}")
     click.echo()
     width = max(len(f"{f.backend} {f.device}") for f in found)
     for f in found:

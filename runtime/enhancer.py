@@ -14,10 +14,11 @@ from cliplit.arrays import Array
 from cliplit.constants import MAX_GAIN
 from cliplit.errors import InputError
 
+from .light.bars import whole
 from .light.gain import WHITE, apply_rgb, full_size_log_light
 from .light.light_map import Coefficients, guided_coefficients, log_light, plain_coefficients, softly_bounded
 from .light.noise import noise_gain_limit, picture_noise
-from .light.proxy import Proxy, proxy_size, rgb_proxy
+from .light.proxy import Proxy, proxy_size, rgb_proxy, visible_area
 from .light.temporal import Steady
 from .network import LightMapNetwork
 
@@ -78,11 +79,13 @@ class Enhancer:
         return other
 
     def __call__(self, picture: Array) -> Array:
-        """The enhanced picture, a new array of the same shape and type.
+        """Relight a picture; returns a new array of the same shape and type.
 
         Args:
             picture: (H, W, 3) RGB or (H, W, 4) RGBA, gamma-coded sRGB; uint8, uint16, or float32 in [0, 1].
-                Alpha is copied. In float pictures, values above 1 and non-finite ones pass through unchanged.
+                Alpha is copied, and transparent pixels have no say in the light. In float pictures, values above 1 and
+                non-finite ones pass through unchanged. Bars and frames of one colour stay as they are, and what they
+                enclose comes out as it does without them.
 
         Raises:
             InputError: another shape or type, or a picture too large for quality "exact" on this machine.
@@ -90,18 +93,30 @@ class Enhancer:
         check_picture(picture)
         if self.strength == 0.0:
             return picture.copy()
+        area = visible_area(picture)
+        if area == whole(*picture.shape[:2]):
+            return self._enhanced(picture)
+        enhanced = picture.copy()
+        enhanced[area.slices] = self._enhanced(np.ascontiguousarray(picture[area.slices]))
+        return enhanced
+
+    def _enhanced(self, picture: Array) -> Array:
+        """Relight a picture without bars."""
         if self.quality == "exact" and self.network.card is not None and not self.auto_max_gain:  # all on the card
             return self.network.card.rgb(picture, self.strength, self.max_gain)
         return apply_rgb(picture, self.coefficients(picture).scaled(self.strength))
 
     def light_map(self, picture: Array) -> Array:
-        """The light map at full size, (H, W) float32 in [1 / max_gain, 1], before strength."""
+        """Compute the light map at full size, (H, W) float32 in [1 / max_gain, 1], before strength; 1 in bars."""
         check_picture(picture)
-        luma = rgb_proxy(picture, picture.shape[:2]).luma
-        return np.exp2(full_size_log_light(luma, self.coefficients(picture)))
+        light = np.ones(picture.shape[:2], np.float32)
+        area = visible_area(picture).slices
+        luma = rgb_proxy(picture[area], picture[area].shape[:2]).luma
+        light[area] = np.exp2(full_size_log_light(luma, self.coefficients(picture[area])))
+        return light
 
     def coefficients(self, picture: Array) -> Coefficients:
-        """The light map of a picture, in the form that is applied at full size."""
+        """Compute the light map of a picture without bars in the form that is applied at full size."""
         proxy = rgb_proxy(picture, self.proxy_size(*picture.shape[:2]))
         gain_limit = math.inf
         if self.auto_max_gain:
@@ -139,7 +154,10 @@ class Enhancer:
         height, width = proxy.luma.shape
         multiple = max(self.network.info.multiple, 2)  # reflect padding wants two pixels
         bottom, right = -height % multiple, -width % multiple
-        rgb = cv2.copyMakeBorder(proxy.rgb, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
+        rgb = proxy.rgb
+        if proxy.hidden is not None and self.network.info.takes_masks:
+            rgb = np.where(proxy.hidden[..., None], np.float32(-1.0), rgb)
+        rgb = cv2.copyMakeBorder(rgb, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
         return log_light(self.network(rgb)[:height, :width], self.max_gain)
 
     def refine_steady(self, steady: Steady, gain_limit: float = math.inf) -> Coefficients:
@@ -147,8 +165,11 @@ class Enhancer:
         return steady.flicker_suppressed(self.refine(steady.log_light, steady.luma, gain_limit))
 
     def steady_change(self, steady: Steady, own: Array, gain_limit: float = math.inf) -> Array:
-        """What the filter over time changes about a frame's `own` log light, both of `steady_size`: stops to be added,
-        enlarged, to its light at full size. Quality "exact" only, where `refine` takes each point by itself."""
+        """Compute what the temporal filter changes about a frame's `own` log light, (h, w) stops of `steady_size`.
+
+        They are to be enlarged and added to its light at full size. Quality "exact" only, where `refine` takes each
+        point by itself.
+        """
         return self.refine_steady(steady, gain_limit).offset - self.refine(own, steady.luma, gain_limit).offset
 
     def refine(self, log_light: Array, luma: Array, gain_limit: float = math.inf) -> Coefficients:
@@ -165,7 +186,7 @@ class Enhancer:
 
 
 def check_settings(strength: float, max_gain: MaxGain, quality: str) -> None:
-    """Raises InputError for a value out of range."""
+    """Raise InputError for a value out of range."""
     if not 0.0 <= strength <= 2.0:
         raise InputError(f"strength {strength} is outside 0..2")
     if max_gain != "auto" and not (isinstance(max_gain, (int, float)) and 1.0 <= max_gain <= 256.0):
@@ -175,7 +196,7 @@ def check_settings(strength: float, max_gain: MaxGain, quality: str) -> None:
 
 
 def check_picture(picture: Array) -> None:
-    """Raises InputError for what is not a picture that can be enhanced."""
+    """Raise InputError for what is not a picture that can be enhanced."""
     if not isinstance(picture, np.ndarray):
         raise InputError(f"a picture must be a numpy array, not {type(picture).__name__}")
     if picture.ndim != 3 or picture.shape[2] not in (3, 4):
@@ -187,7 +208,7 @@ def check_picture(picture: Array) -> None:
 
 
 def check_memory(height: int, width: int) -> None:
-    """Raises InputError where running a network at full size would exhaust this machine's memory."""
+    """Raise InputError where running a network at full size would exhaust this machine's memory."""
     needed = height * width * EXACT_BYTES_PER_PIXEL
     available = available_memory()
     if available is not None and needed > 0.8 * available:

@@ -82,12 +82,12 @@ class LightMapNetwork:
     def light_maps(self, pictures: Array) -> Array:
         """Map (N, 3, h, w) contiguous float32 to (N, 1, h, w) float32, all of it finite.
 
-        Raises BackendError where the network answers with NaN or infinity and no fp32 network is at hand.
+        Raises BackendError if the network gives NaN or infinity and there is no fp32 network to fall back on.
         """
         light = self.backend(pictures)
         if np.isfinite(light).all():
             return light
-        with self._lock:  # R5.8: half precision overflowed; go on in fp32, for good, and say so once
+        with self._lock:  # R5.8: half precision overflowed; use fp32 from now on, and log it once
             if self.backend.precision != "fp32":
                 self._fall_back()
         light = self.backend(pictures)

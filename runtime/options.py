@@ -1,4 +1,4 @@
-"""The options every enhancing command has: their names are `Enhancer`'s arguments."""
+"""Options shared by all enhancing commands, named like `Enhancer`'s arguments."""
 
 from __future__ import annotations
 
@@ -41,23 +41,25 @@ class Gain(ParamType):
 
 
 STRENGTH = click.option(
-    "--strength", default=1.0, show_default=True, help="0 changes nothing, 1 is the model's choice, up to 2."
+    "--strength", default=1.0, show_default=True, help="0 changes nothing, 1 is the model's own choice, 2 is the most."
 )
 OTHERS = (
-    click.option("--model", default="lite", show_default=True, help="lite, unet, or an exported ONNX file."),
+    click.option(
+        "--model", default="lite", show_default=True, help="lite (fast), unet (the paper's), or an exported ONNX file."
+    ),
     click.option(
         "--quality",
         type=click.Choice(["fast", "exact"]),
         default="fast",
         show_default=True,
-        help="exact runs the network at full size: slow.",
+        help="exact runs the network at full size, which is slow.",
     ),
     click.option(
         "--max-gain",
         type=Gain(),
         default=str(MAX_GAIN),
         show_default=True,
-        help="Bound of the gain, 1 to 256; auto bounds it by the noise that is found in the dark.",
+        help="Largest gain, 1 to 256; auto limits it by the noise measured in dark areas.",
     ),
     click.option(
         "--device",
@@ -65,14 +67,14 @@ OTHERS = (
         show_default=True,
         callback=check_device,
         metavar="auto|cpu|cuda[:N]",
-        help="cuda and cuda:N never fall back.",
+        help="Where the network runs. auto uses a GPU if one works, else the CPU; cuda fails rather than fall back.",
     ),
     click.option(
         "--backend",
         type=click.Choice(NAMES),
         default="auto",
         show_default=True,
-        help="What runs the network; cliplit-doctor says what works here.",
+        help="Library that runs the network; cliplit-doctor shows which work here.",
     ),
 )
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from cliplit.errors import BackendError, InputError, ModelError
+from cliplit.install import install_hint
 from cliplit.runtime import Enhancer, backends
 from cliplit.runtime.backends import BACKENDS, Row, onnx_runtime, open_backend
 from cliplit.runtime.backends.devices import Device, Driver, nvidia_driver
@@ -240,7 +241,7 @@ def test_a_silent_fall_back_of_onnx_runtime_is_an_error(monkeypatch):
 def test_both_onnxruntime_packages_are_named(monkeypatch):
     monkeypatch.setattr(onnx_runtime, "installed_distributions", lambda: ["onnxruntime 1", "onnxruntime-gpu 1"])
     assert "pip uninstall -y onnxruntime onnxruntime-gpu" in onnx_runtime._install_advice()
-    assert 'pip install "cliplit[gpu]"' in onnx_runtime._gpu_advice(onnx_runtime.import_onnxruntime(), False)
+    assert install_hint("gpu") in onnx_runtime._gpu_advice(onnx_runtime.import_onnxruntime(), False)
 
 
 def test_a_missing_provider_library_is_named(tmp_path):

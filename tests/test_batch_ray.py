@@ -11,6 +11,7 @@ import time
 import pytest
 
 from batch_helpers import digests, long_clip, make_folder, misbehaving
+from cliplit.install import install_hint
 
 ray = pytest.importorskip("ray", reason="needs the extra ray")
 pytest.importorskip("ray.data", reason="needs the extra ray")
@@ -99,4 +100,4 @@ def test_ray_that_is_not_installed_names_the_command(tmp_path):
     words = [sys.executable, "-c", hide, str(source), str(tmp_path / "out"), "--engine", "ray"]
     result = subprocess.run(words, capture_output=True, text=True, timeout=60)
     assert result.returncode == 3
-    assert 'pip install "cliplit[ray]"' in result.stderr and len(result.stderr.strip().splitlines()) == 1
+    assert install_hint("ray") in result.stderr and len(result.stderr.strip().splitlines()) == 1

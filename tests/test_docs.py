@@ -1,4 +1,4 @@
-"""Every code block of the README and of docs/ runs; docs/troubleshooting.md explains every message, and no other.
+"""Every code block of the README and of docs/ runs.
 
 A block is a fence with a language. `sh` and `python` blocks are executed, in the order of their file, in one folder for
 each file that holds the samples `make_samples` makes. `json` and `toml` are parsed; `text` is output and is left alone.
@@ -11,7 +11,6 @@ A block that cannot run here has a reason before it:
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import re
@@ -176,71 +175,5 @@ def test_an_extra_that_does_not_exist_is_noticed(tmp_path):
     assert done.returncode != 0 and "no-such-extra" in done.stderr
 
 
-# ---------------------------------------------------------------- messages
-
-ROOMS = ("cliplit", "runtime", "export", "plugins", "benchmarks")
-ERRORS = {"InputError", "ModelError", "BackendError", "ParityError", "UsageError", "BadParameter"}
-TROUBLE = ROOT / "docs" / "troubleshooting.md"
-
-
-def messages():
-    """{message with `...` for what changes: file} of every error that is raised with a literal text."""
-    found = {}
-    for room in ROOMS:
-        for path in sorted((ROOT / room).rglob("*.py")):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                name = node.func if isinstance(node, ast.Call) else None
-                name = name.attr if isinstance(name, ast.Attribute) else getattr(name, "id", "")
-                if name in ERRORS and node.args and (text := template(node.args[0])):
-                    found[text] = str(path.relative_to(ROOT))
-    return found
-
-
-def template(node):
-    """The text of a string expression; what is only known at run time is `...`; "" for no text at all."""
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return node.value
-    if isinstance(node, ast.JoinedStr):
-        parts = (part.value if isinstance(part, ast.Constant) else "..." for part in node.values)
-        text = re.sub(r"(\.\.\.)+", "...", "".join(parts))
-        return "" if text.strip(".: ;,()") == "" else text
-    if isinstance(node, ast.BinOp):
-        return template(node.left) + template(node.right)
-    return ""
-
-
-def explains(row, text):
-    """Whether a row of the document is about a message: its fixed pieces, in their order."""
-    pieces = [re.escape(piece) for piece in re.split(r"\s*\.\.\.\s*", row)]
-    return re.search(".*".join(pieces), text) is not None
-
-
-def documented():
-    """Messages of the tables in docs/troubleshooting.md: the first cell of each row, between back quotes."""
-    rows = re.findall(r"^\| `+ ?(.+?) ?`+ \| (.+?) \|$", TROUBLE.read_text(encoding="utf-8"), re.MULTILINE)
-    return {message.replace("\\|", "|"): cure for message, cure in rows}
-
-
-def test_every_documented_message_exists_in_the_source():
-    texts = messages()
-    gone = [row for row in documented() if not any(explains(row, text) for text in texts)]
-    assert gone == [], "docs/troubleshooting.md explains messages that nothing raises"
-
-
-def test_every_message_of_the_source_is_documented():
-    rows = documented()
-    missing = [f"{path}: {text}" for text, path in messages().items() if not any(explains(row, text) for row in rows)]
-    assert missing == [], "explain them in docs/troubleshooting.md:\n" + "\n".join(missing)
-
-
-def test_every_cure_says_something():
-    assert all(len(cure) > 8 for cure in documented().values())
-
-
 if __name__ == "__main__" and sys.argv[1] == "pip":
     check_pip(sys.argv[2:])
-elif __name__ == "__main__" and sys.argv[1] == "missing":
-    rows = documented()
-    for text, path in messages().items():
-        if not any(explains(row, text) for row in rows):
-            print(f"{path}\t{text}")

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cliplit.constants import LUMA_WEIGHTS
 from cliplit.runtime.light import gain as gain_module
 from cliplit.runtime.light.colour import Coding
-from cliplit.runtime.light.gain import apply_planes, apply_rgb, gain, planes_reference, rgb_reference
+from cliplit.runtime.light.gain import apply_planes, apply_rgb, factors, gain, planes_reference, rgb_reference
 from cliplit.runtime.light.light_map import Coefficients
 
 DTYPES = [np.uint8, np.uint16, np.float32]
@@ -123,12 +124,45 @@ def test_light_of_one_leaves_planes_untouched(full_range):
 
 
 def test_hue_is_kept():
+    """The channels' differences from luma keep their proportions."""
     rng = np.random.default_rng(6)
     picture = rng.random((40, 50, 3)).astype(np.float32)
     enhanced = apply_rgb(picture, random_coefficients(rng))
-    ratio = enhanced / picture
-    assert np.allclose(ratio[..., 0], ratio[..., 1], rtol=1e-4)
-    assert np.allclose(ratio[..., 0], ratio[..., 2], rtol=1e-4)
+    before, after = (x - (x @ np.array(LUMA_WEIGHTS, np.float32))[..., None] for x in (picture, enhanced))
+    across = np.linalg.norm(np.cross(before, after), axis=-1)
+    assert (across < 1e-5).all()
+    assert ((before * after).sum(axis=-1) >= 0).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.floats(1 / 64, 1.0), st.floats(0.0, 1.0), st.floats(0.0, 1.0))
+def test_chroma_is_scaled_by_the_slope_of_the_tone_curve(light, one, other):
+    luma, peak = sorted((one, other))
+    of_luma, of_chroma = factors(*np.float64([light, luma, peak]))
+    rise = peak * gain(light, peak) - luma * of_luma
+    assert of_luma * luma + of_chroma * (peak - luma) == pytest.approx(peak * gain(light, peak), abs=1e-6)
+    assert of_chroma * (peak - luma) == pytest.approx(rise, abs=1e-6)
+    assert 0.0 < of_chroma <= of_luma * (1 + 1e-6)
+
+
+def test_signals_above_white_stay():
+    """Codes beyond the nominal range, as HDR below its peak has them: a colour whose luma is white, and grey."""
+    planes = tuple(np.full((2, 2), v, np.uint8) for v in (250, 90, 150))
+    out = tuple(np.empty_like(p) for p in planes)
+    dark = Coefficients(np.zeros((2, 2), np.float32), np.full((2, 2), -3.0, np.float32), -4.0)
+    apply_planes(planes, out, dark, Coding())
+    assert all(np.array_equal(a, b) for a, b in zip(planes, out, strict=True))
+    grey = tuple(np.full((2, 2), v, np.uint8) for v in (250, 128, 128))
+    apply_planes(grey, out, dark, Coding())
+    assert all(np.array_equal(a, b) for a, b in zip(grey, out, strict=True))
+
+
+def test_floats_above_one_and_what_is_no_number_stay():
+    picture = np.float32([[[2.0, 0.1, 0.2], [np.nan, 0.1, 0.2], [np.inf, 0.1, 0.2], [1.0, 1.0, 1.0]]])
+    dark = Coefficients(np.zeros((1, 1), np.float32), np.full((1, 1), -3.0, np.float32), -4.0)
+    enhanced = apply_rgb(picture, dark)
+    assert np.array_equal(enhanced[..., 0], picture[..., 0], equal_nan=True)
+    assert (enhanced[..., :3, 1:] > picture[..., :3, 1:]).all()
 
 
 @compiled

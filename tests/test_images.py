@@ -230,3 +230,14 @@ def test_pictures_side_by_side_are_the_same_as_one_by_one(tmp_path):
         assert result.exit_code == 0 and "8 of 8" in result.output
     for path in (tmp_path / "1").iterdir():
         assert path.read_bytes() == (tmp_path / "4" / path.name).read_bytes()
+
+
+@pytest.mark.parametrize("unit,per_inch", [("INCH", 300.0), ("CENTIMETER", 300.0 * 2.54)])
+def test_16bit_tiff_keeps_its_resolution_quietly(tmp_path, unit, per_inch):
+    """Read back by Pillow, which counts pixels per inch (TIFF 6.0: unit 2 is an inch, 3 a centimetre)."""
+    picture = np.full((40, 60, 3), 9000, np.uint16)
+    tifffile.imwrite(tmp_path / "in.tif", picture, photometric="rgb", resolution=(300, 300), resolutionunit=unit)
+    result = command(tmp_path / "in.tif", tmp_path / "out.tif", "--quiet")
+    assert result.returncode == 0 and result.stderr == ""
+    with Image.open(tmp_path / "out.tif") as written:
+        assert written.info["dpi"] == pytest.approx((per_inch, per_inch), rel=1e-3)

@@ -391,7 +391,7 @@ def test_packed_pixels_by_hand():
     assert out.samples is not samples and (out.samples.shape, out.samples.dtype) == ((4, 6, 4), np.uint8)
     assert out.transfer == 18
     pixels.relight(plain_coefficients(np.full((2, 2), -2.0, np.float32), 16.0), out)
-    assert out.samples[0, 0].tolist() == [81, 161, 242, 77]
+    assert out.samples[0, 0].tolist() == [197, 219, 242, 77]  # test_standards has the formula
     pixels.copy_to(out)
     assert np.array_equal(out.samples, samples)
 
@@ -424,7 +424,7 @@ def test_planes_of_channels_and_of_alpha_by_hand():
     out = pixels.like()
     out.planes[3][...] = 9
     pixels.relight(plain_coefficients(np.full((2, 2), -2.0, np.float32), 16.0), out)
-    assert [int(plane[0, 0]) for plane in out.planes] == [81, 161, 242, 9]
+    assert [int(plane[0, 0]) for plane in out.planes] == [197, 219, 242, 9]
 
 
 def test_fields_of_planar_pixels_keep_their_own_chroma():
@@ -587,7 +587,7 @@ class Card:
     def takes(self, pixels):
         return pixels.samples.dtype == np.uint8
 
-    def look(self, pictures, max_gain, steady_size):
+    def look(self, pictures, areas, max_gain, steady_size):
         self.asked.append((len(pictures), max_gain, steady_size(32, 48)))
         return [self for _ in pictures]
 

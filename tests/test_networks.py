@@ -18,6 +18,7 @@ from cliplit.networks import checkpoint
 from cliplit.networks.lite_unet import LiteUNet
 from cliplit.networks.pooling import adaptive_average_pool
 from cliplit.networks.registry import build_network
+from cliplit.networks.relative_unet import RelativeUNet
 from cliplit.networks.unet import UNet
 from cliplit.runtime.backends.devices import Device
 from cliplit.runtime.backends.onnx_runtime import import_onnxruntime
@@ -25,7 +26,7 @@ from cliplit.runtime.backends.pytorch import TorchNetwork, from_checkpoint
 from cliplit.runtime.network import LightMapNetwork
 
 
-@pytest.fixture(scope="module", params=["lite", "unet"])
+@pytest.fixture(scope="module", params=["lite", "relative", "unet"])
 def exported(request, tmp_path_factory):
     """(network, checkpoint path, ONNX path) with random weights that give a map with structure."""
     torch.manual_seed(3)
@@ -44,6 +45,7 @@ def parameters(network):
 def test_sizes_of_the_networks():
     assert parameters(UNet()) == 278_790  # the paper's
     assert parameters(LiteUNet()) <= 60_000
+    assert parameters(RelativeUNet()) <= 150_000
 
 
 def test_pooling_is_exact():
@@ -70,7 +72,7 @@ def test_onnx_equals_pytorch_at_many_sizes(exported):
 def test_file_is_small_and_carries_its_description(exported):
     network, source, path = exported
     info = LightMapNetwork(path).info
-    assert info.name == {LiteUNet: "lite", UNet: "unet"}[type(network)]
+    assert info.name == {LiteUNet: "lite", RelativeUNet: "relative", UNet: "unet"}[type(network)]
     assert (info.colour_order, info.value_range) == ("RGB", "0..1")
     assert info.proxy_short_side == network.proxy_short_side
     assert info.checkpoint_sha256 == checkpoint.sha256(source)

@@ -61,17 +61,17 @@ def test_every_profile_is_found(run, tmp_path):
     profile(tmp_path, "3.0", ".var/app/org.gimp.GIMP/config/GIMP")
     done = run("install", "gimp")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("/plug-ins/cliplit") == 3
+    assert done.stdout.count("/plug-ins/cliplit") == 2
     assert "flatpak override" in done.stderr
     flatpak = tmp_path / ".var/app/org.gimp.GIMP/config/GIMP/3.0/plug-ins/cliplit/worker.json"
     assert json.loads(flatpak.read_text())["command"][:2] == ["flatpak-spawn", "--host"]
 
 
-def test_gimp_2_10_gets_a_script_that_runs_this_python(run, tmp_path):
-    entry = profile(tmp_path, "2.10") / "plug-ins/cliplit/cliplit"
-    assert run("install", "gimp").returncode == 0
-    assert entry.stat().st_mode & stat.S_IXUSR
-    assert f"exec {sys.executable}" in entry.read_text()
+def test_gimp_2_10_is_said_to_be_past_its_end(run, tmp_path):
+    old = profile(tmp_path, "2.10")
+    done = run("install", "gimp", "--profile", str(old))
+    assert done.returncode == 1 and "2.10 is past its end; GIMP 3.0 and later" in done.stderr
+    assert not list(old.rglob("cliplit*"))
 
 
 def test_installing_again_replaces_and_uninstalling_leaves_nothing(run, tmp_path):
@@ -102,7 +102,7 @@ def test_a_folder_of_somebody_else_is_left_alone(run, tmp_path):
     "arguments,code,words",
     [
         (("install", "gimp"), 1, "start GIMP once"),
-        (("install", "gimp", "--profile", "2.8"), 1, "GIMP 2.8 is not supported"),
+        (("install", "gimp", "--profile", "2.8"), 1, "GIMP 2.8 is past its end"),
         (("install", "gimp", "--profile", "elsewhere"), 1, "not a GIMP profile"),
         (("install", "gimp", "--profile", "3.0", "--model", "nope"), 1, "worker does not start"),
         (("install", "gimp", "--profile", "3.0", "--check"), 3, "not on the PATH"),

@@ -135,6 +135,7 @@ def test_frames_by_processor_do_not_wait_for_the_next(exact):
 
 
 def test_the_benchmark_of_the_filters_size(exact):
+    pytest.importorskip("torch")
     from cliplit.benchmarks import exact_filter
 
     frames = [np.random.default_rng(seed).integers(20, 40, (*SIZE, 3), np.uint8) for seed in range(16)]

@@ -8,7 +8,9 @@ import pytest
 
 from cliplit.benchmarks import flicker as benchmark
 from cliplit.runtime.light.gain import apply_rgb
+from cliplit.runtime.light.pixels import PackedRGB
 from cliplit.runtime.light.proxy import rgb_proxy
+from cliplit.runtime.light.relighting import Relighting
 from cliplit.runtime.light.temporal import TEMPORAL, CutDetector, TemporalFilter, time_constant
 from made import backlit
 
@@ -89,15 +91,55 @@ def test_a_step_in_exposure_is_followed_within_eight_frames(enhancer, factor):
     assert (steady[9 + 8].mean() - start) / (end - start) > 0.9
 
 
-def test_an_exposure_ramp_is_followed_closely_and_without_pumping(enhancer):
-    """Automatic exposure over two seconds: the mean light never swings back and is never far from the frame's own."""
-    ramp = [1.0] * 10 + list(np.linspace(1.0, 0.6, 50)) + [0.6] * 10
-    maps = maps_of(enhancer, [(backlit().astype(np.float32) * r).astype(np.uint8) for r in ramp])
-    own = np.array([light.mean() for light, _ in maps])
-    steady = np.array([light.mean() for light in smoothed(maps)])
-    assert np.abs(steady - own).max() < 0.1  # stops
-    swings = np.maximum(np.diff(steady), 0).sum()
-    assert swings <= np.maximum(np.diff(own), 0).sum() + 0.01
+def levels_of(enhancer, frames, part=np.s_[:]):
+    """Mean of a clip and of the relighted clip, or of a part of them, in codes."""
+    relighting, after = Relighting(enhancer), []
+    for number, frame in enumerate(frames):
+        pixels = PackedRGB(frame)
+        after.append(relighting.relight(pixels, relighting.look([pixels])[0], number / 25).samples[part].mean())
+    return np.array([frame[part].mean() for frame in frames]), np.array(after)
+
+
+def lit_room(height=180, width=320):
+    """(H, W, 3) uint8, well lit, with no dark edge."""
+    rng = np.random.default_rng(8)
+    coarse = cv2.resize(rng.uniform(60, 190, (6, 10, 3)).astype(np.float32), (width, height))
+    return np.clip(coarse + rng.normal(0, 4, (height, width, 1)), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    "scene, part, way", [(backlit, np.s_[150:], "out"), (lit_room, np.s_[:], "out"), (lit_room, np.s_[:], "in")]
+)
+def test_a_fade_stays_a_fade(enhancer, scene, part, way):
+    """The ratio of output to input keeps within 10 % of what it is before the fade, or after it, until black.
+
+    Of the backlit scene it is the shadow's: the sky, which the tone curve holds back, is so less as it gets darker. How
+    bright a dark scene that fades in will be cannot be known before; it is lifted afterwards.
+    """
+    shares = np.concatenate([np.ones(15), np.linspace(1.0, 0.0, 50), np.zeros(5)])
+    shares = shares if way == "out" else shares[::-1]
+    before, after = levels_of(enhancer, [np.round(scene() * share).astype(np.uint8) for share in shares], part)
+    seen = before > 6
+    ratio = (after[seen] / before[seen]) / (after / np.maximum(before, 1))[0 if way == "out" else -1]
+    assert np.abs(ratio - 1).max() < 0.1
+    steps = np.diff(after) if way == "out" else -np.diff(after)
+    assert steps.max() < 1.0
+
+
+def test_a_camera_that_hunts_is_not_amplified(enhancer):
+    shares = 0.7 * 2.0 ** (0.045 * np.sin(2 * np.pi * np.arange(60) / 20))  # by 0.2 stops of light
+    before, after = levels_of(enhancer, [np.round(backlit() * share).astype(np.uint8) for share in shares])
+    assert np.ptp(np.log(after[20:])) < 1.05 * np.ptp(np.log(before[20:]))
+
+
+def test_an_exposure_that_stays_darker_is_lifted_in_the_end(enhancer):
+    """Automatic exposure over two seconds: held at first, and as each frame by itself some seconds later."""
+    ramp = [1.0] * 10 + list(np.linspace(1.0, 0.6, 50)) + [0.6] * 120
+    frames = [np.round(backlit() * share).astype(np.uint8) for share in ramp]
+    _, after = levels_of(enhancer, frames)
+    alone = enhancer(frames[-1]).mean()
+    assert abs(after[-1] - alone) < 2.0
+    assert after[60] < alone + 2.0
 
 
 def test_a_dissolve_leaves_no_ghost(enhancer):

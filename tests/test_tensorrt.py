@@ -400,10 +400,7 @@ def test_an_engine_of_another_machine_is_built_anew_with_the_reason(network, cap
     engine_file.write_engine(wanted.path(), old, b"OLD")
     with caplog.at_level("WARNING", logger="cliplit"):
         assert network.engine(shapes) == b"ENGINE"
-    assert (
-        "built anew, it was made for: TensorRT 10.16.1.11, here 11.4.0.106; GPU NVIDIA L4, here NVIDIA H200"
-        in caplog.text
-    )
+    assert "which was made for: TensorRT 10.16.1.11, here 11.4.0.106; GPU NVIDIA L4, here NVIDIA H200" in caplog.text
     assert engine_file.read_header(wanted.path()) == wanted
 
 
@@ -424,14 +421,14 @@ def test_versions_we_do_not_know_are_refused(monkeypatch):
         with pytest.raises(BackendError, match=f"TensorRT {version} is installed, 10 or 11"):
             tensorrt_native.import_tensorrt()
     monkeypatch.setitem(sys.modules, "tensorrt", None)
-    with pytest.raises(BackendError, match=r'pip install "cliplit\[tensorrt\]"'):
+    with pytest.raises(BackendError, match=r' install .*\[tensorrt\]"'):
         tensorrt_native.import_tensorrt()
 
 
 def test_device_memory_names_what_is_missing(monkeypatch):
     for name in ("pycuda", "pycuda.driver", "cuda", "cuda.bindings"):
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(BackendError, match=r'cuda-python or PyCUDA .*pip install "cliplit\[tensorrt\]"'):
+    with pytest.raises(BackendError, match=r'cuda-python or PyCUDA .* install .*\[tensorrt\]"'):
         device_memory.open_memory(0)
 
 

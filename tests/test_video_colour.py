@@ -57,13 +57,14 @@ def test_every_depth_is_relighted_alike(tmp_path, enhancer, form):
     """The same picture at any depth and sampling becomes as bright as at eight bits."""
     frames = [backlit(96, 160)] * 2
     levels = []
-    for pixel_format in ("yuv420p", form):
+    eight_bits = "gray" if form.startswith("gray") else "yuv420p"  # without colour the network sees another picture
+    for pixel_format in (eight_bits, form):
         source = tmp_path / f"{pixel_format}.mkv"
         write_clip(source, frames, sound=False, codec="ffv1", pixel_format=pixel_format)
         enhance_video(source, tmp_path / "out.mkv", enhancer, LOSSLESS)
         levels.append(pictures(tmp_path / "out.mkv")[1].reformat(format="gray").to_ndarray().mean())
         (tmp_path / "out.mkv").unlink()
-    before = pictures(tmp_path / "yuv420p.mkv")[1].reformat(format="gray").to_ndarray().mean()
+    before = pictures(tmp_path / f"{eight_bits}.mkv")[1].reformat(format="gray").to_ndarray().mean()
     assert levels[0] > before * 1.1
     assert abs(levels[1] - levels[0]) < 0.04 * levels[0]
 

@@ -59,14 +59,15 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path, options):
     source = long_clip(tmp_path / "in.mp4")
     options = [*options, "--preset", "ultrafast"]
     whole = program(source, tmp_path / "whole.mp4", "--resume", *options)
-    assert whole.wait(120) == 0
+    whole.communicate(timeout=120)
+    assert whole.returncode == 0
     work = tmp_path / ".out.mp4.resume"
     killed = program(source, tmp_path / "out.mp4", "--resume", *options)
     deadline = time.monotonic() + 60
     while not (work / "00001.packets").exists() and time.monotonic() < deadline:
         time.sleep(0.002)
     killed.send_signal(signal.SIGKILL)
-    killed.wait(60)
+    killed.communicate(timeout=60)
     assert not (tmp_path / "out.mp4").exists()
     assert (work / "manifest.json").exists(), "killed too late or too early for this test"
     resumed = program(source, tmp_path / "out.mp4", "--resume", *options)
@@ -80,7 +81,8 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path, options):
         assert [t for t, _ in a] == [Fraction(n, 30) for n in range(len(a))]
         assert len(a) == 1 + round(decoded(source)[-1][0] * 30)
         once = program(source, tmp_path / "once.mp4", *options)
-        assert once.wait(120) == 0
+        once.communicate(timeout=120)
+        assert once.returncode == 0
         assert [t for t, _ in decoded(tmp_path / "once.mp4")] == [t for t, _ in a]
     else:
         assert [t for t, _ in a] == [t for t, _ in decoded(source)]

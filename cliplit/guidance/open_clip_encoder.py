@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from ..errors import InputError, ModelError, first_line
+from ..errors import BackendError, InputError, ModelError, first_line
+from ..install import install_hint
 from .contract import STAGES, freeze
 
 RANDOM = "random"
@@ -74,7 +75,7 @@ def streamlined(visual: nn.Module, dtype: torch.dtype) -> nn.Module:
     """
     for block in visual.modules():
         if type(block).__module__ != "open_clip.modified_resnet":
-            continue  # only there the names say what follows what
+            continue  # only there the names give the order
         for i in (1, 2, 3):
             fold(block, f"conv{i}", f"bn{i}")
         if isinstance(getattr(block, "downsample", None), nn.Module):
@@ -110,7 +111,7 @@ class OpenClipText:
         return vectors.detach()
 
     def encode(self, vectors: Tensor, tokens: Tensor) -> Tensor:
-        # The look-up of word vectors answers with ours: every kind of text tower then works as it is.
+        # The look-up of word vectors returns ours, which works with every kind of text tower.
         hook = self.embedding.register_forward_hook(lambda *_: vectors)
         try:
             embedding: Tensor = self.model.encode_text(tokens, normalize=True)
@@ -212,5 +213,5 @@ def _import_open_clip() -> Any:
     try:
         import open_clip
     except ImportError as error:
-        raise InputError('this method needs open_clip; install it with: pip install "cliplit[train]"') from error
+        raise BackendError(f"this method needs open_clip; install it with: {install_hint('train')}") from error
     return open_clip

@@ -10,8 +10,10 @@ class LightNetwork(nn.Module):
 
     Attributes:
         multiple: height and width must be multiples of this.
+        takes_masks: whether negative samples tell it what is not picture.
         proxy_short_side: of the small picture the runtime shows it.
     """
 
     multiple: int
     proxy_short_side: int
+    takes_masks: bool = False

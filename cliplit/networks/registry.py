@@ -15,9 +15,10 @@ from importlib import metadata
 from ..errors import InputError, ModelError
 from .light_network import LightNetwork
 from .lite_unet import LiteUNet
+from .relative_unet import RelativeUNet
 from .unet import UNet
 
-NETWORKS: dict[str, Callable[[], LightNetwork]] = {"lite": LiteUNet, "unet": UNet}
+NETWORKS: dict[str, Callable[[], LightNetwork]] = {"lite": LiteUNet, "relative": RelativeUNet, "unet": UNet}
 
 
 @cache

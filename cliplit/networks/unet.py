@@ -1,6 +1,6 @@
 """The enhancement network of CLIP-LIT (Liang et al., ICCV 2023, section 3.2): full resolution, 278,790 parameters.
 
-Attribute names are those of the published checkpoints, so that their state dicts load as they are.
+Attribute names are those of the published checkpoints, so that their state dicts load directly.
 """
 
 from __future__ import annotations
@@ -51,8 +51,7 @@ class PyramidPooling(nn.Module):
             nn.Sequential(ExactPool(size), nn.Conv2d(channels, branch, 1, bias=False), nn.PReLU()) for size in cells
         )
         self.fuse = nn.Sequential(
-            nn.Conv2d(channels + branch * len(cells), channels, 3, padding=1, bias=False),
-            nn.PReLU(),
+            nn.Conv2d(channels + branch * len(cells), channels, 3, padding=1, bias=False), nn.PReLU()
         )
 
     def forward(self, x: Tensor) -> Tensor:

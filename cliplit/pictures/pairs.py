@@ -6,6 +6,7 @@ one would have seen.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +22,15 @@ from ..arrays import Array
 from ..constants import PICTURE_SUFFIXES
 from ..errors import InputError
 from .backlight import exposure_map, shadow_of_objects, shadow_of_people
+from .overlays import caption, cut_out
 from .panorama import Scene, backlit_share, read_panorama, render_scene
 from .sensor import random_noise, store_8bit
 from .tone import film_curve, s_curve, srgb_decode, srgb_encode
+
+RESIDUE, RESIDUE_STOPS = 0.3, 0.6  # stops of darkness that stay at most, and how soon that is reached
+DARKEST = 5.5  # stops
+GAMMA = 2.2  # stops of light for one of gamma-coded values
+CAPTIONS, CUT_OUTS = 0.08, 0.10  # shares of the pairs
 
 Pair = tuple[Array, Array]  # input and target, (H, W, 3) float32 in [0, 1]
 
@@ -95,14 +102,27 @@ def backlit_scene(sources: Sources, size: tuple[int, int], rng: np.random.Genera
     window = random_crop(scene.target.shape[0], scene.target.shape[1], width / height, rng)
     radiance = cv2.resize(scene.radiance[window].astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
     target = cv2.resize(scene.target[window], (width, height), interpolation=cv2.INTER_AREA)
-    if rng.random() < 0.25:
-        radiance = radiance * 2.0 ** -rng.uniform(0.0, 3.0)
-    radiance = random_noise(radiance, rng)
+    darker = float(rng.uniform(-0.25, 0.25) if rng.random() < 0.6 else rng.uniform(0.0, 3.5))
+    radiance = random_noise(radiance * np.float32(2.0**-darker), rng)
     if rng.random() < 0.7:
         coded = film_curve(radiance)
     else:
         coded = s_curve(film_curve(radiance, rng.uniform(0.9, 1.8)), rng.uniform(-0.15, 0.5))
-    return store_8bit(coded, rng), target.astype(np.float32) / 255
+    return store_8bit(coded, rng), dimmed(target.astype(np.float32) / 255, darker)
+
+
+def dimmed(target: Array, darker: float) -> Array:
+    """Return the target of a picture taken `darker` stops too dark: a little of that darkness stays, ever less of it.
+
+    A photo half a stop darker may be meant so, and less light should never come out as more.
+    """
+    stays = RESIDUE * (1.0 - math.exp(-max(darker, 0.0) / RESIDUE_STOPS))
+    return target * np.float32(2.0 ** (-stays / GAMMA))
+
+
+def underexposure(rng: np.random.Generator) -> float:
+    """Draw by how many stops a picture is too dark as a whole, beside what else is wrong with it."""
+    return 0.0 if rng.random() < 0.55 else float(rng.uniform(0.0, 3.0))
 
 
 def photo(sources: Sources, size: tuple[int, int], rng: np.random.Generator) -> Array:
@@ -129,7 +149,8 @@ def backlit_photo(sources: Sources, size: tuple[int, int], rng: np.random.Genera
     if rng.random() < 0.5:
         glare = np.exp2(rng.uniform(0.0, 2.0) * (1.0 - shadow[..., None]))
         target = srgb_encode(1.0 - (1.0 - srgb_decode(target)) ** glare)
-    return expose(target, stops[..., None], rng), target
+    darker = underexposure(rng)
+    return expose(target, stops[..., None] - darker, rng), dimmed(target, darker)
 
 
 def figures_before_light(sources: Sources, size: tuple[int, int], rng: np.random.Generator) -> Pair:
@@ -143,14 +164,33 @@ def figures_before_light(sources: Sources, size: tuple[int, int], rng: np.random
     glare = np.float32(2.0 ** rng.uniform(0.5, 3.0))
     light = srgb_encode(1.0 - (1.0 - srgb_decode(background)) ** glare)
     target = light + shadow[..., None] * (figures - light)
-    stops = -rng.uniform(1.5, 5.0) * shadow - rng.uniform(0.0, 0.3)
-    return expose(target, stops[..., None], rng), target
+    darker = underexposure(rng)
+    stops = -rng.uniform(1.0, 5.0) * shadow - rng.uniform(0.0, 0.3) - darker
+    return expose(target, stops[..., None], rng), dimmed(target, darker)
 
 
 def dark_photo(sources: Sources, size: tuple[int, int], rng: np.random.Generator) -> Pair:
-    """Underexpose a photo as a whole, down to a mean luminance of a few percent."""
+    """Underexpose a photo as a whole, by anything from nothing to what leaves a mean luminance of a few percent."""
+    target = photo(sources, size, rng)
+    darker = DARKEST * rng.random() ** 1.3
+    return expose(target, -darker, rng), dimmed(target, darker)
+
+
+def night_photo(sources: Sources, size: tuple[int, int], rng: np.random.Generator) -> Pair:
+    """Underexpose a photo as a whole, down to a mean luminance of a few percent, and never by nothing."""
     target = photo(sources, size, rng)
     return expose(target, -rng.uniform(1.0, 7.0), rng), target
+
+
+def low_key(sources: Sources, size: tuple[int, int], rng: np.random.Generator) -> Pair:
+    """Light a figure before a dark ground, as it is meant; where it was underexposed, no more than that is undone."""
+    picture = photo(sources, size, rng)
+    outlines = shadow_of_people if rng.random() < 0.7 else shadow_of_objects
+    lit = cv2.GaussianBlur(outlines(picture[..., 0], rng), (0, 0), rng.uniform(2.0, 12.0))
+    ground = np.exp2(np.float32(-rng.uniform(2.0, 6.0)) * (1.0 - lit[..., None]))
+    target = srgb_encode(srgb_decode(picture) * ground)
+    darker = 0.0 if rng.random() < 0.6 else float(rng.uniform(0.0, 4.0))
+    return expose(target, -darker, rng), dimmed(target, darker)
 
 
 def well_lit_photo(sources: Sources, size: tuple[int, int], rng: np.random.Generator) -> Pair:
@@ -173,14 +213,15 @@ PairMaker = Callable[[Sources, tuple[int, int], np.random.Generator], Pair]
 # How often each kind is drawn, by task; a kind without sources is left out.
 MIXTURES: dict[str, dict[PairMaker, float]] = {
     "backlit": {
-        backlit_scene: 0.40,
-        backlit_photo: 0.24,
-        figures_before_light: 0.10,
-        dark_photo: 0.13,
-        well_lit_photo: 0.13,
+        backlit_scene: 0.33,
+        backlit_photo: 0.17,
+        figures_before_light: 0.07,
+        dark_photo: 0.17,
+        well_lit_photo: 0.20,
+        low_key: 0.06,
         known_pair: 1.0,
     },
-    "low-light": {backlit_scene: 0.1, backlit_photo: 0.1, dark_photo: 0.67, well_lit_photo: 0.13, known_pair: 1.0},
+    "low-light": {backlit_scene: 0.1, backlit_photo: 0.1, night_photo: 0.67, well_lit_photo: 0.13, known_pair: 1.0},
 }
 
 
@@ -207,8 +248,12 @@ class PairBatches(Dataset[tuple[Tensor, Tensor]]):
         seed: int,
         task: str = "backlit",
         part: tuple[int, int] = (0, 1),
+        masks: bool = False,
     ) -> None:
-        """Set up batches; `part` = (rank, processes) is this process's share of each."""
+        """Set up batches; `part` = (rank, processes) is this process's share of each.
+
+        `masks` tells whether the network knows negative samples; if not, there are no cut-outs.
+        """
         source_of: dict[PairMaker, Sequence[Any]] = {backlit_scene: sources.scenes, known_pair: sources.pairs}
         usable = {kind: share for kind, share in MIXTURES[task].items() if source_of.get(kind, sources.photos)}
         if not usable:
@@ -216,7 +261,7 @@ class PairBatches(Dataset[tuple[Tensor, Tensor]]):
         self.kinds = list(usable)
         self.share = np.array(list(usable.values())) / sum(usable.values())
         self.sources, self.batch, self.sizes, self.seed = sources, batch, list(sizes), seed
-        self.part = part
+        self.part, self.masks = part, masks
 
     def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
         rng = np.random.default_rng((self.seed, step))
@@ -228,7 +273,11 @@ class PairBatches(Dataset[tuple[Tensor, Tensor]]):
 
     def pair(self, size: tuple[int, int], rng: np.random.Generator) -> Pair:
         kind = self.kinds[rng.choice(len(self.kinds), p=self.share)]
-        return flip(white_balance(kind(self.sources, size, rng), rng), rng)
+        pair = flip(white_balance(kind(self.sources, size, rng), rng), rng)
+        drawn = rng.random()
+        if drawn < CAPTIONS:
+            return caption(pair, rng)
+        return cut_out(pair, rng) if self.masks and drawn < CAPTIONS + CUT_OUTS else pair
 
 
 def _stack(pictures: Sequence[Array]) -> Tensor:

@@ -1,7 +1,7 @@
 """Folders of pictures of any format and depth: read once, at training size; unreadable files are named.
 
-Scene-linear pictures (Radiance HDR, OpenEXR, float TIFF) keep their range: they are exposed like a camera would, anew
-each time they are drawn, for the highlights when they play the backlit part.
+Scene-linear pictures (Radiance HDR, OpenEXR, float TIFF) keep their range: each time one is drawn it is exposed
+like by a camera, for the highlights if it serves as the backlit picture.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from ..config import PRESETS, TYPES, TrainConfig, cli_name, read_json, read_yaml
 from ..errors import InputError
 
 FOLDERS = ("hdri", "photos", "pairs", "backlit", "welllit", "validation", "validation_photos")
-# What torch raises as a bare RuntimeError although the user can do something about it.
+# Texts of torch's bare RuntimeErrors that the user can act on.
 ADVICE = {
     "out of memory": "out of GPU memory; a smaller --batch or smaller --sizes need less",
     "DataLoader worker": "a process that makes batches was killed, perhaps for its memory; --workers 0 needs none",
@@ -71,19 +71,19 @@ def _shown(value: Any) -> str:
 
 @click.command(cls=TrainOrReport, context_settings=HELP)
 @click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
-@click.option("--config", "recipe", metavar="FILE|RECIPE", help="YAML file, or a recipe by name; options override it.")
+@click.option("--config", "recipe", metavar="FILE|RECIPE", help="YAML file or recipe name; options override it.")
 @config_options
-@click.option("--resume", is_flag=True, help="Go on with the run in RUN; its own configuration is used.")
-@click.option("--quiet", is_flag=True, help="No progress bar.")
+@click.option("--resume", is_flag=True, help="Continue the run in RUN with its own configuration.")
+@click.option("--quiet", is_flag=True, help="Show no progress bar.")
 @click.version_option(__version__)
 @reports_errors
 def main(run: Path, recipe: str | None, resume: bool, quiet: bool, **options: Any) -> None:
     """Train a network into the folder RUN: best.pt, last.pt, log.jsonl, config.json, samples/.
 
     \b
-    RUN continues exactly where it stopped:        cliplit-train RUN --resume
-    Its curves as one HTML page, RUN/report.html:  cliplit-train report RUN
-    Many GPUs:  torchrun --nproc-per-node 8 --no-python cliplit-train RUN ...
+    Continue a run exactly where it stopped:   cliplit-train RUN --resume
+    Draw its curves into RUN/report.html:      cliplit-train report RUN
+    Use several GPUs:  torchrun --nproc-per-node 8 --no-python cliplit-train RUN ...
     """
     given = {name: value for name, value in options.items() if value not in (None, ())}
     if resume:

@@ -137,7 +137,7 @@ def must_restart(state: State, reconstruction: float, config: TrainConfig) -> bo
 def target_step(run: Run, state: State, batch: tuple[Tensor, ...]) -> Losses:
     """Train on known targets, through the light map, the runtime's refinement and the protected gain."""
     picture, target = batch
-    loss = paired_loss(enhance(run, picture), target)
+    loss = paired_loss(enhance(run, picture), target, level_weight=run.config.level_weight)
     update_enhancer(run, state, loss)
     return {"loss": loss}
 

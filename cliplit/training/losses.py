@@ -30,12 +30,15 @@ def ssim(x: Tensor, y: Tensor, window: int = 7) -> Tensor:
     return score.mean(dim=(1, 2, 3))
 
 
-def paired_loss(enhanced: Tensor, target: Tensor, ssim_weight: float = 0.4) -> Tensor:
+def paired_loss(enhanced: Tensor, target: Tensor, ssim_weight: float = 0.4, level_weight: float = 0.0) -> Tensor:
     """Average log error and structure over the batch: the metrics of the result, made differentiable.
 
     The log of the error weighs a bad picture no more than a mediocre one; the floor (30 dB) keeps pictures that
-    are already right, such as well-lit ones, from dominating.
+    are already right, such as well-lit ones, from dominating. It hardly pulls where everything is too dark alike;
+    `level_weight` weighs the error of the mean luma, which does.
     """
     decades = psnr(enhanced, target, floor=1e-3) / (-10.0) - math.log10(1e-3)
     absolute = (enhanced - target).abs().mean(dim=(1, 2, 3))
-    return (decades + absolute + ssim_weight * (1.0 - ssim(luma(enhanced), luma(target)))).mean()
+    level = (luma(enhanced) - luma(target)).mean(dim=(1, 2, 3)).abs()
+    structure = 1.0 - ssim(luma(enhanced), luma(target))
+    return (decades + absolute + ssim_weight * structure + level_weight * level).mean()

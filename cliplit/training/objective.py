@@ -17,7 +17,7 @@ def enhance(run: Run, picture: Tensor) -> Tensor:
     """Compute I_t with the network being trained. The light map is applied in float32 at any precision."""
     with amp(run, run.config.precision):
         light = run.network(picture)
-    return APPLY[run.config.apply](picture, light.float())
+    return APPLY[run.config.apply](picture.clamp(min=0.0), light.float())
 
 
 def guidance_of(run: Run, state: State, enhanced: Tensor) -> Tensor:

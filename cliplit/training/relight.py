@@ -53,18 +53,20 @@ def straight_clamp(x: Tensor, low: float, high: float) -> Tensor:
     return x + (x.clamp(low, high) - x).detach()
 
 
-def protected_gain(log_light: Tensor, peak: Tensor) -> Tensor:
-    """Compute the gain: 1 / L in the dark, falling smoothly to 1 where the brightest channel, `peak`, reaches 1."""
+def toned(picture: Tensor, log_light: Tensor) -> Tensor:
+    """Compute `cliplit.runtime.light.gain.rgb_reference` without rounding."""
     square = torch.exp2(2.0 * log_light)
-    return torch.rsqrt(square + (1.0 - square) * peak * peak)
+    low, high = luma(picture), picture.amax(dim=1, keepdim=True)
+    of_luma, of_peak = (torch.rsqrt(square + (1.0 - square) * x * x) for x in (low.clamp(0, 1), high.clamp(0, 1)))
+    high = high + 1e-6  # black: gradients of float32 want more than the runtime does
+    of_chroma = square * (of_luma * of_peak) ** 2 * (high + low) / (high * of_peak + low * of_luma)
+    return picture * of_chroma + low * (of_luma - of_chroma)
 
 
 def relight(picture: Tensor, light: Tensor, max_gain: float = MAX_GAIN) -> Tensor:
     """Relight pictures (N, 3, H, W) in [0, 1] by light maps (N, 1, H, W) -> (N, 3, H, W) in [0, 1]."""
     refined = guided_refine(bounded_log2(light, max_gain), luma(picture))
-    log_light = straight_clamp(refined, -math.inf, 0.0)
-    peak = picture.amax(dim=1, keepdim=True).clamp(0.0, 1.0)
-    return picture * protected_gain(log_light, peak)
+    return toned(picture, straight_clamp(refined, -math.inf, 0.0))
 
 
 def divide(picture: Tensor, light: Tensor) -> Tensor:

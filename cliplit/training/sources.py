@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from ..config import TrainConfig
+from ..networks.registry import build_network
 from ..phases import Stage
 from ..pictures.guided_batches import GuidedBatches, GuidedSources, read_guided_sources
 from ..pictures.pairs import PairBatches, Sources, read_photos, render_scenes
@@ -38,7 +39,8 @@ def batches_of(
 ) -> Dataset[Any]:
     """Return batches of a stage by number; `part` is this process's share of each."""
     if sources.paired is not None:
-        return PairBatches(sources.paired, config.batch, config.sizes, config.seed, config.task, part)
+        masks = build_network(config.network).takes_masks
+        return PairBatches(sources.paired, config.batch, config.sizes, config.seed, config.task, part, masks)
     assert sources.guided is not None
     return GuidedBatches(sources.guided, config, stage, part)
 

@@ -1,9 +1,9 @@
-/* FFmpeg's departures from the specification, found out from inside a frame's call.
+/* FFmpeg's deviations from the specification, detected within a frame's call.
  *
- * It counts time in milliseconds, in all versions so far, and passes its mark for "no time" where it had to copy the
- * frame to change its stride, which is at most widths. And before 7.1 it passes pictures whose rows are padded,
- * to a multiple of 16 pixels or of what the version at hand prefers, and tells nobody. Taken at their word such
- * pictures are sheared, so the stride is read off the picture: with the right one, neighbouring rows are alike.
+ * All versions so far count time in milliseconds, and pass "no time" if they had to copy the frame to change its stride,
+ * which happens at most widths. Before 7.1, rows are padded to a multiple of 16 pixels, or of what the version prefers,
+ * without telling the filter. Pictures would be sheared, so the stride is detected from the picture: with the right one,
+ * neighbouring rows are alike.
  */
 #define _GNU_SOURCE
 #include "host.h"

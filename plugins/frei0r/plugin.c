@@ -78,8 +78,8 @@ void f0r_get_plugin_info(f0r_plugin_info_t *info)
     info->plugin_type = TYPE_FILTER;
     info->color_model = COLOUR_RGBA8888;
     info->frei0r_version = INTERFACE_VERSION;
-    info->major_version = 0;
-    info->minor_version = 1;
+    info->major_version = CLIPLIT_MAJOR; /* by setup.py, from cliplit/__init__.py */
+    info->minor_version = CLIPLIT_MINOR;
     info->num_params = PARAMETERS;
     info->explanation = "Relights backlit video";
 }

@@ -1,4 +1,4 @@
-/* The worker process: found, started, waited for with patience that ends, and never left behind. */
+/* The worker process: found, started, waited for with a time limit, and always ended. */
 #define _GNU_SOURCE
 #include "worker.h"
 
@@ -39,7 +39,7 @@ static int fail(Worker *worker, const char *what, const char *detail)
 
 /* ------------------------------------------------------------------ starting */
 
-/* The command stands in a file beside this library, one argument a line: installing needs no compiler then. */
+/* The command is in a file beside this library, one argument per line, so that installing needs no compiler. */
 static int read_command(Worker *worker, char *text, char *arguments[])
 {
     Dl_info own;
@@ -51,7 +51,7 @@ static int read_command(Worker *worker, char *text, char *arguments[])
     if (!dladdr((void *)(uintptr_t)&worker_start, &own) || !(slash = strrchr(own.dli_fname, '/')) ||
         snprintf(path, sizeof path, "%.*scliplit.worker", (int)(slash - own.dli_fname + 1), own.dli_fname) >=
             (int)sizeof path)
-        return fail(worker, "the plug-in cannot tell where it lies", NULL);
+        return fail(worker, "the plug-in cannot find its own path", NULL);
     file = fopen(path, "re");
     if (!file)
         return fail(worker, "run cliplit-plugins install frei0r; no", path);
@@ -247,7 +247,7 @@ void worker_stop(Worker *worker, int at_once)
     static const struct timespec pause = {0, 5000000};
     long start = now();
     if (worker->control >= 0)
-        close(worker->control); /* the worker ends by itself when it reads the end of its requests */
+        close(worker->control); /* the worker ends when it reads the end of its requests */
     if (worker->process > 0) {
         /* Nothing is killed that is not our child any more: a host may have waited for it. */
         while (!waitpid(worker->process, NULL, WNOHANG)) {

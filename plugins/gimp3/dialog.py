@@ -42,7 +42,7 @@ def settle(procedure: Any, config: Any, drawable: Any, service: Service) -> bool
 
 
 class Preview:
-    """A small picture of the layer: as it is left of a line that can be dragged, relighted right of it.
+    """A small picture of the layer: original on the left of a movable line, relighted on its right.
 
     The worker computes while the user goes on; only the latest choice is shown.
     """

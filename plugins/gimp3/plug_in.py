@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from ..attribution import AUTHORS, LICENCE, YEAR
 from ..client import WorkerError
 from ..protocol import Request
 from .layers import LayerPixels, is_selected, refusal, update_display
@@ -37,15 +38,15 @@ class PlugIn(Gimp.PlugIn):  # type: ignore[misc]
         procedure.set_menu_label(f"_{TITLE}...")
         procedure.add_menu_path("<Image>/Filters/Light and Shadow")
         procedure.set_documentation(
-            "Bring out what lies in the shade of backlit photos",
+            "Brighten the shadows of backlit photos",
             "Estimates the light of the picture with a neural network and divides it out where there is little, "
             "without clipping what is bright. Works on RGB layers of every precision.",
             name,
         )
-        procedure.set_attribution("the cliplit authors", "Apache License 2.0", "2025")
+        procedure.set_attribution(AUTHORS, LICENCE, YEAR)
         flags = GObject.ParamFlags.READWRITE
         procedure.add_double_argument(
-            "strength", "_Strength", "0 leaves the layer as it is, 1 is what the model says", 0.0, 2.0, 1.0, flags
+            "strength", "_Strength", "0 changes nothing, 1 is the model's own choice", 0.0, 2.0, 1.0, flags
         )
         procedure.add_double_argument(
             "max-gain", "Maximum _gain", "Upper bound of the gain; lower it against noise", 1.0, 64.0, 16.0, flags

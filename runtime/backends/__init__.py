@@ -1,7 +1,7 @@
 """Back ends that run a network: one table, one contract.
 
-A back end is a row. `open_backend` picks one by name, or for "auto" the first row that works, and checks that it got
-what was asked for. Each row's module is imported when it is chosen, so that a missing library costs nobody else.
+A back end is a row. `open_backend` opens one by name, or for "auto" the first that works, and checks that it runs on
+the requested device. Each row's module is imported when chosen, so a missing library affects no other row.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Row:
     def open(self, path: Path, device: Device, threads: int) -> Backend:
         module = importlib.import_module(f"cliplit.runtime.backends.{self.module}")
         opened: Backend = module.open_model(path, device, threads, **self.arguments)
-        if device.kind != opened.device.split(":")[0]:  # R5.1: never something else than what was asked for
+        if device.kind != opened.device.split(":")[0]:  # R5.1: never another device than requested
             raise BackendError(f"back end {self.name} runs on {opened.device}; {device} was asked for")
         return opened
 

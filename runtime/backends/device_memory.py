@@ -15,8 +15,7 @@ import numpy as np
 
 from cliplit.arrays import Array
 from cliplit.errors import BackendError, first_line
-
-INSTALL = 'pip install "cliplit[tensorrt]"'
+from cliplit.install import install_hint
 
 
 @dataclass(frozen=True)
@@ -218,4 +217,5 @@ def open_memory(index: int) -> Memory:
             raise
         except Exception as error:  # PyCUDA's errors have types of their own
             raise BackendError(f"{kind.name} does not work ({first_line(error)})") from error
-    raise BackendError(f"device memory needs cuda-python or PyCUDA ({'; '.join(failures)}); install it with: {INSTALL}")
+    hint = install_hint("tensorrt")
+    raise BackendError(f"device memory needs cuda-python or PyCUDA ({'; '.join(failures)}); install it with: {hint}")

@@ -2,8 +2,8 @@
 
     magic, header length (4 bytes, little endian), engine length (8 bytes), header (JSON), engine
 
-TensorRT itself notices some mismatches, crashes on others and blames the file in all of them. Engines live in the
-cache only; what is passed on is the ONNX file (R5.6).
+TensorRT itself detects some mismatches, crashes on others and always blames the file. Engines stay in the cache; only
+the ONNX file is distributed (R5.6).
 """
 
 from __future__ import annotations

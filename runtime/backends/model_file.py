@@ -1,7 +1,7 @@
 """Model files: where they are, and their descriptions of themselves.
 
-The description of a model is one JSON property inside the ONNX file. It is read here straight from the protocol
-buffer, so that every back end, also one that has neither onnx nor ONNX Runtime, knows how to feed the network.
+A model's description is one JSON property inside the ONNX file. It is read directly from the protocol buffer, so that
+back ends without onnx or ONNX Runtime also know the network's input.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ class ModelInfo:
         precision: of the weights and of the layers in between: "fp32", "fp16" or "int8"; inputs and outputs are
             float32 always.
         shape: (N, H, W) of a file with fixed sizes, None where all three are free.
+        takes_masks: whether negative samples tell it what is not picture.
         kind: "light" (picture -> light map) or "image" (image -> enhanced image, for other programs).
     """
 
@@ -43,6 +44,7 @@ class ModelInfo:
     precision: str = "fp32"
     shape: tuple[int, int, int] | None = None
     kind: str = "light"
+    takes_masks: bool = False
 
     @classmethod
     def from_json(cls, text: str, path: Path) -> ModelInfo:
@@ -90,7 +92,7 @@ def find_model(model: str | Path, checkpoints: bool = False) -> Path:
     if path.suffix in CHECKPOINT_SUFFIXES and not checkpoints:
         raise ModelError(
             f"{path}: a PyTorch checkpoint; turn it into a model with: cliplit-export {path}, "
-            "or run it as it is with: --backend pytorch"
+            "or run it directly with: --backend pytorch"
         )
     return path
 

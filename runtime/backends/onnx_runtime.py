@@ -1,9 +1,9 @@
 """ONNX Runtime: its CPU, CUDA and TensorRT providers.
 
-It falls back to the CPU silently when a GPU library cannot be loaded. So the provider is loaded by ourselves first,
-which gives the missing library's name, and the one in use is checked after the session exists.
+It silently falls back to the CPU if a GPU library cannot be loaded. So this module loads the provider itself first,
+which gives the missing library's name, and checks which provider the session uses.
 
-On a card, input and output lie in memory there that is kept from call to call (I/O binding).
+On a card, input and output memory is kept there from call to call (I/O binding).
 """
 
 from __future__ import annotations
@@ -21,17 +21,12 @@ import numpy as np
 
 from cliplit.arrays import Array
 from cliplit.errors import BackendError, ModelError, first_line
+from cliplit.install import install_hint
 
 from .devices import Device, cuda_problem
 from .home import home
 from .model_file import ModelInfo, model_info
 
-INSTALL_CPU = 'pip install "cliplit[cpu]"'
-INSTALL_GPU = 'pip uninstall -y onnxruntime && pip install "cliplit[gpu]"'
-BOTH = (
-    "onnxruntime and onnxruntime-gpu overwrite each other, keep one: "
-    'pip uninstall -y onnxruntime onnxruntime-gpu && pip install "cliplit[{extra}]"'
-)
 LIBRARIES = {"CUDAExecutionProvider": "providers_cuda", "TensorrtExecutionProvider": "providers_tensorrt"}
 
 
@@ -101,7 +96,7 @@ def open_model(path: Path, device: Device, threads: int, tensorrt: bool = False)
     providers = _providers(device, tensorrt)
     wanted = providers[0][0]
     if wanted not in runtime.get_available_providers():
-        raise BackendError(f"this ONNX Runtime ({_distribution()}) has no {wanted}; install it with: {INSTALL_GPU}")
+        raise BackendError(f"this ONNX Runtime ({_distribution()}) has no {wanted}; install it with: {for_cards()}")
     if device.kind == "cuda":
         if problem := cuda_problem(device, _cuda_version(runtime)):
             raise BackendError(f"{device} cannot be used: {problem}")
@@ -167,7 +162,7 @@ def _why_not(runtime: ModuleType, provider: str) -> str:
 
 def _gpu_advice(runtime: ModuleType, tensorrt: bool) -> str:
     if len(installed_distributions()) == 2:
-        return BOTH.format(extra="gpu")
+        return one_of_both("gpu")
     major = (_cuda_version(runtime) or (12, 0))[0]
     lines = f'CUDA {major} and cuDNN come with: pip install "onnxruntime-gpu[cuda,cudnn]"'
     return f"{lines}; TensorRT with: pip install tensorrt-cu{major}" if tensorrt else lines
@@ -193,8 +188,18 @@ def import_onnxruntime() -> ModuleType:
 
 def _install_advice() -> str:
     if len(installed_distributions()) == 2:
-        return BOTH.format(extra="cpu")
-    return f'install it with: {INSTALL_CPU} (or "cliplit[gpu]" for CUDA)'
+        return one_of_both("cpu")
+    return f"install it with: {install_hint('cpu')} (or the extra gpu for CUDA)"
+
+
+def for_cards() -> str:
+    return f"pip uninstall -y onnxruntime && {install_hint('gpu')}"
+
+
+def one_of_both(extra: str) -> str:
+    """Say what to do where onnxruntime and onnxruntime-gpu are installed together."""
+    remedy = f"pip uninstall -y onnxruntime onnxruntime-gpu && {install_hint(extra)}"
+    return f"onnxruntime and onnxruntime-gpu overwrite each other, keep one: {remedy}"
 
 
 def installed_distributions() -> list[str]:

@@ -9,15 +9,17 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict, deque
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal
 
 from cliplit.arrays import Array
 from cliplit.errors import BackendError, ModelError, first_line
+from cliplit.install import install_hint
+from cliplit.privacy import without_openvino_telemetry
 
 from .devices import Device
 from .model_file import ModelInfo, model_info
 
-INSTALL = 'pip install "cliplit[openvino]"'
 HINTS = {"fp32": "f32", "bf16": "bf16"}
 SIZES = 4  # compiled networks that are kept; at full size each holds its layers' memory
 
@@ -51,8 +53,7 @@ class OpenVinoNetwork:
 
     @property
     def detail(self) -> str:
-        import openvino
-
+        openvino = import_openvino()
         return f"openvino {openvino.__version__.split('-')[0]}, {self.precision}"
 
     def __call__(self, pictures: Array) -> Array:
@@ -71,14 +72,22 @@ class OpenVinoNetwork:
             return self._compiled[shape]
 
 
+def import_openvino() -> ModuleType:
+    """Import OpenVINO without its telemetry. Raises BackendError with the command that installs it."""
+    try:
+        with without_openvino_telemetry():
+            import openvino
+    except ImportError as error:
+        hint = install_hint("openvino")
+        raise BackendError(f"OpenVINO cannot be used ({first_line(error)}); install it with: {hint}") from error
+    return openvino
+
+
 def open_model(
     path: Path, device: Device, threads: int, precision: Literal["fp32", "bf16"] = "fp32"
 ) -> OpenVinoNetwork:
     """Open a model. Raises BackendError without OpenVINO or bfloat16 instructions, ModelError for a bad file."""
-    try:
-        import openvino
-    except ImportError as error:
-        raise BackendError(f"OpenVINO cannot be used ({first_line(error)}); install it with: {INSTALL}") from error
+    openvino = import_openvino()
     info = model_info(path)
     core = openvino.Core()
     if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from cliplit.arrays import Array
 from cliplit.errors import BackendError, ModelError, first_line
+from cliplit.install import install_hint
 
 from .devices import Device, cuda_problem
 from .model_file import CHECKPOINT_SUFFIXES, ModelInfo, model_info
 
 if TYPE_CHECKING:
     from cliplit.networks.light_network import LightNetwork
-
-INSTALL = 'pip install "cliplit[export]"'
 
 
 class TorchNetwork:
@@ -50,7 +49,9 @@ def open_model(path: Path, device: Device, threads: int) -> TorchNetwork:
     try:
         import torch
     except ImportError as error:
-        raise BackendError(f"PyTorch cannot be used ({first_line(error)}); install it with: {INSTALL}") from error
+        raise BackendError(
+            f"PyTorch cannot be used ({first_line(error)}); install it with: {install_hint('export')}"
+        ) from error
     if device.kind == "cuda" and not torch.cuda.is_available():
         needs = tuple(int(part) for part in (torch.version.cuda or "").split(".")[:2] if part)
         if len(needs) != 2:
@@ -79,6 +80,7 @@ def from_checkpoint(path: Path) -> tuple[LightNetwork, ModelInfo]:
         multiple=network.multiple,
         training=checkpoint.training_summary(content),
         checkpoint_sha256=checkpoint.sha256(path),
+        takes_masks=network.takes_masks,
     )
     return network, info
 
@@ -89,7 +91,9 @@ def from_onnx(path: Path) -> tuple[Any, ModelInfo]:
         import onnx
         from onnx import numpy_helper
     except ImportError as error:
-        raise BackendError(f"reading weights from ONNX needs onnx; install it with: {INSTALL}") from error
+        raise BackendError(
+            f"reading weights from ONNX needs onnx; install it with: {install_hint('export')}"
+        ) from error
     import torch
 
     from cliplit.networks.registry import build_network

@@ -1,8 +1,7 @@
 """From an ONNX file to a TensorRT engine; one path for TensorRT 10 and 11.
 
-The network is strongly typed: precision is what the ONNX file says, tensor by tensor (R5.7). TensorRT 11 knows nothing
-else, and `BuilderFlag.FP16` is gone there. After the build the engine's own account of its layers must show half
-precision where the file asked for it.
+The network is strongly typed: the ONNX file states the precision of each tensor (R5.7). TensorRT 11 supports nothing
+else and has no `BuilderFlag.FP16`. After the build the engine inspector must show half precision if the file has it.
 
 Checked against the bindings of TensorRT 10.16 and 11.4 (`tests/test_tensorrt.py`); never run on a card so far.
 """
@@ -98,7 +97,7 @@ def check_half(information: str, model: Path) -> None:
 def half_layers(information: str) -> tuple[int, int]:
     """Count (layers with an input or output in half precision, layers) in an inspector's JSON.
 
-    The type stands in "Format/Datatype", as "Half" in older and inside a sentence ("Row major linear FP16 format")
+    The type is given in "Format/Datatype", as "Half" in older and inside a sentence ("Row major linear FP16 format")
     in newer versions. Layers that are mere names (another verbosity) count as without.
     """
     layers = json.loads(information).get("Layers", [])

@@ -1,7 +1,7 @@
 """TensorRT itself: an engine per size, built once and cached, run with pinned memory on two streams.
 
-Never run so far: no card was at hand. The calls were checked against the bindings of TensorRT 10.16 and 11.4 and of
-cuda-python 13; what is around them is tested.
+Never run on a card so far. The calls were checked against the bindings of TensorRT 10.16 and 11.4 and of cuda-python
+13; the code around them is tested.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 
 from cliplit.arrays import Array
 from cliplit.errors import BackendError, ModelError, first_line
+from cliplit.install import install_hint
 
 from . import engine_file
 from .device_memory import Memory, open_memory
@@ -29,7 +30,6 @@ from .tensorrt_build import WORKSPACE, Progress, build_engine, logger_of
 
 log = logging.getLogger("cliplit")
 LANES = 2  # one copies while the other computes, when two threads call
-INSTALL = 'pip install "cliplit[tensorrt]"'
 
 
 class Lane:
@@ -146,9 +146,9 @@ class TensorRtNetwork:
                 found, engine = engine_file.read_engine(path)
                 if not (reasons := found.mismatches(wanted)):
                     return engine
-                log.warning("note: %s is built anew, it was made for: %s", path.name, "; ".join(reasons))
+                log.warning("note: rebuilding %s, which was made for: %s", path.name, "; ".join(reasons))
             except ModelError as error:
-                log.warning("note: built anew: %s", error)
+                log.warning("note: rebuilding: %s", error)
         log.warning("note: building a TensorRT engine for %s, once; this takes a minute or more", shapes)
         engine = build_engine(self._trt, self._path, shapes, self.precision, workspace, progress)
         engine_file.write_engine(path, wanted, engine)
@@ -175,10 +175,14 @@ def import_tensorrt() -> ModuleType:
     try:
         import tensorrt
     except (ImportError, OSError) as error:  # OSError: its libraries
-        raise BackendError(f"TensorRT cannot be used ({first_line(error)}); install it with: {INSTALL}") from error
+        raise BackendError(
+            f"TensorRT cannot be used ({first_line(error)}); install it with: {install_hint('tensorrt')}"
+        ) from error
     version: str = tensorrt.__version__
     if version.split(".")[0] not in ("10", "11"):
-        raise BackendError(f"TensorRT {version} is installed, 10 or 11 is needed; install it with: {INSTALL}")
+        raise BackendError(
+            f"TensorRT {version} is installed, 10 or 11 is needed; install it with: {install_hint('tensorrt')}"
+        )
     module: ModuleType = tensorrt
     return module
 

@@ -20,29 +20,35 @@ if TYPE_CHECKING:
     from .long import Engine
 
 FOREIGN = "exists already and is no earlier result; use --overwrite to replace it"
-SHOWN = 20  # failures that are printed; the list has all
+SHOWN = 20  # failures to print; the file lists all
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("source", metavar="SRC")
 @click.argument("target", metavar="DST")
 @enhancer_options
-@click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True)
 @click.option(
-    "--address", default="", help="Of a running Ray cluster: auto, ray://HOST:10001.  [default: start one here]"
+    "--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="Where jobs run."
 )
-@click.option("--workers", default=0, help="Files at a time.  [default: one a core, or one a GPU]")
 @click.option(
-    "--retries", type=click.IntRange(0, 100), default=2, show_default=True, help="Of what may pass by itself."
+    "--address", default="", help="Address of a running Ray cluster: auto, ray://HOST:10001.  [default: start one here]"
 )
-@click.option("--jpeg-quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Of JPEG and WebP.")
-@click.option("--codec", default="auto", show_default=True, help="Of clips, as for cliplit-video.")
-@click.option("--crf", type=click.FloatRange(0, 63), default=None, help="Constant quality of clips; lower is better.")
-@click.option("--preset", default=None, help="Speed of the video encoder: ultrafast to veryslow.")
+@click.option("--workers", default=0, help="Files processed at a time.  [default: one per core, or per GPU]")
 @click.option(
-    "--split-over", default=256.0, show_default=True, metavar="MB", help="Clips larger than this go to several workers."
+    "--retries", type=click.IntRange(0, 100), default=2, show_default=True, help="How often to retry temporary errors."
 )
-@click.option("--overwrite", is_flag=True, help="Replace files in DST that no earlier run has made.")
+@click.option("--jpeg-quality", type=click.IntRange(1, 100), default=95, show_default=True, help="JPEG/WebP quality.")
+@click.option("--codec", default="auto", show_default=True, help="Video codec, as in cliplit-video.")
+@click.option("--crf", type=click.FloatRange(0, 63), default=None, help="Video quality: lower is better and larger.")
+@click.option("--preset", default=None, help="Encoder speed: ultrafast to veryslow.")
+@click.option(
+    "--split-over",
+    default=256.0,
+    show_default=True,
+    metavar="MB",
+    help="Split clips larger than this over several workers.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace files in DST that no earlier run made.")
 @click.option("--quiet", is_flag=True, help="Print errors only.")
 @click.version_option(__version__)
 @reports_errors
@@ -65,9 +71,9 @@ def main(
 ) -> None:
     """Relight all pictures and clips below SRC into DST, under their own names.
 
-    SRC and DST are folders, or URLs that fsspec knows: s3://bucket/in, gs://bucket/out (their packages, s3fs and gcsfs,
-    are installed separately). What a run has done stands in DST/.cliplit-batch; the same command again does only
-    what is missing, changed or failed. Exit code 1 if anything failed; DST/.cliplit-batch/failures.txt says what.
+    SRC and DST are folders or fsspec URLs: s3://bucket/in, gs://bucket/out (install s3fs or gcsfs for them). A record
+    of finished files is kept in DST/.cliplit-batch: run the same command again to do only what is missing, changed or
+    failed. If a file fails, the exit code is 1 and DST/.cliplit-batch/failures.txt lists the reason.
     """
     if address and engine != "ray":
         raise click.UsageError("--address goes with --engine ray")

@@ -1,14 +1,14 @@
 """A long clip on many workers: split at key frames, encoded in pieces, joined with its other streams.
 
-What a frame becomes depends on the frames before it (the light map is steadied over time), so pieces cannot start
-from nothing. Three rounds make the result of a split clip the same, frame for frame, as that of one process:
+The temporal filter makes each frame depend on earlier ones, so pieces need its state to start from. Three rounds give
+the same frames as a single process:
 
-1. `states`, one job a clip: relight it without encoding, and keep what the filter remembers at each cut. Encoding is
-   nearly all of the work, so this round is short.
-2. `segment`, one job a piece: go on from that memory, relight and encode. These run side by side.
-3. `join`, one job a clip: put the packets together, with sound and the rest of the streams untouched.
+1. `states`, one job per clip: relight it without encoding, and save the filter's state at each cut. Encoding is nearly
+   all of the work, so this round is short.
+2. `segment`, one job per piece: restore the state, relight and encode. These jobs run in parallel.
+3. `join`, one job per clip: join the packets, with sound and all other streams unchanged.
 
-Pieces wait in DST/.cliplit-batch/work; those that are there are not made again, so a batch that was killed goes on.
+Pieces are kept in DST/.cliplit-batch/work and not made again, so a killed batch can continue.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The record of finished work, kept beside the results: `.cliplit-batch` in DST, a JSON line per finished job.
 
-Every run writes a file of its own. Where a file can be appended to (a local disk) each line is there at once; an object
-store gets a new object every `EVERY` seconds, so that a crash costs at most the lines of that time, whose files are
-then done again.
+Every run writes its own file. On a local disk each line is appended at once. An object store gets a new object every
+`EVERY` seconds; a crash loses at most the lines of that time, and their files are done again.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The engine for many machines: Ray Data, because it streams, retries on other nodes and scales with the cluster.
 
-On CPUs a job is a task (a task of a lost node simply runs on another one; the network stays loaded in the worker's
-process). On GPUs it is a call of an actor that holds a card, so that the network is loaded once a card.
+On CPUs a job is a task: if its node is lost it runs on another one, and the network stays loaded in the worker's
+process. On GPUs a job is a call of an actor that holds a card, so the network is loaded once per card.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import asdict
 from typing import Any
 
 from cliplit.errors import BackendError, first_line
+from cliplit.install import install_hint
 
 from .job import Job, Options, Outcome, failure
 from .long import Engine
@@ -101,7 +102,7 @@ def import_ray() -> Any:
         import ray.data
     except ImportError as error:
         raise BackendError(
-            f'Ray Data cannot be used ({first_line(error)}); install it with: pip install "cliplit[ray]"'
+            f"Ray Data cannot be used ({first_line(error)}); install it with: {install_hint('ray')}"
         ) from error
     return ray
 

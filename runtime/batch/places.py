@@ -1,7 +1,7 @@
 """Files anywhere, by fsspec: one library covers local disks, s3://, gs:// and a dozen more.
 
-A local file is used in place. Any other is fetched whole into a temporary folder, and a result is put back whole:
-object stores show an object when it is complete, and local files appear by renaming.
+Local files are used in place. Others are fetched whole into a temporary folder, and results are uploaded whole: object
+stores show complete objects only, and local files are written atomically.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cliplit.errors import BackendError, InputError, first_line
+from cliplit.install import install_hint
 
 CHANGES = ("ETag", "etag", "md5Hash", "checksum", "mtime", "LastModified", "last_modified", "updated", "created")
 MEMORY = "memory"
@@ -22,7 +23,7 @@ def filesystem(url: str) -> tuple[Any, str]:
     try:
         import fsspec
     except ImportError as error:
-        raise BackendError('fsspec is missing; install it with: pip install "cliplit[batch]"') from error
+        raise BackendError(f"fsspec is missing; install it with: {install_hint('batch')}") from error
     try:
         system, path = fsspec.core.url_to_fs(url)
     except (ImportError, ValueError) as error:

@@ -23,7 +23,7 @@ PAUSE = 0.5  # seconds before the second attempt, doubled for each one after
 
 
 def do(job: Job, options: Options, threads: int = 1) -> Outcome:
-    """Relight one file; a failure is an outcome, too. What may pass by itself (I/O, memory) is tried again."""
+    """Relight one file; a failure is an outcome, too. Temporary errors (I/O, memory) are retried."""
     start = time.monotonic()
     for attempt in range(1, options.retries + 2):
         try:

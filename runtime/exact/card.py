@@ -17,6 +17,7 @@ from torch import Tensor
 
 from cliplit.arrays import Array
 
+from ..light.bars import Area
 from ..light.colour import Coding
 from ..light.gain import columns_per_sample, fields
 from ..light.hdr import TRANSFERS
@@ -42,19 +43,22 @@ class Card(ExactTorch):
     def look(
         self,
         pictures: Sequence[PlanarPixels],
+        areas: Sequence[Area | None],
         max_gain: float,
         small_size: Callable[[int, int], tuple[int, int]],
     ) -> list[Picture]:
-        """Queue the network for these pictures; those of one coding and size go together.
+        """Queue the network for these pictures, or their areas; those of one coding and size go together.
 
         `small_size` tells the size at which the temporal filter works from that of the picture.
         """
         lights: list[Picture] = []
         with self.computing():
-            for (coding, size), alike in groupby(pictures, lambda pixels: (pixels.coding, pixels.size)):
-                codes = self.codes([pixels.with_chroma for pixels in alike])
+            seen = [(p.cropped(area) if area else p, area) for p, area in zip(pictures, areas, strict=True)]
+            for (coding, size), group in groupby(seen, lambda one: (one[0].coding, one[0].size)):
+                alike = list(group)
+                codes = self.codes([pixels.with_chroma for pixels, _ in alike])
                 batch = Batch(self, codes, coding, size, small_size(*size), max_gain)
-                lights += [Picture(batch, number) for number in range(len(codes[0]))]
+                lights += [Picture(batch, number, area) for number, (_, area) in enumerate(alike)]
         return lights
 
 
@@ -103,6 +107,7 @@ class Picture:
 
     batch: Batch
     number: int
+    area: Area | None = None
 
     def small_maps(self) -> tuple[Array, Array]:
         log_light, luma = self.batch.small_maps()[self.number]

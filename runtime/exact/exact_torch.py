@@ -1,4 +1,4 @@
-"""Full-size exact mode in PyTorch on a GPU: one upload per picture or plane set, one download.
+"""Full-size exact mode in PyTorch on a GPU: pictures or planes are uploaded once and downloaded once.
 
 Half precision with the head in fp32, channels-last, frames in batches; light map, gain and the Y'CbCr arithmetic
 (`torch_gain`) stay on the card. What it computes is what `Enhancer` computes with quality "exact": the tests compare
@@ -75,9 +75,13 @@ class ExactTorch:
         white = WHITE[picture.dtype]
         colour = self.up([picture[..., :3]]).permute(0, 3, 1, 2)
         bounded = (colour.nan_to_num(nan=0.0, posinf=white, neginf=0.0) / white).clamp(0.0, 1.0)
-        peak = bounded.amax(dim=1, keepdim=True)
-        enhanced = colour * torch_gain.gain(self.log_light(bounded, max_gain) * strength, peak, max_gain)
-        if picture.dtype != np.float32:
+        luma, peak = torch_gain.luma_of(bounded), bounded.amax(dim=1, keepdim=True)
+        log_light = self.log_light(bounded, max_gain) * strength
+        of_luma, of_chroma = torch_gain.factors(log_light, luma, peak, max_gain)
+        enhanced = colour * of_chroma + luma * (of_luma - of_chroma) * white
+        if picture.dtype == np.float32:
+            enhanced = torch.where(colour < 1.0, enhanced, colour)
+        else:
             limit = torch.where(peak < 1.0, white - 1.0, white)
             enhanced = torch.minimum(torch.floor(enhanced + 0.5), limit)
         result = picture.copy()
@@ -119,7 +123,7 @@ class ExactTorch:
         except torch.cuda.OutOfMemoryError:
             if len(rgb) == 1:
                 raise
-        # Not in the handler: the exception holds what the layers have computed so far.
+        # Not in the handler: the exception keeps the layers' results alive.
         self.batch = len(rgb) // 2
         return self.light(rgb)
 

@@ -19,6 +19,7 @@ from ..light.colour import Coding
 from ..light.light_map import KNEE
 
 Codes = tuple[Tensor, Tensor, Tensor]
+BLACK = 1e-12  # as `gain.BLACK`
 
 
 def seen(codes: Codes, coding: Coding) -> tuple[Tensor, Tensor]:
@@ -53,10 +54,12 @@ def softly_bounded(log_light: Tensor, gain: float) -> Tensor:
     return -stops / (1.0 + (stops / max(math.log2(gain), 1e-3)) ** KNEE) ** (1.0 / KNEE)
 
 
-def gain(log_light: Tensor, peak: Tensor, max_gain: float) -> Tensor:
-    """Compute `gain.gain` from the brightest channel of each pixel."""
+def factors(log_light: Tensor, luma: Tensor, peak: Tensor, max_gain: float) -> tuple[Tensor, Tensor]:
+    """Compute `gain.factors`: what luma is multiplied by, and chroma."""
     square = torch.exp2(2.0 * log_light.clamp(-math.log2(max_gain), 0.0))
-    return torch.rsqrt(square + (1.0 - square) * peak * peak)
+    of_luma, of_peak = (torch.rsqrt(square + (1.0 - square) * x * x) for x in (luma, peak))
+    high = peak + BLACK
+    return of_luma, square * (of_luma * of_peak) ** 2 * (high + luma) / (high * of_peak + luma * of_luma)
 
 
 def relighted(codes: Codes, log_light: Tensor, coding: Coding, max_gain: float, interlaced: bool = False) -> Codes:
@@ -87,12 +90,14 @@ def _planes(codes: Codes, log_light: Tensor, coding: Coding, max_gain: float) ->
     fy, fx = (2 if lift.shape[axis] < y.shape[axis] else 1 for axis in (2, 3))
     lift = lift.repeat_interleave(fx, dim=3) if fx == 2 else lift
     lift = lift.repeat_interleave(fy, dim=2) if fy == 2 else lift
-    peak = (above_black * n.y_scale + lift[..., :height, :width]).clamp(0.0, 1.0)
-    own = gain(log_light, peak, max_gain)
-    mean = own
-    if fy * fx > 1:  # the gain of a chroma sample is the mean over the luma samples it covers
-        mean = F.avg_pool2d(F.pad(own, (0, -width % fx, 0, -height % fy), mode="replicate"), (fy, fx))
-    y = n.y_offset + torch.where(above_black > 0, above_black * own, above_black)
+    lift, signal = lift[..., :height, :width], above_black * n.y_scale
+    low, high = signal.clamp(0.0, 1.0), (signal + lift).clamp(0.0, 1.0)
+    of_luma, mean = factors(log_light, low, high, max_gain)
+    within = high - low  # what lies above white stays
+    mean = torch.where(signal + lift > 1.0, (mean * within + (lift - within)) / (lift + BLACK), mean)
+    if fy * fx > 1:  # the factor of a chroma sample is the mean over the luma samples it covers
+        mean = F.avg_pool2d(F.pad(mean, (0, -width % fx, 0, -height % fy), mode="replicate"), (fy, fx))
+    y = n.y_offset + torch.where(above_black > 0, above_black * of_luma, above_black)
     cb, cr = (n.c_offset + (plane - n.c_offset) * mean for plane in chroma)
     return _whole(y, n.top), _whole(cb, n.top), _whole(cr, n.top)
 
@@ -100,9 +105,11 @@ def _planes(codes: Codes, log_light: Tensor, coding: Coding, max_gain: float) ->
 def _channels(codes: Codes, log_light: Tensor, coding: Coding, max_gain: float) -> Codes:
     top = coding.numbers.top
     peak = torch.maximum(torch.maximum(codes[0], codes[1]), codes[2]) / top
-    own = gain(log_light, peak, max_gain)
+    luma = luma_of(torch.cat(codes, dim=1)) / top
+    of_luma, of_chroma = factors(log_light, luma, peak, max_gain)
+    grey = luma * (of_luma - of_chroma) * top + 0.5
     limit = torch.where(peak < 1.0, top - 1.0, top)  # below the maximum stays below the maximum
-    red, green, blue = (torch.minimum(torch.floor(plane * own + 0.5), limit) for plane in codes)
+    red, green, blue = (torch.minimum(torch.floor(plane * of_chroma + grey), limit) for plane in codes)
     return red, green, blue
 
 

@@ -21,24 +21,25 @@ if TYPE_CHECKING:
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("paths", metavar="IN... OUT", type=click.Path(path_type=Path), nargs=-1, required=True)
 @enhancer_options
-@click.option("--jpeg-quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Of JPEG and WebP.")
-@click.option("--jobs", type=click.IntRange(0, 256), default=0, help="Pictures at a time.  [default: one a core]")
+@click.option(
+    "--jpeg-quality",
+    type=click.IntRange(1, 100),
+    default=95,
+    show_default=True,
+    help="Quality of JPEG and WebP output.",
+)
+@click.option(
+    "--jobs", type=click.IntRange(0, 256), default=0, help="Pictures processed at a time.  [default: one per core]"
+)
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")
 @click.option("--quiet", is_flag=True, help="Print errors only.")
 @click.version_option(__version__)
 @reports_errors
-def main(
-    paths: tuple[Path, ...],
-    jpeg_quality: int,
-    jobs: int,
-    overwrite: bool,
-    quiet: bool,
-    **settings: Any,
-) -> None:
-    """Relight pictures: PNG, JPEG, TIFF, WebP; 8 and 16 bit; alpha, orientation, ICC profile and EXIF are kept.
+def main(paths: tuple[Path, ...], jpeg_quality: int, jobs: int, overwrite: bool, quiet: bool, **settings: Any) -> None:
+    """Relight pictures: PNG, JPEG, TIFF, WebP, 8 or 16 bits; keeps alpha, orientation, ICC profile and EXIF.
 
-    One file IN writes the file OUT. Several files, or a folder, write into the folder OUT under their own names.
-    A file that cannot be used is reported and the rest goes on (exit code 1).
+    A single file IN is written to the file OUT. Several files, or a folder, are written into the folder OUT under
+    their own names. A file that fails is reported and the others are still processed (exit code 1).
     """
     if len(paths) < 2:
         raise click.UsageError("give at least one IN and one OUT")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,31 +38,15 @@ PNG_METADATA = {b"iCCP", b"eXIf", b"cHRM", b"gAMA", b"sRGB", b"pHYs", b"tEXt", b
 TIFF_METADATA = (270, 271, 272, 282, 283, 296, 305, 306, 315, 33432, 34675, 700)  # baseline texts, ICC, XMP
 ORIENTATION = 274
 BITS_PER_SAMPLE = 258
-TIFF_STRUCTURE = (
-    *range(254, 260),
-    262,
-    266,
-    273,
-    *range(277, 280),
-    284,
-    317,
-    *range(320, 326),
-    338,
-    339,
-)  # no metadata
+TIFF_STRUCTURE = (*range(254, 260), 262, 266, 273, *range(277, 280), 284, 317, *range(320, 326), 338, 339)  # others
+RESOLUTION = (282, 283, 296)  # pixels per unit across and down, and the unit
 EXIF_BLOCKS = (34665, 34853)  # EXIF proper and GPS; Pillow writes those it was asked for
 
 # EXIF orientation -> (quarter turns counter-clockwise, then mirrored) that show the stored pixels upright.
 TURNS = {
-    1: (0, False),
-    2: (0, True),
-    3: (2, False),
-    4: (2, True),
-    5: (3, True),
-    6: (3, False),
-    7: (1, True),
-    8: (1, False),
-}
+    1: (0, False), 2: (0, True), 3: (2, False), 4: (2, True),
+    5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -264,9 +248,18 @@ def encode_deep_tiff(picture: Picture, pixels: Array) -> bytes:
         compression="zlib",
         metadata=None,
         software=False,
-        extratags=picture.tiff_tags,
+        extratags=[tag for tag in picture.tiff_tags if tag[0] not in RESOLUTION],
+        **resolution_of(picture.tiff_tags),
     )
     return buffer.getvalue()
+
+
+def resolution_of(tags: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
+    """Return tifffile's arguments for the pixels per inch or centimetre; it takes them no other way."""
+    found = {code: value for code, _, _, value, _ in tags if code in RESOLUTION}
+    if not {282, 283} <= set(found):
+        return {}
+    return {"resolution": (found[282], found[283]), "resolutionunit": int(found.get(296, 2))}  # an inch by default
 
 
 def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -1,8 +1,8 @@
 /* Applies the light map to full-size pictures in one pass over memory.
  *
  * For each pixel: log2 light = slope * luma + offset, the two coefficient maps being interpolated bilinearly from
- * proxy size; clamped to [floor, 0]; gain = ((1 - peak^2) * light^2 + peak^2)^(-1/2), peak the brightest channel.
- * So the gain is 1 / light in the dark, and 1 where the brightest channel is at its maximum.
+ * proxy size; clamped to [floor, 0]; luma and the brightest channel, `peak`, go through the tone curve
+ * x * ((1 - x^2) * light^2 + x^2)^(-1/2), and chroma is scaled by the curve's slope between the two.
  *
  * runtime/light/gain.py holds the same in numpy: the definition, the fall-back and what the tests compare with.
  */
@@ -45,19 +45,35 @@ INLINE float exp2_nonpositive(float x)
     return p * scale.value;
 }
 
+#define BLACK 1e-12f
+
 INLINE float unit(float x)
 {
     return x > 0.0f ? (x < 1.0f ? x : 1.0f) : 0.0f; /* NaN becomes 0 */
 }
 
-INLINE float gain_of(float slope, float offset, float luma, float peak, float floor)
+/* What luma and chroma are multiplied by. */
+typedef struct {
+    float luma, chroma;
+} Gains;
+
+/* `luma` and `peak` in [0, 1], luma <= peak. Exactly 1 and 1 where the light is 1. */
+INLINE Gains gains_of(float slope, float offset, float luma, float peak, float floor)
 {
     float light = slope * luma + offset;
-    float square, p2 = peak * peak;
+    float square, rest, of_luma, of_peak, both;
+    Gains gains;
     light = light < 0.0f ? light : 0.0f;
     light = light > floor ? light : floor;
     square = exp2_nonpositive(2.0f * light);
-    return 1.0f / sqrtf(square + (1.0f - square) * p2);
+    rest = 1.0f - square;
+    of_luma = 1.0f / sqrtf(square + rest * luma * luma);
+    of_peak = 1.0f / sqrtf(square + rest * peak * peak);
+    both = of_luma * of_peak;
+    peak += BLACK; /* of 0 / 0 in black becomes the limit, 1 / light */
+    gains.luma = of_luma;
+    gains.chroma = square * both * both * (peak + luma) / (peak * of_peak + luma * of_luma);
+    return gains;
 }
 
 /* ------------------------------------------------------------------ coefficient maps */
@@ -157,13 +173,17 @@ static void maps_row(Maps *m, int y)
 
 /* The pixel loops keep to one idea each and write through restrict pointers, so that compilers vectorise them. */
 
-FAST static void gain_row(const float *restrict luma, const float *restrict peak, const Maps *m, float *restrict gains,
-                          int width, float floor)
+/* For (luma, peak): what the channels are multiplied by, into `luma`, and what is added to each, into `peak`. */
+FAST static void gain_row(float *restrict luma, float *restrict peak, const Maps *m, int width, float floor)
 {
     const float *restrict slope = m->row_slope, *restrict offset = m->row_offset;
     int x;
-    for (x = 0; x < width; x++)
-        gains[x] = gain_of(slope[x], offset[x], luma[x], peak[x], floor);
+    for (x = 0; x < width; x++) {
+        float y = luma[x];
+        Gains gains = gains_of(slope[x], offset[x], y, peak[x], floor);
+        luma[x] = gains.chroma;
+        peak[x] = y * (gains.luma - gains.chroma);
+    }
 }
 
 /* `step` is a literal 3 or 4 in each, as strides must be for compilers to vectorise. */
@@ -179,15 +199,15 @@ FAST static void gain_row(const float *restrict luma, const float *restrict peak
             peak[x] = top > b ? top : b;                                                                          \
         }                                                                                                         \
     }                                                                                                             \
-    FAST static void multiply_##NAME(const T *restrict src, T *restrict dst, const float *restrict gains,         \
-                                     const float *restrict peak, int width)                                       \
+    FAST static void multiply_##NAME(const T *restrict src, T *restrict dst, const float *restrict scales,        \
+                                     const float *restrict shares, const float *restrict tops, int width)         \
     {                                                                                                             \
         int x;                                                                                                    \
         for (x = 0; x < width; x++) {                                                                             \
-            float gain = gains[x], top = peak[x] < 1.0f ? (float)(TOP) - 1.0f : (float)(TOP);                     \
-            dst[step * x] = (T)STORE((float)src[step * x] * gain);                                                \
-            dst[step * x + 1] = (T)STORE((float)src[step * x + 1] * gain);                                        \
-            dst[step * x + 2] = (T)STORE((float)src[step * x + 2] * gain);                                        \
+            float scale = scales[x], share = shares[x] * (float)(TOP), top = tops[x];                             \
+            dst[step * x] = (T)STORE((float)src[step * x], scale, share);                                         \
+            dst[step * x + 1] = (T)STORE((float)src[step * x + 1], scale, share);                                 \
+            dst[step * x + 2] = (T)STORE((float)src[step * x + 2], scale, share);                                 \
             if (step == 4)                                                                                        \
                 dst[step * x + 3] = src[step * x + 3];                                                            \
             (void)top;                                                                                            \
@@ -197,15 +217,19 @@ FAST static void gain_row(const float *restrict luma, const float *restrict peak
     {                                                                                                             \
         const T *src = source;                                                                                    \
         T *dst = target;                                                                                          \
-        float *luma = buffer, *peak = buffer + width, *gains = buffer + 2 * (size_t)width;                        \
+        float *luma = buffer, *peak = buffer + width, *tops = buffer + 2 * (size_t)width;                         \
+        int x;                                                                                                    \
         measure_##NAME(src, luma, peak, width);                                                                   \
-        gain_row(luma, peak, m, gains, width, floor);                                                             \
-        multiply_##NAME(src, dst, gains, peak, width);                                                            \
+        for (x = 0; x < width; x++)                                                                               \
+            tops[x] = peak[x] < 1.0f ? (float)(TOP) - 1.0f : (float)(TOP);                                        \
+        gain_row(luma, peak, m, width, floor);                                                                    \
+        multiply_##NAME(src, dst, luma, peak, tops, width);                                                       \
     }
 
-/* Integers: what was below the maximum stays below it after rounding. */
-#define STORE_CODE(v) ((v) + 0.5f < top ? (v) + 0.5f : top)
-#define STORE_FLOAT(v) (v)
+/* Integers: what was below the maximum stays below it after rounding. Floats: what is at the maximum or above it stays,
+   and what is not a number. */
+#define STORE_CODE(v, scale, share) ((v) * (scale) + (share) + 0.5f < top ? (v) * (scale) + (share) + 0.5f : top)
+#define STORE_FLOAT(v, scale, share) ((v) < 1.0f ? (v) * (scale) + (share) : (v))
 
 RGB_ROW(rgb_u8, uint8_t, 255, STORE_CODE, 3)
 RGB_ROW(rgba_u8, uint8_t, 255, STORE_CODE, 4)
@@ -254,9 +278,11 @@ typedef struct {
         int x;                                                                                                    \
         for (x = 0; x < width; x++) {                                                                             \
             float d = (float)src[x] - c.y_offset, y = d * c.y_scale;                                              \
-            float g = gain_of(slope[x], offset[x], unit(y), unit(y + lift[x]), floor);                            \
-            float out = c.y_offset + d * (d > 0.0f ? g : 1.0f) + 0.5f;                                            \
-            gains[x] = g;                                                                                         \
+            float low = unit(y), high = unit(y + lift[x]), within = high - low, above = lift[x] - within;         \
+            Gains g = gains_of(slope[x], offset[x], low, high, floor);                                            \
+            float out = c.y_offset + d * (d > 0.0f ? g.luma : 1.0f) + 0.5f;                                       \
+            /* What lies above white stays. */                                                                    \
+            gains[x] = y + lift[x] > 1.0f ? (g.chroma * within + above) / (lift[x] + BLACK) : g.chroma;           \
             dst[x] = (T)(out < c.top ? out : c.top);                                                              \
         }                                                                                                         \
     }                                                                                                             \

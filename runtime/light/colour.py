@@ -117,8 +117,8 @@ class Coding:
         full_range: codes 0..255 instead of 16..235 (at 8 bits).
         depth: bits per sample.
         rgb: the planes hold R', G' and B' themselves, at full range; the weights do not matter.
-        white: the signal, in (0, 1], that the gain takes for white: nothing is lifted above it, and what lies above
-            stays. Below 1 for HDR, where most of the signal is kept for lights.
+        white: the signal, in (0, 1], that counts as white: nothing is raised above it, and brighter values stay. Below
+            1 for HDR, where most of the signal range is for lights.
     """
 
     kr: float = 0.2126

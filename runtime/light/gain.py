@@ -1,8 +1,10 @@
 """Application of the light map to full-size pixels, RGB or Y'CbCr, in one pass.
 
-The gain of a pixel is ``((1 - peak^2) L^2 + peak^2)^(-1/2)`` with L its light and peak its brightest channel in
-[0, 1]: 1 / L in the dark, 1 at the maximum, monotonic between. So a pixel that was not clipped does not clip, all
-channels share one factor (hue stays), and nothing gets darker.
+The tone curve of a pixel is ``f(x) = x ((1 - x^2) L^2 + x^2)^(-1/2)`` with L its light: x / L in the dark, 1 at 1,
+monotonic and concave between, as an exposure longer by 1 / L is under a film's shoulder. Luma goes through it, and so
+does the brightest channel; chroma, the channels' differences from luma, is scaled by the slope of the line between the
+two. So hue stays, lights lose colour as they come up, a pixel that was not clipped does not clip, nothing gets darker,
+and because all of it is a factor for luma and another one for chroma, Y'CbCr and RGB come out the same.
 
 The loop is compiled (`_relight.c`); `rgb_reference` and `planes_reference` define what it computes and take over
 where the package was installed without a compiler.
@@ -31,7 +33,8 @@ except ImportError:  # built without a compiler
 
 
 COMPILED = _relight is not None
-BAND = 1 << 20  # samples worth a thread of their own
+BAND = 1 << 20  # samples per thread
+BLACK = np.float32(1e-12)  # added to the brightest channel where it is divided by
 WHITE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0, np.dtype(np.float32): 1.0}
 
 
@@ -71,8 +74,8 @@ def fields(planes: Planes, interlaced: bool) -> list[Planes]:
 def apply_planes(planes: Planes, out: Planes, coefficients: Coefficients, coding: Coding) -> None:
     """Enhance Y', Cb, Cr planes (uint8 or uint16, of any sampling from 4:4:4 to 4:1:1) into `out`, or in place.
 
-    Y'CbCr is linear in R'G'B', so the gain that multiplies R', G' and B' multiplies Y' and the chroma offsets. 4:1:1
-    is relighted as 4:2:2 with each chroma sample twice, whose means are the same gain.
+    Y'CbCr is linear in R'G'B', so what multiplies the channels' differences from luma multiplies the chroma offsets.
+    4:1:1 is relighted as 4:2:2 with each chroma sample twice, whose means are the same.
     """
     if columns_per_sample(planes) > 2:
         wide = _chroma_repeated(planes)
@@ -119,10 +122,10 @@ def apply_channels(planes: Planes, out: Planes, coefficients: Coefficients, dept
         plane[...] = relighted[..., channel]
 
 
-def gain(light: Array, peak: Array) -> Array:
-    """Compute the gain >= 1 from light in (0, 1] and peak in [0, 1]."""
+def gain(light: Array, x: Array) -> Array:
+    """Compute f(x) / x of the tone curve, from 1 / light down to 1, for light in (0, 1] and x in [0, 1]."""
     square = light * light
-    return 1 / np.sqrt(square + (1 - square) * peak * peak)
+    return 1 / np.sqrt(square + (1 - square) * x * x)
 
 
 def full_size_log_light(luma: Array, coefficients: Coefficients) -> Array:
@@ -133,18 +136,28 @@ def full_size_log_light(luma: Array, coefficients: Coefficients) -> Array:
     return np.clip(slope * luma + offset, coefficients.floor, 0.0)
 
 
-def full_size_gain(luma: Array, peak: Array, coefficients: Coefficients) -> Array:
-    return gain(np.exp2(full_size_log_light(luma, coefficients)), peak)
+def factors(light: Array, luma: Array, peak: Array) -> tuple[Array, Array]:
+    """Compute what luma is multiplied by, and chroma, for light in (0, 1] and luma <= peak, both in [0, 1].
+
+    The second is (f(peak) - f(luma)) / (peak - luma), f the tone curve, in a form that holds for peak = luma, too.
+    """
+    of_luma, of_peak = gain(light, luma), gain(light, peak)
+    both = light * of_luma * of_peak
+    high = peak + BLACK
+    return of_luma, both * both * (high + luma) / (high * of_peak + luma * of_luma)
 
 
 def rgb_reference(picture: Array, coefficients: Coefficients) -> Array:
     """Compute `apply_rgb` in numpy."""
-    white = WHITE[picture.dtype]
+    white = np.float32(WHITE[picture.dtype])
     colour = picture[..., :3].astype(np.float32)
-    bounded = np.clip(np.nan_to_num(colour / np.float32(white), nan=0.0), 0.0, 1.0)
-    peak = bounded.max(axis=2)
-    enhanced = colour * full_size_gain(bounded @ np.array(LUMA_WEIGHTS, np.float32), peak, coefficients)[..., None]
-    if picture.dtype != np.float32:
+    bounded = np.clip(np.nan_to_num(colour / white, nan=0.0), 0.0, 1.0)
+    luma, peak = bounded @ np.array(LUMA_WEIGHTS, np.float32), bounded.max(axis=2)
+    of_luma, of_chroma = factors(np.exp2(full_size_log_light(luma, coefficients)), luma, peak)
+    enhanced = colour * of_chroma[..., None] + (luma * (of_luma - of_chroma) * white)[..., None]
+    if picture.dtype == np.float32:
+        enhanced = np.where(colour < 1.0, enhanced, colour)
+    else:
         limit = np.where(peak < 1.0, white - 1.0, white)[..., None]  # below the maximum stays below the maximum
         enhanced = np.minimum(np.floor(enhanced + 0.5), limit)
     result = picture.copy()
@@ -163,11 +176,14 @@ def planes_reference(planes: Planes, coefficients: Coefficients, coding: Coding)
     lift = lift.repeat(fy, axis=0).repeat(fx, axis=1)[:height, :width]
     above_black = luma - n.y_offset
     y = above_black * n.y_scale
-    g = full_size_gain(np.clip(y, 0, 1), np.clip(y + lift, 0, 1), coefficients)
-    # The gain of a chroma sample is the mean over the luma samples it covers.
-    padded = np.pad(g, ((0, -height % fy), (0, -width % fx)), mode="edge")
+    low, high = np.clip(y, 0, 1), np.clip(y + lift, 0, 1)
+    of_luma, of_chroma = factors(np.exp2(full_size_log_light(low, coefficients)), low, high)
+    within = high - low  # what lies above white stays
+    of_chroma = np.where(y + lift > 1.0, (of_chroma * within + (lift - within)) / (lift + BLACK), of_chroma)
+    # The factor of a chroma sample is the mean over the luma samples it covers.
+    padded = np.pad(of_chroma, ((0, -height % fy), (0, -width % fx)), mode="edge")
     mean = padded.reshape(padded.shape[0] // fy, fy, padded.shape[1] // fx, fx).mean(axis=(1, 3))
-    y_out = n.y_offset + np.where(above_black > 0, above_black * g, above_black)
+    y_out = n.y_offset + np.where(above_black > 0, above_black * of_luma, above_black)
     c_out = [n.c_offset + (plane - n.c_offset) * mean for plane in chroma]
     dtype = planes[0].dtype
     y_plane, u_plane, v_plane = (np.clip(np.floor(p + 0.5), 0, n.top).astype(dtype) for p in (y_out, *c_out))

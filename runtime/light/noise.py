@@ -18,7 +18,7 @@ from cliplit.constants import LUMA_WEIGHTS, MAX_GAIN
 from .gain import WHITE
 
 BLOCK = 16  # two of JPEG's and of H.264's transforms
-ROWS, COLUMNS = 15, 20  # blocks that are looked at: a few milliseconds
+ROWS, COLUMNS = 15, 20  # sampled blocks: a few milliseconds
 DARKEST, DARK = 0.012, 0.30  # mean luma of the blocks that count
 CLIPPED = 0.2  # share of a block's pixels at its lowest code from which it counts as clipped ...
 NEAR_BLACK = 0.02  # ... if that code is so dark

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 
 from cliplit.arrays import Array
 
+from .bars import Area, picture_area
 from .colour import UNSPECIFIED, Coding, Planes
 from .gain import WHITE, apply_channels, apply_planes, apply_rgb, fields
 from .light_map import Coefficients
-from .proxy import Proxy, planes_proxy, rgb_proxy
+from .proxy import Proxy, planes_proxy, rgb_proxy, visible_area
 
 NEUTRAL_BLOCK = 2  # luma rows and columns to a sample of the colourless chroma that grey pictures get
 
@@ -35,6 +36,14 @@ class Pixels(Protocol):
 
     def proxy(self, size: tuple[int, int]) -> Proxy:
         """Shrink the picture to (h, w)."""
+        ...
+
+    def picture_area(self) -> Area:
+        """Find the part that is picture, between bars; all of it where there are none."""
+        ...
+
+    def cropped(self, area: Area) -> Any:
+        """Return pixels that are views of an area as `picture_area` gives them."""
         ...
 
     def noise_plane(self) -> tuple[Array, float, float]:
@@ -67,6 +76,12 @@ class PackedRGB:
 
     def proxy(self, size: tuple[int, int]) -> Proxy:
         return rgb_proxy(self.samples, size)
+
+    def picture_area(self) -> Area:
+        return visible_area(self.samples)
+
+    def cropped(self, area: Area) -> PackedRGB:
+        return replace(self, samples=self.samples[area.slices])
 
     def noise_plane(self) -> tuple[Array, float, float]:
         return self.samples[..., 1], 0.0, 1.0 / WHITE[self.samples.dtype]
@@ -111,6 +126,28 @@ class PlanarPixels:
 
     def proxy(self, size: tuple[int, int]) -> Proxy:
         return planes_proxy(self.with_chroma, self.coding, size)
+
+    def picture_area(self) -> Area:
+        """Of luma alone (green where there is none), which is enough to tell bars."""
+        plane = self.planes[1 if self.coding.rgb else 0]
+        rows, columns = self._per_chroma_sample
+        return picture_area(plane, 1 / self.coding.numbers.y_scale).aligned(
+            rows * (2 if self.interlaced else 1), columns, *self.size
+        )
+
+    @property
+    def _per_chroma_sample(self) -> tuple[int, int]:
+        """Luma rows and columns to a chroma sample."""
+        if len(self.planes) < 3:
+            return NEUTRAL_BLOCK, NEUTRAL_BLOCK
+        rows, columns = (-(-a // b) for a, b in zip(self.planes[0].shape, self.planes[1].shape, strict=True))
+        return rows, columns
+
+    def cropped(self, area: Area) -> PlanarPixels:
+        rows, columns = self._per_chroma_sample
+        luma, *chroma = self.planes
+        y, x = (slice(s.start // n, -(-s.stop // n)) for s, n in zip(area.slices, (rows, columns), strict=True))
+        return replace(self, planes=[luma[area.slices], *(plane[y, x] for plane in chroma)])
 
     def noise_plane(self) -> tuple[Array, float, float]:
         y_offset, y_scale, *_ = self.coding.numbers

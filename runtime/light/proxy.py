@@ -10,18 +10,25 @@ import numpy as np
 from cliplit.arrays import Array
 from cliplit.constants import LUMA_WEIGHTS
 
+from .bars import Area, picture_area
 from .colour import Coding, Planes
 from .gain import WHITE
 
+VISIBLE = np.float32(1 / 128)  # of opaque: less of a proxy's pixel is not seen
 LONGEST_SIDE = 1024  # of a proxy; bounds the cost of extreme panoramas
 
 
 @dataclass(frozen=True)
 class Proxy:
-    """`rgb` (h, w, 3) and `luma` (h, w), float32 in [0, 1], gamma-coded."""
+    """`rgb` (h, w, 3) and `luma` (h, w), float32 in [0, 1], gamma-coded.
+
+    `hidden` (h, w) is true where the picture is transparent; its colours there are made up from those around. None
+    where nothing is.
+    """
 
     rgb: Array
     luma: Array
+    hidden: Array | None = None
 
 
 def proxy_size(height: int, width: int, short_side: int, multiple: int) -> tuple[int, int]:
@@ -35,12 +42,50 @@ def proxy_size(height: int, width: int, short_side: int, multiple: int) -> tuple
 
 
 def rgb_proxy(picture: Array, size: tuple[int, int]) -> Proxy:
-    """Shrink (H, W, 3 or 4) uint8, uint16 or float32; non-finite samples become black, others are clipped to [0, 1]."""
-    colour = picture[..., :3]
+    """Shrink (H, W, 3 or 4) uint8, uint16 or float32; non-finite samples become black, others are clipped to [0, 1].
+
+    Transparent pixels count as little as they are seen.
+    """
+    colour, hidden = picture[..., :3], None
+    white = np.float32(WHITE[picture.dtype])
     if colour.dtype == np.float32:
         colour = np.clip(np.nan_to_num(colour, nan=0.0, posinf=1.0, neginf=0.0), 0.0, 1.0)
-    rgb = shrink(colour, size).astype(np.float32) / np.float32(WHITE[picture.dtype])
-    return Proxy(rgb, rgb @ np.array(LUMA_WEIGHTS, np.float32))
+    if has_hidden(picture):
+        alpha = np.clip(picture[..., 3].astype(np.float32) / white, 0.0, 1.0)
+        weight = shrink(alpha, size)
+        rgb = filled(shrink(colour.astype(np.float32) / white * alpha[..., None], size), weight)
+        hidden = weight < VISIBLE
+    else:
+        rgb = shrink(colour, size).astype(np.float32) / white
+    return Proxy(rgb, rgb @ np.array(LUMA_WEIGHTS, np.float32), hidden)
+
+
+def has_hidden(picture: Array) -> bool:
+    """Tell whether any pixel of (H, W, 3 or 4) is fully transparent."""
+    return picture.shape[2] == 4 and not picture[..., 3].all()
+
+
+def visible_area(picture: Array) -> Area:
+    """Find what of (H, W, 3 or 4) lies between bars; what is transparent counts as black, whatever it hides."""
+    colour = picture[..., :3]
+    if has_hidden(picture):
+        colour = np.where(picture[..., 3:] > 0, colour, colour.dtype.type(0))
+    return picture_area(colour, WHITE[picture.dtype])
+
+
+def filled(weighted: Array, weight: Array) -> Array:
+    """Divide colours (h, w, 3) by their weight (h, w), and make up those that have none from what is around.
+
+    Pull-push (Gortler, Grzeszczuk, Szeliski and Cohen, SIGGRAPH 1996): gaps are filled from the halved picture.
+    """
+    seen = weight >= VISIBLE
+    colours = weighted / np.maximum(weight, VISIBLE)[..., None]
+    if seen.all() or not seen.any():
+        return colours
+    half = tuple(-(-side // 2) for side in weight.shape[::-1])
+    small, small_weight = (cv2.resize(x, half, interpolation=cv2.INTER_AREA) for x in (weighted, weight))
+    around = cv2.resize(filled(small, small_weight), weight.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return np.where(seen[..., None], colours, around)
 
 
 def planes_proxy(planes: Planes, coding: Coding, size: tuple[int, int]) -> Proxy:

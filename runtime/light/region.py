@@ -42,6 +42,10 @@ class Region:
         if self.x >= width or self.y >= height:
             raise InputError(f"area {self.x},{self.y},{self.width},{self.height} lies outside {width}x{height}")
 
+    def seen_from(self, x: int, y: int) -> Region:
+        """Return the same area of a picture whose corner lies at (x, y) of this one's."""
+        return replace(self, x=self.x - x, y=self.y - y)
+
     def within(self, coefficients: Coefficients, height: int, width: int) -> Coefficients:
         """Restrict coefficients to the area in an (height, width) picture: outside, the gain is exactly 1.
 
@@ -49,11 +53,7 @@ class Region:
         """
         slope, offset = coefficients.slope, coefficients.offset
         rows, columns = slope.shape
-        finer = min(
-            1.0,
-            self.height * rows / height / FINEST,
-            self.width * columns / width / FINEST,
-        )
+        finer = min(1.0, self.height * rows / height / FINEST, self.width * columns / width / FINEST)
         if finer < 1.0:  # a small area needs a finer grid to have soft edges
             rows, columns = (min(side, round(count / finer)) for side, count in ((height, rows), (width, columns)))
             slope, offset = (cv2.resize(m, (columns, rows), interpolation=cv2.INTER_LINEAR) for m in (slope, offset))

@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from typing import Any, Protocol
 
 import cv2
+import numpy as np
 
 from cliplit.arrays import Array
 
 from ..enhancer import Enhancer
+from .bars import Area, whole
 from .hdr import TRANSFERS, Transfer, signal_log_light, tone_mapped
 from .light_map import Coefficients
 from .noise import GainLimit
@@ -42,10 +44,12 @@ class LightSettings:
     Attributes:
         time_constant: of the temporal filter, in seconds; 0 relights each picture by itself.
         region: the only area to relight.
+        bars: whether to look for bars and frames; what they are is neither looked at nor relighted.
     """
 
     time_constant: float = time_constant(TEMPORAL)
     region: Region | None = None
+    bars: bool = True
 
 
 @dataclass(frozen=True)
@@ -57,16 +61,21 @@ class Light:
         luma: of what the network saw.
         signal: luma of the picture's own signal; differs from `luma` only where HDR was tone-mapped.
         transfer: how the signal codes HDR, None for SDR.
+        area: the part of the picture that the maps are of, None for all of it.
     """
 
     log_light: Array
     luma: Array
     signal: Array
     transfer: Transfer | None = None
+    area: Area | None = None
 
 
 class LightOnCard(Protocol):
-    """The network's answer for one picture where it stays on the card, at full size."""
+    """The network's answer for one picture where it stays on the card, at full size; `area` as of `Light`."""
+
+    @property
+    def area(self) -> Area | None: ...
 
     def small_maps(self) -> tuple[Array, Array]:
         """Wait for (log light, luma), (h, w) each, of the size the temporal filter works at."""
@@ -93,6 +102,7 @@ class Relighting:
         self.settings = LightSettings() if settings is None else settings
         self.temporal = TemporalFilter(self.settings.time_constant)
         self.gain_limit = GainLimit()
+        self._framed: Area | None = None  # what of the last picture was no bars
         self._profile = profile
 
     @property
@@ -108,20 +118,31 @@ class Relighting:
         """
         card: Any = self.enhancer.network.card if self.enhancer.quality == "exact" else None
         if card is not None and all(card.takes(pixels) for pixels in pictures):
-            lights: Sequence[LightOnCard] = card.look(pictures, self.enhancer.max_gain, self.enhancer.steady_size)
+            areas = [self._area(pixels) for pixels in pictures]
+            lights: Sequence[LightOnCard] = card.look(
+                pictures, areas, self.enhancer.max_gain, self.enhancer.steady_size
+            )
             self._profile("proxy")
             return lights
         return [self.look_at(pixels) for pixels in pictures]
 
     def look_at(self, pixels: Pixels) -> Light:
         """Ask the network about one picture, whose light comes to this processor's memory. Remembers nothing."""
+        area = self._area(pixels)
+        pixels = pixels.cropped(area) if area else pixels
         signal = pixels.proxy(self.enhancer.proxy_size(*pixels.size))
         transfer = TRANSFERS.get(pixels.transfer)
         seen = tone_mapped(signal, transfer) if transfer else signal
         self._profile("proxy")
         log_light = self.enhancer.log_light(seen)
         self._profile("network")
-        return Light(log_light, seen.luma, signal.luma, transfer)
+        return Light(log_light, seen.luma, signal.luma, transfer, area)
+
+    def _area(self, pixels: Pixels) -> Area | None:
+        if not self.settings.bars:
+            return None
+        area = pixels.picture_area()
+        return None if area == whole(*pixels.size) else area
 
     def relight(
         self, pixels: Pixels, light: Light | LightOnCard, time: float, strength: float = 1.0, out: Pixels | None = None
@@ -137,20 +158,38 @@ class Relighting:
         out = pixels.like() if out is None else out
         strength *= self.enhancer.strength
         limit = self.gain_limit(*pixels.noise_plane(), time) if self.enhancer.auto_max_gain else math.inf
+        region = self.settings.region
+        if light.area:
+            if out is not pixels:
+                pixels.copy_to(out)
+            region = region.seen_from(light.area.left, light.area.top) if region else None
+            pixels, out_area = pixels.cropped(light.area), out.cropped(light.area)
+        else:
+            out_area = out
         if isinstance(light, Light):
+            self._frame(light.area or whole(*out.size), light.log_light.shape)
             coefficients = self.coefficients(light, time, limit)
-            if self.settings.region:
-                coefficients = self.settings.region.within(coefficients, *pixels.size)
+            if region:
+                coefficients = region.within(coefficients, *pixels.size)
             self._profile("temporal filter, edges")
-            pixels.relight(coefficients.scaled(strength), out)
+            pixels.relight(coefficients.scaled(strength), out_area)
             return out
         log_light, luma = light.small_maps()
         self._profile("network")
+        self._frame(light.area or whole(*out.size), luma.shape)
         steady = self.temporal(log_light, luma, time)
         change = self.enhancer.steady_change(steady, log_light, limit)
         self._profile("temporal filter, edges")
-        light.relight(out, change, min(self.enhancer.max_gain, limit), strength, self.settings.region)
+        light.relight(out_area, change, min(self.enhancer.max_gain, limit), strength, region)
         return out
+
+    def _frame(self, area: Area, shape: tuple[int, ...]) -> None:
+        """Have the temporal filter follow where bars come or go."""
+        if self._framed and area != self._framed:
+            if self.enhancer.quality == "exact":
+                shape = self.enhancer.steady_size(shape[0], shape[1])
+            self.temporal.reframe(self._framed, area, shape)
+        self._framed = area
 
     def coefficients(self, light: Light, time: float, gain_limit: float = math.inf) -> Coefficients:
         """Filter the light over time and return it in the form that is applied at full size, at strength 1.
@@ -176,7 +215,8 @@ class Relighting:
     def state(self) -> dict[str, Any]:
         """Return what it remembers of earlier pictures, for a run that is continued later."""
         parts = {"temporal": self.temporal.state(), "gain limit": self.gain_limit.state()}
-        return {f"{part} {name}": value for part, values in parts.items() for name, value in values.items()}
+        state = {f"{part} {name}": value for part, values in parts.items() for name, value in values.items()}
+        return state | ({"area": np.array(astuple(self._framed))} if self._framed else {})
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue where `state` was taken."""
@@ -184,6 +224,7 @@ class Relighting:
         def part(prefix: str) -> dict[str, Any]:
             return {name.removeprefix(prefix): state[name] for name in state if name.startswith(prefix)}
 
+        self._framed = Area(*map(int, state["area"])) if "area" in state else None
         self.temporal.restore(part("temporal "))
         self.gain_limit.restore(part("gain limit "))
 

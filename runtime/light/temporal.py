@@ -20,6 +20,8 @@ import numpy as np
 
 from cliplit.arrays import Array
 
+from .bars import Area
+from .exposure import Exposure
 from .light_map import Coefficients
 
 TEMPORAL = 0.5  # of 0..1
@@ -33,6 +35,7 @@ STILL_SIGMAS, NEW_SIGMAS = 3.5, 12.0
 STILL_BOUNDS = 0.003, 0.035
 DRIFT, DRIFT_NOISE = 0.3, 0.6  # rate of the mean that shows a drift; what its noise, 0.42 of a frame's, is counted as
 LIGHT_STILL, LIGHT_NEW = 0.04, 0.2  # the same for a drift of the light map, in stops
+FOLLOWED = 0.9  # of a stop of exposure that the network undoes
 MOVING_SHARE = 0.02  # of the picture that must have changed for motion to be looked for
 PATCH = 15  # proxy pixels over which is judged whether luma flickers or drifts:
 TO_AND_FRO, ONE_SIDED = 0.55, 0.75  # drift as a share of the deviation; noise has 0.42, what stays has 1
@@ -103,7 +106,7 @@ class _State:
     deviation: Array
 
     def follow(self, blurred: Array, still: float) -> Array | None:
-        """Carry everything to where the picture has moved; returns 1 where it has, None if it stands still."""
+        """Warp everything along the picture's motion; returns 1 where it moved, None if it is static."""
         if np.count_nonzero(np.abs(blurred - self.blurred) > still) < MOVING_SHARE * blurred.size:
             return None
         flow = motion(self.blurred, blurred)
@@ -138,6 +141,7 @@ class TemporalFilter:
         self.time_constant = time_constant
         self._state: _State | None = None
         self._cuts = CutDetector()
+        self._exposure = Exposure()
         self._blurred: Array | None = None  # of the frame before
         self._noise = 0.0  # standard deviation of blurred luma
         self._time = 0.0
@@ -146,9 +150,20 @@ class TemporalFilter:
         """Filter the (h, w) log light map and luma of the frame shown at `time` seconds."""
         if self.time_constant <= 0:
             return Steady(log_light, luma, luma)
-        blurred = _blur(luma)
         elapsed = time - self._time
         cut = self._cuts(luma)
+        stops = self._exposure(luma, max(elapsed, 1e-3), cut)
+        if stops == 0.0:
+            return self._filtered(log_light, luma, time, cut)
+        # At the shot's own exposure: the light is made for that, and only what else changes counts as change.
+        factor = np.float32(2.0**stops)
+        own = np.minimum(log_light - np.float32(FOLLOWED * stops), np.float32(0.0))
+        steady = self._filtered(own, luma / factor, time, cut)
+        return Steady(steady.log_light, steady.luma * factor, steady.own * factor)
+
+    def _filtered(self, log_light: Array, luma: Array, time: float, cut: bool) -> Steady:
+        blurred = _blur(luma)
+        elapsed = time - self._time
         before, self._blurred, self._time = self._blurred, blurred, time
         state = self._state
         if cut or state is None or before is None or state.light.shape != log_light.shape or not -GAP < elapsed < GAP:
@@ -162,9 +177,21 @@ class TemporalFilter:
             return Steady(state.light, luma, luma)
         return Steady(state.light, state.luma, state.luma + state.flickering() * (luma - state.luma))
 
+    def reframe(self, before: Area, after: Area, shape: tuple[int, ...]) -> None:
+        """Carry everything to maps (of `shape`) of another area of the picture; what lies outside the first is new."""
+        self._cuts.cells = None
+        self._exposure.reframe()
+        if self._state is None or self._blurred is None:
+            return
+        self._blurred = before.reframed(self._blurred, after, shape)
+        maps = {name: before.reframed(values, after, shape) for name, values in vars(self._state).items()}
+        maps["age"] = before.reframed(self._state.age, after, shape, cv2.BORDER_CONSTANT)
+        self._state = _State(**maps)
+
     def state(self) -> dict[str, Any]:
         """Return the state to save (`frames.Stateful`), for a run that is resumed."""
         numbers = {"noise": self._noise, "time": self._time, "usual": self._cuts.usual, "last": self._cuts.last}
+        numbers |= {f"exposure {name}": value for name, value in self._exposure.state().items()}
         if self._state is None or self._blurred is None or self._cuts.cells is None:
             return numbers
         return {**numbers, **asdict(self._state), "before": self._blurred, "cells": self._cuts.cells}
@@ -173,6 +200,8 @@ class TemporalFilter:
         """Continue where `state` was taken."""
         self._noise, self._time = float(state["noise"]), float(state["time"])
         self._cuts.usual, self._cuts.last = float(state["usual"]), float(state["last"])
+        known = {name.removeprefix("exposure "): state[name] for name in state if name.startswith("exposure ")}
+        self._exposure.restore(known)
         if "before" in state:
             self._state = _State(**{name: state[name].copy() for name in _State.__dataclass_fields__})
             self._blurred, self._cuts.cells = state["before"], state["cells"]
@@ -186,6 +215,7 @@ class TemporalFilter:
 
     def _step(self, state: _State, log_light: Array, luma: Array, blurred: Array, elapsed: float) -> None:
         still = min(max(STILL_SIGMAS * self._noise, STILL_BOUNDS[0]), STILL_BOUNDS[1])
+        still *= 2.0 ** max(-self._exposure.stops, 0.0)  # a dark picture's codes are coarse at the shot's exposure
         new = still * NEW_SIGMAS / STILL_SIGMAS
         moved = state.follow(blurred, still)
         difference = blurred - state.blurred
@@ -193,15 +223,19 @@ class TemporalFilter:
         cv2.accumulateWeighted(np.abs(difference), state.deviation, DRIFT)
         cv2.accumulateWeighted(_blur(log_light - state.light), state.light_drift, DRIFT)
         change = np.maximum(np.abs(difference), np.abs(state.luma_drift) * np.float32(1 / DRIFT_NOISE))
-        changed = np.maximum(_from_to(change, still, new), _from_to(np.abs(state.light_drift), LIGHT_STILL, LIGHT_NEW))
+        luma_changed = np.clip(_from_to(change, still, new), 0.0, 1.0)
+        changed = np.maximum(luma_changed, _from_to(np.abs(state.light_drift), LIGHT_STILL, LIGHT_NEW))
         np.clip(changed, 1e-6, 1.0, out=changed)
         # The weight of this frame is its share of the time averaged over, and at least what has changed.
         age = np.maximum(state.age, np.float32(elapsed)) + np.float32(elapsed)
         rate = np.maximum(elapsed / np.minimum(age, self.time_constant), changed)
         np.minimum(rate, 1.0, out=rate)
         state.age = elapsed / rate
-        state.light = state.light + rate * (log_light - state.light)  # not in place: callers hold the last ones
-        # What moves keeps its light; its luma is taken as it is, so that no detail is smeared.
+        step = rate * (log_light - state.light)
+        if self._exposure.unsettled:  # what the network makes of a darker picture does not count
+            step *= luma_changed**3
+        state.light = state.light + step  # not in place: callers hold the last ones
+        # What moves keeps its light; its luma is not averaged, so that no detail is smeared.
         if moved is not None:
             np.maximum(rate, moved, out=rate)
             state.luma_drift *= 1.0 - moved
@@ -218,7 +252,7 @@ class TemporalFilter:
 class CutDetector:
     """Detector of cuts: the whole picture changes suddenly, after little change.
 
-    A flash or a step of exposure counts, too; starting anew there is what one wants.
+    A flash or a step of exposure counts too, as the filter should restart there.
     """
 
     def __init__(self) -> None:
@@ -233,7 +267,7 @@ class CutDetector:
             return False
         change = float(np.abs(cells - before).mean())
         cut = change > max(SUDDEN, SUDDEN_RATIO * self.usual)
-        # A cut by itself says nothing about the shot; a fast camera, which goes on, does.
+        # A single cut says nothing about the shot; a fast camera, whose change continues, does.
         self.usual += 0.5 * (min(change, self.last) - self.usual)
         self.last = change
         return cut

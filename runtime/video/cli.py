@@ -35,7 +35,7 @@ def pairs(context: click.Context, parameter: click.Parameter, values: tuple[str,
 
 
 def resume_options(params: dict[str, Any]) -> dict[str, object]:
-    """The options on which the result depends."""
+    """Select the options on which the result depends."""
     return {name: value for name, value in params.items() if name not in ("overwrite", "quiet", "paths")}
 
 

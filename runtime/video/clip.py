@@ -19,6 +19,7 @@ from .frame_loop import FrameLoop
 from .frames import Clip, Frame, Sink, Source
 from .opencv_io import OpenCVReader, OpenCVWriter
 from .prefetch import prefetch
+from .pyav import PIPE_IN, PIPE_OUT
 from .pyav_reader import PyAVReader, Reading
 from .pyav_writer import PyAVWriter
 from .rate import at_rate, constant_rate
@@ -85,8 +86,13 @@ def enhance_video(
     Raises:
         InputError: `source` is not a clip that can be relighted, or `target` cannot be written.
     """
-    whole_request = Request(source, target, Encoding() if encoding is None else encoding, **request)
+    whole_request = Request(_place(source), _place(target), Encoding() if encoding is None else encoding, **request)
     return run(whole_request, Enhancer() if enhancer is None else enhancer, progress)
+
+
+def _place(name: Path | str) -> Path | str:
+    """Return a path, or an address or pipe as FFmpeg knows it."""
+    return name if isinstance(name, Path) or "://" in name or name in (PIPE_IN, PIPE_OUT) else Path(name)
 
 
 def run(request: Request, enhancer: Enhancer, progress: Progress = no_progress) -> Summary:

@@ -1,7 +1,7 @@
 """Encoders: the choice for a clip, the meaning of `--crf` and `--preset` to each, and whether it works here.
 
-One table. Constant quality everywhere: an encoder without `crf` gets the number in its own terms, on the same scale
-where it has one (0 best .. 51 worst), so that NVENC or Quick Sync do not fall back to a bit rate of their own.
+One table. Quality is constant everywhere: an encoder without `crf` gets the number in its own terms, on the same
+scale if it has one (0 best .. 51 worst), so that NVENC or Quick Sync do not use their default bit rate.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ ENCODERS = (
     *(Encoder(n, n, interlaced=True) for n in ("rawvideo", "huffyuv", "ffvhuff", "utvideo", "v210", "png", "qtrle")),
 )  # fmt: skip
 BY_NAME = {encoder.name: encoder for encoder in ENCODERS}
-# What `auto` keeps as it is; clips of any other codec become the container's best.
+# Codecs that `auto` keeps; clips of any other one get the container's best.
 KEPT = (*FAMILIES, "png", "qtrle", "huffyuv", "ffvhuff", "utvideo", "v210")
 LOSSLESS = {"rawvideo": "ffv1"}  # what becomes another lossless codec where the container holds it
 # Formats that accept any codec when asked, and then write what nothing reads; and what players expect of MP4.

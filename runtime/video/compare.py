@@ -16,7 +16,7 @@ from .frames import Clip, Frame
 Comparison = Literal["side", "split", "wipe"]
 
 LINE = 2  # columns of the white line; chroma may be halved
-PERIOD = 6.0  # seconds of a wipe, to and fro
+PERIOD = 6.0  # seconds of a wipe back and forth
 
 
 def comparison(kind: Comparison) -> Callable[[Frame, Frame], Frame]:

@@ -1,11 +1,11 @@
 """Noise removal before the gain would amplify it, by FFmpeg's filters: over time first, then in space.
 
-FFmpeg's, because PyAV carries them, they work on planes of 8 to 16 bits and are faster than what OpenCV offers. hqdn3d
-does both at once and is the first choice; FFmpeg builds without GPL parts, such as PyAV's wheels, lack it. Instead
-atadenoise averages each pixel over nine frames as long as it stays the same, and fftdnoiz thresholds what is left.
+PyAV includes these filters; they work on planes of 8 to 16 bits and are faster than OpenCV's. hqdn3d does both at once
+and is the first choice, but FFmpeg builds without GPL parts, such as PyAV's wheels, lack it. Then atadenoise averages
+each pixel over nine frames while it is unchanged, and fftdnoiz thresholds the rest.
 
-Their thresholds follow the noise measured in the dark: what is a detail there in one clip is noise in another, and
-with fixed ones everything dark that moves would be smeared.
+The thresholds follow the noise measured in dark areas: detail in one clip is noise in another, and fixed thresholds
+would smear all dark motion.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Chain = list[tuple[str, str]]  # filters and their arguments
 
 WINDOW = 9  # frames of atadenoise, which waits for half of them
 LEAST_NOISE, MOST_NOISE = 0.3 / 255, 12 / 255  # standard deviation; thresholds stay within
-CHANGED = 1.4  # ratio of noise levels from which the filters are set anew
+CHANGED = 1.4  # ratio of noise levels that restarts the filters
 INTERVAL = 12  # frames between measurements
 
 

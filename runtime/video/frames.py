@@ -52,11 +52,11 @@ class Frame:
         return self.pts * self.time_base
 
     def writable(self) -> Frame:
-        """The same picture in memory that may be changed. The frame it is asked of must not be used any more."""
+        """Return the same picture in memory that may be changed. The frame it is asked of must not be used any more."""
         return self
 
     def copy(self) -> Frame:
-        """The same picture in memory of its own, independent of any library."""
+        """Return the same picture in memory of its own, independent of any library."""
         y, u, v = (plane.copy() for plane in self.planes)
         return Frame(
             (y, u, v), self.coding, self.pixel_format, self.pts, self.time_base, self.key_frame, self.interlaced,
@@ -92,7 +92,7 @@ class Clip:
     mastering: Mastering | None = None
 
     def with_size(self, width: int, height: int) -> Clip:
-        """The clip after a step that changes the size of every frame, such as a comparison side by side."""
+        """Describe the clip after a step that changes the size of every frame, such as a comparison side by side."""
         return replace(self, width=width, height=height)
 
 

@@ -1,5 +1,7 @@
-"""What `cliplit-video` does with its arguments: clips one after the other, a stream through pipes, a live source, a
-benchmark. Results go to standard output, all else to standard error."""
+"""What `cliplit-video` does with its arguments: clips one by one, a stream through pipes, a live source, a benchmark.
+
+Results go to standard output, all else to standard error.
+"""
 
 from __future__ import annotations
 
@@ -129,8 +131,10 @@ def stream_job(session: Session, source: str, target: str) -> None:
 
 
 def live_job(session: Session, source: str, target: str | None, preview: bool, live: bool) -> None:
-    """The newest frames of a live source, or all of a file, until it ends, the window is closed, or Ctrl-C; what is
-    written is completed."""
+    """Relight the newest frames of a live source, or all of a file, until it ends, the window is closed, or Ctrl-C.
+
+    What is written is completed.
+    """
     if target not in (None, "-"):
         check_output(None, Path(target), session.overwrite)  # type: ignore[arg-type]
     enhancer = session.enhancer()
@@ -158,7 +162,7 @@ def relight_live(
     preview: bool,
     stack: ExitStack,
 ) -> tuple[int, float]:
-    """Returns the frames that left and the largest delay."""
+    """Return the frames that left and the largest delay."""
     steps = session.request.steps
     clip = compared_clip(reader.clip, steps.compare)
     sinks = []
@@ -190,7 +194,7 @@ def relight_live(
 
 
 def benchmark_job(session: Session, source: str) -> None:
-    """Prints what each stage costs."""
+    """Print what each stage costs."""
     from .stage_times import measure, stage_table
 
     start = time.monotonic()

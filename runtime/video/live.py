@@ -18,7 +18,7 @@ REPORT = 1.0  # seconds between reports
 
 
 def is_live(source: str) -> bool:
-    """A camera's number or device, a GStreamer pipeline, or an address of a kind that is a live stream."""
+    """Tell whether this names a camera, a GStreamer pipeline, or an address of a kind that is a live stream."""
     return bool(
         source.isdecimal()
         or re.fullmatch(r"/dev/video\d+", source)

@@ -1,10 +1,9 @@
 """Cameras, network streams, GStreamer pipelines and files through OpenCV: the second back end of the contract.
 
-OpenCV, because it opens what PyAV's wheels do not: cameras by number on every system, and GStreamer pipelines, which
-is how a Jetson's cameras and decoders are reached (needs an OpenCV built with GStreamer). It gives 8-bit pictures only,
-converted to BGR, and no sound; its writer knows one constant frame rate. So it is not what files go through unless
-asked for (`--io opencv`). Its pictures become BT.601 limited-range 4:2:0, which every encoder takes; an odd size
-becomes full-range 4:4:4.
+OpenCV opens what PyAV's wheels cannot: cameras by number on every system, and GStreamer pipelines for a Jetson's
+cameras and decoders (with an OpenCV built with GStreamer). It gives only 8-bit BGR pictures and no sound, and its
+writer has one constant frame rate, so files use it only with `--io opencv`. Its pictures become BT.601 limited-range
+4:2:0, which every encoder takes; odd sizes become full-range 4:4:4.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ class OpenCVReader:
         self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)  # releases differ in the direction they turn (R2.7)
         self._turn = TURNS.get(round(self._capture.get(cv2.CAP_PROP_ORIENTATION_META)) % 360)
         if self._capture.get(cv2.CAP_PROP_ORIENTATION_AUTO):
-            self._turn = None  # it would not be told
+            self._turn = None  # OpenCV turns it although told not to
         self._start = time.monotonic()
         self._last = -1
         first = self._read()
@@ -175,7 +174,7 @@ class OpenCVWriter:
             raise InputError(f"{suffix or 'no suffix'}: OpenCV writes {', '.join(FOURCC)}")
         rate = float(clip.rate or 25)
         self.notes = [f"OpenCV writes {FOURCC[suffix]} at a constant {rate:g} frames/s, without sound"]
-        # cv2 mangles other names on Windows, so it gets one of ours.
+        # cv2 mangles non-ASCII names on Windows, so it writes to a plain one.
         self._plain = path if str(path).isascii() else Path(tempfile.mkdtemp(prefix="cliplit")) / f"clip{suffix}"
         quiet()
         self._writer = cv2.VideoWriter(
@@ -198,7 +197,7 @@ class OpenCVWriter:
         if kind is None and self._plain != self.path:
             shutil.move(self._plain, self.path)
         self._clean()
-        # It reports nothing: an empty file is how a full disk shows.
+        # It reports no errors; after a full disk the file is empty.
         if kind is None and (not self.path.exists() or not self.path.stat().st_size):
             raise InputError(f"{self.path}: OpenCV could not write it")
 
@@ -246,7 +245,8 @@ def quiet() -> None:
     """Silence OpenCV's own messages; we report errors in one line."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     with suppress(AttributeError):
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        older = getattr(cv2, "setLogLevel", None)  # before OpenCV 4.13
+        older(0) if older else cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 def has(feature: str) -> bool:

@@ -37,7 +37,7 @@ STEP_OPTIONS = (
 
 
 def step_options(command: Command) -> Command:
-    """Adds them, and those of the enhancer, to a click command; see `steps_and_settings`."""
+    """Add them, and those of the enhancer, to a click command; see `steps_and_settings`."""
     for option in reversed(STEP_OPTIONS):
         command = option(command)
     return STRENGTH(other_enhancer_options(command))

@@ -44,7 +44,7 @@ class Preview:
     """The window as a `Sink`.
 
     Attributes:
-        original: the user wants to see frames as they came; `strength` tells it to who relights them.
+        original: the user wants to see the original frames; `strength` then returns 0.
         closed: the user wants to stop.
     """
 

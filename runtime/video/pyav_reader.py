@@ -88,7 +88,7 @@ class PyAVFrame(Frame):
 
 
 def frame_of(picture: VideoFrame, coding: Coding) -> PyAVFrame:
-    """A decoded picture in a planar layout as a frame of the contract."""
+    """Convert a decoded picture in a planar layout to a frame."""
     base = exact(picture.time_base)
     assert picture.pts is not None and base is not None
     return PyAVFrame(
@@ -183,7 +183,7 @@ class PyAVReader:
         raise InputError(f"{self.source}: not one frame could be decoded ({why})")
 
     def _describe(self, first: VideoFrame) -> Clip:
-        """What the stream, its decoder and the first picture tell, the latter first: it is what will be shown."""
+        """Describe the clip from the stream, its decoder and the first picture, which takes precedence."""
         context = self.video.codec_context
         name = first.format.name
         try:
@@ -268,7 +268,7 @@ class PyAVReader:
                     yield item
 
     def _items(self) -> Iterator[Any]:
-        """Decoded pictures and the packets of other streams, in file order, whatever breaks."""
+        """Yield decoded pictures and the packets of other streams, in file order, in spite of damage."""
         for packet in self._demuxed:
             if packet.stream is not self.video:
                 if packet.dts is not None or packet.size:  # a packet with neither marks the end of a stream
@@ -299,7 +299,7 @@ class PyAVReader:
                 yield picture
 
     def _remember(self, packet: av.Packet[Any] | None) -> None:
-        """The packets since the last key frame, for `_again`."""
+        """Keep the packets since the last key frame, for `_again`."""
         if packet is None or not packet.size:
             return
         if packet.is_keyframe:
@@ -310,7 +310,7 @@ class PyAVReader:
             self._recent, self._recent_size = [], 0
 
     def _again(self) -> list[VideoFrame]:
-        """The last pictures of a file that breaks off.
+        """Yield the last pictures of a file that breaks off.
 
         A decoder with several threads that meets damage while it is emptied keeps what it has decoded behind it. One
         with a single thread fails at the damaged packet and goes on.
@@ -324,7 +324,7 @@ class PyAVReader:
         return [p for p in pictures if self._last is None or p.pts is None or p.pts > self._last]
 
     def _set_time(self, picture: VideoFrame) -> None:
-        """Pictures without a time (raw streams) follow each other at the frame rate; time never goes back."""
+        """Give pictures without a time (raw streams) the frame rate's; time never goes back."""
         base = self._time_base
         if not picture.time_base:
             picture.time_base = base
@@ -342,7 +342,7 @@ class PyAVReader:
             self.notes.append(note)
 
     def _uniform(self, picture: VideoFrame) -> VideoFrame:
-        """The picture itself, or rearranged into planes, or scaled where a stream changes its size on the way."""
+        """Return the picture, rearranged into planes or scaled if the stream changes its size."""
         clip, name = self.clip, picture.format.name
         if (picture.width, picture.height) != (clip.width, clip.height):
             self._say(f"pictures of {picture.width}x{picture.height} are scaled to {clip.width}x{clip.height}")
@@ -386,7 +386,7 @@ class PyAVReader:
         self._source = self._items()
 
     def other_packets(self) -> Iterator[av.Packet[Any]]:
-        """The packets beside the pictures, without decoding those."""
+        """Yield the packets of other streams, without decoding the pictures."""
         yield from (item for item in self._held if not isinstance(item, VideoFrame))
         for packet in self._demuxed:
             if packet.stream is not self.video and (packet.dts is not None or packet.size):
@@ -397,7 +397,7 @@ class PyAVReader:
         return self.problems_of(self.decoded, self.damaged)
 
     def problems_of(self, decoded: int, damaged: int) -> str:
-        """What could not be read of a clip of which so many frames were given, perhaps by earlier runs."""
+        """Describe what could not be read of a clip that gave so many frames, perhaps in earlier runs."""
         found = []
         if damaged:
             found.append(f"{damaged} of {decoded} frames damaged")
@@ -430,13 +430,13 @@ class PyAVReader:
             self.broken_off = reason(error)
 
     def _bytes_given(self) -> int:
-        """The size of the file, or what came through standard input; 0 where it cannot be known."""
+        """Return the size of the file, or of what came through standard input; 0 if unknown."""
         if self._input:
             return self._input.count
         return self.source.stat().st_size if isinstance(self.source, Path) else 0
 
     def _continue_clock(self, packet: av.Packet[Any]) -> None:
-        """Where a clock starts again, as in recordings that were put one behind the other, it goes on instead."""
+        """Continue the clock where it restarts, as in recordings appended to each other."""
         stamp = packet.dts if packet.dts is not None else packet.pts
         if stamp is None or packet.stream.type not in ("video", "audio") or is_cover(packet.stream):
             return
@@ -464,7 +464,7 @@ class PyAVReader:
 
 
 def opened(source: Path | str | CountedInput, timeout: float) -> av.container.InputContainer:
-    """Raises InputError with one line for what is missing, empty, no video or does not answer."""
+    """Open a source. Raises InputError with one line if it is missing, empty, no video or does not answer."""
     remote = isinstance(source, str) and "://" in source
     if not remote and not isinstance(source, CountedInput):
         if not Path(source).exists():
@@ -479,7 +479,7 @@ def opened(source: Path | str | CountedInput, timeout: float) -> av.container.In
 
 
 def chroma_location(stream: VideoStream, packet: av.Packet[Any]) -> str | None:
-    """Where chroma samples lie by the headers of the stream.
+    """Return the location of chroma samples by the stream's headers.
 
     PyAV has no attribute for it, so FFmpeg's bitstream filter that prints headers is asked, before any decoder runs.
     """
@@ -503,5 +503,5 @@ def _matrix(data: bytes | None) -> Matrix | None:
 
 
 def reason(error: BaseException) -> str:
-    """The part of an FFmpeg error a user can act on."""
+    """Return the part of an FFmpeg error that a user can act on."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -127,7 +127,7 @@ class PyAVWriter:
             self._carry(item)
 
     def join(self, packet: av.Packet[Any]) -> None:
-        """A packet of the video stream from another encoder, configured alike (`configure`)."""
+        """Write a packet of the video stream from another encoder, configured alike (`configure`)."""
         self._joining = True
         self._add_encoded([packet])
         self.written += 1
@@ -162,7 +162,7 @@ class PyAVWriter:
             self._refused[describe(source)] += 1  # a damaged packet is a hole in its stream
 
     def _in_order(self, packet: av.Packet[Any]) -> None:
-        """Containers refuse time that goes back, which damaged and badly joined files have."""
+        """Keep times increasing, as containers require; damaged and badly joined files violate it."""
         if packet.dts is None and packet.stream.type != "video":
             packet.dts = packet.pts
         last = self._last_dts.get(packet.stream.index)
@@ -184,7 +184,7 @@ class PyAVWriter:
                 raise cannot_write(error) from error
 
     def _check_pictures(self) -> None:
-        """After packets were refused: whether all pictures arrived in the file."""
+        """Check, after packets were refused, that all pictures arrived in the file."""
         if self._doubt is None:
             return
         with av.open(self.container.name) as file:
@@ -228,7 +228,7 @@ class PyAVWriter:
 
 
 def configure(context: VideoCodecContext, clip: Clip, choice: Choice, options: dict[str, str]) -> list[str]:
-    """Sets up an encoder for a clip, the same way for every segment of it; returns what it cannot keep."""
+    """Set up an encoder for a clip, alike for every segment of it; return what it cannot keep."""
     notes = []
     colour = output_colour(clip, choice)
     context.width, context.height, context.pix_fmt = clip.width, clip.height, choice.pixel_format
@@ -263,12 +263,12 @@ def configure(context: VideoCodecContext, clip: Clip, choice: Choice, options: d
 
 
 def with_parameter(options: dict[str, str], name: str, value: str) -> dict[str, str]:
-    """x264 and its kin take a list of parameters in one option; the user's come last and win."""
+    """Put a parameter first in the list that x264 and similar encoders take in one option; the user's win."""
     return {**options, name: f"{value}:{options[name]}" if name in options else value}
 
 
 def output_colour(clip: Clip, choice: Choice) -> Colour:
-    """The clip's own tags, except where RGB becomes Y'CbCr or the reverse."""
+    """Return the clip's own tags, except if RGB becomes Y'CbCr or the reverse."""
     before, after = layout_of(clip.pixel_format).rgb, layout_of(choice.pixel_format).rgb
     if after and not before:
         return replace(clip.colour, matrix=RGB_MATRIX, color_range=2)
@@ -278,7 +278,7 @@ def output_colour(clip: Clip, choice: Choice) -> Colour:
 
 
 def encoded(context: VideoCodecContext, picture: VideoFrame | None) -> list[av.Packet[Any]]:
-    """Packets that are ready after this picture; all that are left after None."""
+    """Return the packets ready after this picture, or all that are left after None."""
     try:
         return context.encode(picture)
     except (av.FFmpegError, ValueError) as error:
@@ -288,7 +288,7 @@ def encoded(context: VideoCodecContext, picture: VideoFrame | None) -> list[av.P
 
 
 def sensible_dts(pts: int, dts: int | None, last: int | None, time_base: Fraction) -> int:
-    """A decoding time behind the last one and not after the picture's own.
+    """Return a decoding time after the last one and not after the picture's own.
 
     x265 gives clips shorter than its delay random ones. And each segment of a resumable run begins with dates that its
     encoder set back by its delay, which with a variable frame rate may reach behind the segment before.
@@ -299,7 +299,7 @@ def sensible_dts(pts: int, dts: int | None, last: int | None, time_base: Fractio
 
 
 def prepared(frame: Frame, clip: Clip, choice: Choice) -> VideoFrame:
-    """The frame as the picture the encoder wants."""
+    """Convert the frame to the picture the encoder needs."""
     picture = frame.picture if isinstance(frame, PyAVFrame) else picture_of(frame)
     colour = output_colour(clip, choice)
     if picture.format.name.replace("yuvj", "yuv") != choice.pixel_format.replace("yuvj", "yuv"):
@@ -319,7 +319,7 @@ def prepared(frame: Frame, clip: Clip, choice: Choice) -> VideoFrame:
 
 
 def picture_of(frame: Frame) -> VideoFrame:
-    """A frame that no library owns as a picture of FFmpeg's."""
+    """Copy a frame that no library owns into a picture of FFmpeg's."""
     y = frame.planes[0]
     picture = VideoFrame(y.shape[1], y.shape[0], frame.pixel_format)
     picture.pts, picture.time_base = frame.pts, frame.time_base
@@ -333,8 +333,10 @@ def picture_of(frame: Frame) -> VideoFrame:
 
 
 def _container_options(reader: PyAVReader | None, container: str | None) -> dict[str, str]:
-    """Tags like com.apple.quicktime.make are no standard atoms; MP4 and MOV then write all tags by their names. More
-    than 8 bits are FFmpeg's own addition to YUV4MPEG2."""
+    """Return the container's options: MP4 and MOV write all tags by name, as some are not standard atoms.
+
+    YUV4MPEG2 with more than 8 bits is an extension of FFmpeg's.
+    """
     if container == "yuv4mpegpipe":
         return {"strict": "-1"}
     tags = reader.container.metadata if reader is not None else {}

@@ -62,7 +62,7 @@ class Work:
 
     @property
     def start(self) -> int | None:
-        """pts of the first frame still to be done; None for the beginning."""
+        """Pts of the first frame still to be done; None for the beginning."""
         return self.segments[-1].next_pts if self.segments else None
 
     @property
@@ -88,7 +88,7 @@ class Work:
         return self.folder / f"{number:05}.npz"
 
     def add(self, segment: Segment) -> None:
-        """The manifest is what counts: a segment it does not name was never finished."""
+        """Add a finished segment to the manifest, which counts: a segment it does not name was never finished."""
         self.segments.append(segment)
         text = json.dumps({"identity": self.identity, "segments": [asdict(s) for s in self.segments]}, indent=1)
         temporary = self.folder / "manifest.part"
@@ -129,7 +129,7 @@ def work_for(source: Path, target: Path, model: Path, options: Mapping[str, obje
 
 
 def fingerprint(path: Path) -> dict[str, Any]:
-    """What tells a file from another one without reading all of it."""
+    """Compute what tells a file from another one without reading all of it."""
     size = path.stat().st_size
     digest = hashlib.sha256()
     with path.open("rb") as file:
@@ -290,7 +290,7 @@ def load_state(path: Path, step: Stateful) -> None:
 
 @contextlib.contextmanager
 def kept_on_failure(work: Work) -> Iterator[None]:
-    """A run that fails says where its work waits; without a finished segment nothing stays behind."""
+    """Make a run that fails say where its work waits; without a finished segment nothing stays behind."""
     try:
         yield
     except BaseException as error:

@@ -1,7 +1,7 @@
 """The cost of each stage of a clip, run one after the other without writing: `cliplit-video --benchmark`.
 
-In a real run decoding overlaps with the rest and the encoder works in threads of its own, so a clip takes less time
-than the sum; where the time goes is what the table tells.
+In a real run decoding overlaps with the rest and the encoder has its own threads, so a clip takes less time than the
+sum.
 """
 
 from __future__ import annotations

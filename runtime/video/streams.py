@@ -33,7 +33,7 @@ COVER_NAMES = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image
 
 
 def describe(stream: Stream) -> str:
-    """Such as: stream 3 (audio, ac3, jpn, "Commentary")."""
+    """Describe a stream, such as: stream 3 (audio, ac3, jpn, "Commentary")."""
     tags = texts(stream.metadata)
     words = [stream.type, codec_of(stream), tags.get("language", ""), tags.get("filename", "")]
     title = tags.get("title")
@@ -53,7 +53,7 @@ def is_cover(stream: Stream) -> bool:
 
 
 def tags_of(metadata: Mapping[str, str]) -> dict[str, str]:
-    """Without what describes the old file; language codes that say "undetermined" stay."""
+    """Return the tags that do not describe the old file; language codes for "undetermined" stay."""
     return {name: value for name, value in texts(metadata).items() if name.lower() not in STALE}
 
 
@@ -122,7 +122,7 @@ Carrier = Copy | SoundTranscoder | TextTranscoder
 
 
 def carry(source: Stream, container: OutputContainer, form: str, notes: list[str]) -> Carrier | None:
-    """Adds a stream of the source to `container`, of the format named `form`; None where it cannot come along."""
+    """Add a stream of the source to `container`, of the format named `form`; None if it cannot be kept."""
     if source.type == "attachment":
         _attach(source, container, form, notes)
         return None
@@ -146,7 +146,7 @@ def carry(source: Stream, container: OutputContainer, form: str, notes: list[str
 
 
 def accepts(form: str, source: Stream) -> bool:
-    """Trial: whether a file of this format can begin with this stream."""
+    """Test whether a file of this format can begin with this stream."""
     try:
         with av.logging.Capture(), av.open(io.BytesIO(), "w", format=form) as trial:
             trial.add_stream_from_template(source, opaque=True)
@@ -157,7 +157,7 @@ def accepts(form: str, source: Stream) -> bool:
 
 
 def _transcoded(source: Stream, container: OutputContainer, form: str) -> tuple[Carrier, str] | None:
-    """In another codec, after a trial as in `accepts`; None where that fails too."""
+    """Add the stream in another codec, after a test as in `accepts`; None if that fails too."""
     make: type[SoundTranscoder | TextTranscoder]
     if source.type == "audio" and source.codec_context is not None:
         make, codec = SoundTranscoder, SOUND.get(form, "aac")
@@ -183,7 +183,7 @@ def _attach(source: Any, container: OutputContainer, form: str, notes: list[str]
 
 
 def cover_attachments(source: InputContainer, container: OutputContainer, form: str, notes: list[str]) -> None:
-    """Cover art in Matroska is an attachment by the name of cover.jpg or cover.png."""
+    """Add cover art to Matroska as attachments named cover.jpg or cover.png."""
     covers = [stream for stream in source.streams.video if is_cover(stream)]
     if form not in ("matroska", "webm") or not covers:
         return
@@ -199,7 +199,7 @@ def cover_attachments(source: InputContainer, container: OutputContainer, form: 
 
 
 def cover_picture(source: InputContainer, cover: Stream) -> bytes:
-    """The bytes of the picture. It is a packet, so another look at the file is taken for it."""
+    """Read the bytes of the picture, which is a packet, so the file is opened once more."""
     try:
         with open_to_read(source.name) as again:
             for packet in again.demux(again.streams[cover.index]):
@@ -211,7 +211,7 @@ def cover_picture(source: InputContainer, cover: Stream) -> bytes:
 
 
 def _rewritten_by_muxer(source: Stream, form: str) -> bool:
-    """Timecode and chapter tracks, which muxers make from the tags and the chapters of a file."""
+    """Return whether muxers rewrite the stream: timecode and chapter tracks made from tags and chapters."""
     timecode = "timecode" in source.metadata
     chapters = (
         source.container.format.name.startswith("mov")

@@ -6,7 +6,6 @@ layer's own space) and `NAME.selection` (float) come out, and `cases.json` with 
 
 import json
 import os
-import time
 from pathlib import Path
 
 import gi
@@ -34,12 +33,10 @@ def enhance(image, drawables, **arguments):
     config.set_core_object_array("drawables", drawables)
     for key, value in arguments.items():
         config.set_property(key.replace("_", "-"), value)
-    start = time.monotonic()
     status = procedure.run(config).index(0)
     return {
         "done": status == Gimp.PDBStatusType.SUCCESS,
         "error": Gimp.get_pdb().get_last_error(),
-        "seconds": time.monotonic() - start,
     }
 
 

@@ -116,11 +116,14 @@ def test_resume_takes_no_other_options(finished):
         ([], "method paired needs pictures: --hdri, --photos or --pairs"),
         (["--method", "rave"], "method rave needs pictures"),
         (["--photos", "nowhere"], "--photos nowhere: no such folder"),
-        (["--photos", ".", "--network", "big"], "no network called 'big'; there is lite, unet"),
+        (["--photos", ".", "--network", "big"], "no network called 'big'; there is lite, relative, unet"),
         (["--photos", ".", "--sizes", "12"], "--sizes 12: expected HEIGHTxWIDTH"),
         (["--photos", ".", "--batch", "0"], "--batch 0: must be at least 1"),
         (["--photos", ".", "--device", "gpu"], "--device gpu: expected auto, cpu, cuda or cuda:N"),
-        (["--config", "nothing"], "neither a YAML file nor a recipe (clip-vitb32, paired-lite, paired-unet"),
+        (
+            ["--config", "nothing"],
+            "neither a YAML file nor a recipe (clip-vitb32, paired-lite, paired-relative, paired-unet",
+        ),
         (["--method", "cliplit", "--pairs", ".", "--encoder", "a.py:b"], "needs a text tower"),
         (["--method", "rave", "--backlit", ".", "--welllit", ".", "--paired-weight", "1"], "needs known targets"),
         (["--photos", ".", "--init", "none.pt"], "none.pt: no such checkpoint"),
@@ -249,5 +252,5 @@ def test_a_network_of_another_package_trains_and_loads(options, tmp_path, monkey
 
 
 def test_unknown_network():
-    with pytest.raises(InputError, match="there is lite, unet"):
+    with pytest.raises(InputError, match="there is lite, relative, unet"):
         build_network("big")

@@ -30,7 +30,7 @@ pytest.importorskip("open_clip")
 # The option file and RUN as arguments; "at step N do X" before the run starts.
 CHILD = """
 import json, os, signal, sys
-from cliplit import training
+from cliplit.training import loop as training
 from cliplit.training.cli import main
 options, run, at, number = json.loads(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 
