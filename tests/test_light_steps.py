@@ -579,7 +579,7 @@ def test_what_relighting_remembers_can_be_continued():
 class Card:
     """A graphics card that takes 8-bit pictures only, two at once."""
 
-    batch = 2
+    batch, area = 2, None
 
     def __init__(self):
         self.asked = []
