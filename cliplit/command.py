@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import functools
 import os
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import ParamSpec
 
 import click
 
 from .errors import BackendError, CliplitError, InputError
 from .install import EXTRAS, install_hint
+from .interrupt import Ended, end_as_ctrl_c
 
 P = ParamSpec("P")
 INTERRUPTED = 130
+STOPPED = "interrupted; nothing was written under the final name"
 
 
 def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
@@ -28,7 +28,7 @@ def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
 
     @functools.wraps(command)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
-        signal.signal(signal.SIGTERM, _interrupt)
+        end_as_ctrl_c()
         try:
             command(*args, **kwargs)
         except CliplitError as error:
@@ -46,8 +46,13 @@ def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
             fail(f"{where}{error.strerror or error}", 1)
         except MemoryError:
             fail("out of memory; use a smaller picture or --quality fast", 1)
+        except Ended:
+            click.echo(f"{click.get_current_context().info_name}: error: {STOPPED}", err=True)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(INTERRUPTED)  # all is cleaned up; FFmpeg's threads may crash a Python that winds down under them
         except KeyboardInterrupt:
-            fail("interrupted; nothing was written under the final name", INTERRUPTED)
+            fail(STOPPED, INTERRUPTED)
 
     return wrapper
 
@@ -67,7 +72,3 @@ def check_output(source: Path | None, target: Path, overwrite: bool) -> None:
         raise InputError(f"{target}: exists already; use --overwrite to replace it")
     if not target.parent.is_dir():
         raise InputError(f"{target.parent}: no such folder to write {target.name} to")
-
-
-def _interrupt(signum: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

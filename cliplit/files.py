@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+
+from .errors import CliplitError
+
+LONGEST_NAME = 255  # bytes, in nearly all file systems
+NO_FSYNC = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP}  # what file systems say that have none
 
 
 @contextlib.contextmanager
@@ -15,18 +21,44 @@ def atomic_write(path: Path, fsync: bool = False) -> Iterator[Path]:
 
     With `fsync` the content is on the disk before the name, so that a power failure cannot leave an empty file. What
     exists and is no regular file, such as /dev/null or a named pipe, is written to as it is and never replaced.
+
+    Raises:
+        CliplitError: the complete file cannot be given its name; it stays where it is, and the message says where.
     """
     if path.exists() and not path.is_file() and not path.is_dir():
         yield path
         return
-    temporary = path.with_name(f".{path.stem[:80]}.{secrets.token_hex(6)}{path.suffix}")
-    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-    try:
+    temporary = path.with_name(beside(path.name, f".{secrets.token_hex(6)}{path.suffix}"))
+    try:  # a signal may come as soon as the file is there
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         yield temporary
         if fsync:
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
-        temporary.replace(path)
+            flush(temporary)
+        if not temporary.exists():
+            raise FileNotFoundError(errno.ENOENT, "was removed while it was written", str(temporary))
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    try:
+        temporary.replace(path)
+    except OSError as error:  # a folder or an open file of that name: all the work is done, and must not be lost
+        raise CliplitError(
+            f"{path}: cannot be given this name ({error.strerror}); the finished file is {temporary}"
+        ) from error
+
+
+def beside(name: str, ending: str) -> str:
+    """Build a hidden name from the beginning of another one, as long as file systems allow (they count bytes)."""
+    stem = os.fsencode(Path(name).stem)[:80]
+    ending = os.fsencode(ending)[-(LONGEST_NAME - 81) :].decode("utf-8", "ignore")
+    return f".{stem.decode('utf-8', 'ignore')}{ending}"
+
+
+def flush(path: Path) -> None:
+    """Put a file's content on the disk, where the file system knows how."""
+    with path.open("rb+") as file:
+        try:
+            os.fsync(file.fileno())
+        except OSError as error:
+            if error.errno not in NO_FSYNC:
+                raise

@@ -9,6 +9,29 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
+# What ends a process that does not handle it, and can be handled; SIGHUP is a closed terminal or a lost connection.
+NAMES = ("SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGVTALRM", "SIGXCPU", "SIGBREAK")
+ENDING = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
+
+
+def end_as_ctrl_c() -> None:
+    """Raise KeyboardInterrupt at every signal that would end the process, so that it leaves nothing half done.
+
+    A signal that is ignored stays so: `nohup` asks for it.
+    """
+    if threading.current_thread() is threading.main_thread():
+        for number in ENDING:
+            if signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, _interrupt)
+
+
+class Ended(KeyboardInterrupt):
+    """A signal of `ENDING` came."""
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    raise Ended
+
 
 @dataclass
 class Stop:
@@ -17,7 +40,7 @@ class Stop:
 
 @contextmanager
 def interruption_after_step() -> Iterator[Stop]:
-    """Delay interruption: the first SIGINT or SIGTERM only sets `asked`, the second interrupts at once."""
+    """Delay interruption: the first SIGINT or `ENDING` only sets `asked`, the second interrupts at once."""
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():  # where handlers cannot be set
         yield stop
@@ -28,7 +51,8 @@ def interruption_after_step() -> Iterator[Stop]:
             raise KeyboardInterrupt
         stop.asked = True
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [n for n in (signal.SIGINT, *ENDING) if signal.getsignal(n) not in (signal.SIG_IGN, None)]
+    before = {number: signal.signal(number, ask) for number in numbers}
     try:
         yield stop
     finally:

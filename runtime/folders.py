@@ -26,14 +26,30 @@ class FileKind:
         return name.with_suffix(self.rewritten.get(name.suffix.lower(), name.suffix))
 
 
+TO_MKV = (
+    ".asf", ".dv", ".flv", ".gif", ".m1v", ".m2v", ".mk3d", ".mxf", ".ogm", ".ogv", ".rm", ".rmvb", ".vob", ".wmv",
+    ".wtv", ".y4m", ".264", ".265", ".h264", ".h265", ".hevc", ".ivf", ".obu",
+)  # fmt: skip
+TO_MP4 = (".3g2", ".3gp", ".f4v", ".insv", ".lrv")
 CLIPS = FileKind(
     "clips",
     (
-        ".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv",
-        ".ts", ".webm", ".wmv", ".y4m",
+        ".avi", ".divx", ".m2t", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".qt", ".ts",
+        ".webm", *TO_MKV, *TO_MP4,
     ),
-    {".3gp": ".mp4", ".flv": ".mkv", ".mxf": ".mkv", ".wmv": ".mkv", ".y4m": ".mkv"},
+    {**dict.fromkeys(TO_MKV, ".mkv"), **dict.fromkeys(TO_MP4, ".mp4"), ".divx": ".avi", ".qt": ".mov"},
 )  # fmt: skip
+# Why other files of a folder are passed over, by suffix.
+REASONS = {
+    "a picture, for cliplit-image": (
+        ".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".heic", ".heif", ".avif", ".exr", ".dng", ".raw",
+        ".cr2", ".cr3", ".nef", ".arw", ".jp2", ".dpx",
+    ),
+    "sound alone": (".mp3", ".wav", ".flac", ".m4a", ".aac", ".ogg", ".opus", ".wma", ".aif", ".aiff", ".mka"),
+    "subtitles": (".srt", ".ass", ".ssa", ".vtt", ".sub", ".idx", ".sup"),
+    "raw video, which does not say its size": (".yuv", ".rgb", ".nv12"),
+    "a playlist": (".m3u8", ".m3u", ".mpd"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -92,6 +108,30 @@ def files_of(source: str, target: Path, kind: FileKind) -> Iterator[tuple[Path, 
     else:
         files = [Path(name) for name in sorted(glob.glob(source, recursive=True))]  # noqa: PTH207 - absolute ones, too
         yield from ((file, Path(file.name)) for file in files if file.is_file())
+
+
+def reason_for(name: PurePath, *kinds: FileKind) -> str:
+    """Say why a file of a folder is not one of these kinds; empty if it is one."""
+    suffix = name.suffix.lower()
+    if any(part.startswith(".") for part in name.parts):
+        return "hidden"
+    if any(suffix in kind.suffixes for kind in kinds):
+        return ""
+    known = next((reason for reason, suffixes in REASONS.items() if suffix in suffixes), "")
+    return known or f"not one of {', '.join(kind.name for kind in kinds)} by its suffix"
+
+
+def passed_over(sources: Sequence[str], target: Path, kind: FileKind = CLIPS) -> list[str]:
+    """List the files below the folders among `sources` that are not done, each with the reason."""
+    found = []
+    inside = target.resolve()
+    for folder in (Path(source) for source in sources if Path(source).is_dir()):
+        for file in sorted(folder.rglob("*")):
+            written = inside != folder.resolve() and inside in file.resolve().parents
+            reason = reason_for(file.relative_to(folder), kind)
+            if file.is_file() and reason and not written:
+                found.append(f"{file} is passed over: {reason}")
+    return found
 
 
 def table(outcomes: Sequence[FileResult]) -> str:

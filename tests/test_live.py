@@ -19,7 +19,8 @@ from cliplit.errors import BackendError
 from cliplit.runtime.light.colour import Coding, Colour
 from cliplit.runtime.video import preview as preview_module
 from cliplit.runtime.video.frames import Clip, Frame
-from cliplit.runtime.video.live import EveryFrame, Meter, Newest, is_live
+from cliplit.runtime.video.live import EveryFrame, Meter, Newest
+from cliplit.runtime.video.names import is_live
 from cliplit.runtime.video.preview import Preview, check_window
 from made import moving, read_clip, video_command, write_clip
 

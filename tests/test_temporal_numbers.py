@@ -13,6 +13,12 @@ from cliplit.runtime.light.temporal import CutDetector, Steady, TemporalFilter, 
 SIZE = 36, 48
 
 
+@pytest.fixture(autouse=True)
+def one_exposure(monkeypatch):
+    """Changes of exposure are brought back to one before what this file describes; they are another file's."""
+    monkeypatch.setattr(temporal.Exposure, "__call__", lambda self, luma, elapsed, cut: 0.0)
+
+
 def box(x):
     padded = np.pad(x, 1, mode="edge")
     rows = padded[:-2] + padded[1:-1] + padded[2:]
@@ -323,8 +329,9 @@ def test_what_the_filter_remembers_is_all_it_needs():
             assert np.array_equal(found, value)
     fresh = TemporalFilter()
     fresh.restore({name: np.asarray(value) for name, value in TemporalFilter().state().items()})
+    begun = {"noise": 0.0, "time": 0.0, "usual": 0.0, "last": 0.0}
     assert fresh.state() == TemporalFilter().state()
-    assert [TemporalFilter().state()[name] for name in ("noise", "time", "usual", "last")] == [0.0] * 4
+    assert begun.items() <= fresh.state().items()
 
 
 def test_a_second_is_averaged_unless_said():

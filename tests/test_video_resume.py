@@ -19,6 +19,7 @@ from cliplit.runtime.video import segments
 from cliplit.runtime.video.clip import enhance_video
 from cliplit.runtime.video.codecs import Encoding
 from cliplit.runtime.video.frames import Frame
+from cliplit.runtime.video.work_folder import Segment, work_on
 from made import backlit, packets, write_clip
 
 CODE = """
@@ -93,11 +94,106 @@ def test_another_source_or_other_options_start_anew(tmp_path, enhancer, monkeypa
     monkeypatch.setattr(segments, "SECONDS", Fraction(1, 2))
     source = long_clip(tmp_path / "in.mkv", 30, sound=False)
     model = enhancer.network.path
-    work = segments.work_for(source, tmp_path / "out.mkv", model, {"crf": 18})
-    work.add(segments.Segment(10, 10, 0, 1000))
-    assert segments.work_for(source, tmp_path / "out.mkv", model, {"crf": 18}).frames == 10
-    other = segments.work_for(source, tmp_path / "out.mkv", model, {"crf": 19})
-    assert (other.frames, other.notes) == (0, ["earlier work was made with other options; everything is done anew"])
+    with (
+        pytest.raises(InputError, match="interrupted"),
+        work_on(source, tmp_path / "out.mkv", model, {"crf": 18}) as work,
+    ):
+        work.packets_file(0).write_bytes(b"packets")
+        work.state_file(0).write_bytes(b"state")
+        work.add(0, Segment(10, 10, 0, 1000))
+        raise KeyboardInterrupt
+    with (
+        pytest.raises(InputError, match="interrupted"),
+        work_on(source, tmp_path / "out.mkv", model, {"crf": 18}) as work,
+    ):
+        assert (work.frames, work.broken) == (10, [])
+        raise KeyboardInterrupt
+    with work_on(source, tmp_path / "out.mkv", model, {"crf": 19}) as other:
+        assert (other.frames, other.notes) == (0, ["earlier work was made with other options; everything is done anew"])
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mkv"]
+
+
+def interrupted_after(count):
+    def stop(frames, expected):
+        if frames == count:
+            raise KeyboardInterrupt
+
+    return stop
+
+
+def cut(file):
+    file.write_bytes(file.read_bytes()[:-7])
+
+
+@pytest.mark.parametrize("harm", [cut, lambda f: f.write_bytes(b""), lambda f: f.unlink(), lambda f: f.write_bytes(
+    bytes(len(f.read_bytes())))], ids=["cut", "empty", "missing", "zeros"])  # fmt: skip
+@pytest.mark.parametrize("names", [["00000.packets"], ["00001.packets"], ["00001.packets", "00000.npz"],
+                                   ["00002.npz"], ["00000.packets", "00002.packets"]], ids="+".join)  # fmt: skip
+def test_what_is_damaged_is_made_again_and_named(tmp_path, enhancer, monkeypatch, harm, names):
+    monkeypatch.setattr(segments, "SECONDS", Fraction(1, 2))
+    source = long_clip(tmp_path / "in.mkv", 90, 64, 96, sound=False)
+    fast = Encoding(preset="ultrafast")
+    with pytest.raises(InputError, match="finished frames are kept"):
+        enhance_video(source, tmp_path / "out.mkv", enhancer, fast, interrupted_after(75), resume={})
+    for name in names:
+        harm(tmp_path / ".out.mkv.resume" / name)
+    summary = enhance_video(source, tmp_path / "out.mkv", enhancer, fast, resume={})
+    assert any("damaged or missing" in note for note in summary.notes), summary.notes
+    assert summary.frames == 90
+    enhance_video(source, tmp_path / "whole.mkv", enhancer, fast, resume={})
+    assert decoded(tmp_path / "out.mkv") == decoded(tmp_path / "whole.mkv")
+
+
+def test_two_runs_at_once(tmp_path, enhancer):
+    """The second one stops before it touches anything; the first goes on."""
+    source = long_clip(tmp_path / "in.mkv", 20, 64, 96, sound=False)
+    model = enhancer.network.path
+    with work_on(source, tmp_path / "out.mkv", model, {}) as work:
+        result = program(source, tmp_path / "out.mkv", "--resume")
+        _, errors = result.communicate(timeout=60)
+        assert result.returncode == 1
+        assert "another run" in errors
+        assert (work.folder / "manifest.json").is_file()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mkv"]
+
+
+@pytest.mark.parametrize("content", [{"photo.jpg": b"precious"}, {"manifest.json": b'{"name": "a web app"}'},
+                                     {"lock": b"", "notes.txt": b"mine"}], ids=str)  # fmt: skip
+def test_a_foreign_folder_is_not_touched(tmp_path, enhancer, content):
+    source = long_clip(tmp_path / "in.mkv", 4, 64, 96, sound=False)
+    folder = tmp_path / ".out.mkv.resume"
+    folder.mkdir()
+    for name, data in content.items():
+        (folder / name).write_bytes(data)
+    with pytest.raises(InputError, match="--resume did not make"):
+        enhance_video(source, tmp_path / "out.mkv", enhancer, resume={})
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == content
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGQUIT", "SIGUSR1", "SIGALRM"])
+def test_signals_that_end_a_process_leave_nothing(tmp_path, name):
+    source = long_clip(tmp_path / "in.mp4", 400, 240, 320)
+    run = program(source, tmp_path / "out.mp4", "--preset", "veryslow")
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob(".out.*.mp4")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    run.send_signal(getattr(signal, name))
+    _, errors = run.communicate(timeout=60)
+    assert run.returncode == 130, errors
+    assert list(tmp_path.iterdir()) == [source]
+
+
+@pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="POSIX limits")
+@pytest.mark.parametrize("container", [".mp4", ".mkv", ".avi"])
+def test_opencv_on_a_full_disk(tmp_path, container):
+    source = long_clip(tmp_path / "in.mp4", 60, 240, 320)
+    run = program(source, tmp_path / f"out{container}", "--io", "opencv",
+                  preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000)))  # fmt: skip
+    _, errors = run.communicate(timeout=60)
+    assert run.returncode == 1, errors
+    assert "cannot write the output" in errors
+    assert list(tmp_path.iterdir()) == [source]
 
 
 def test_segments_begin_at_key_frames():

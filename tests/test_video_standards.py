@@ -22,6 +22,7 @@ from cliplit.runtime.video import pyav_writer, segments
 from cliplit.runtime.video.clip import enhance_video
 from cliplit.runtime.video.codecs import Encoding
 from cliplit.runtime.video.pixels import planes_of
+from cliplit.runtime.video.work_folder import Segment, fingerprint, work_on
 from made import Constant, backlit, packets, with_network, write_clip
 
 FAST = Encoding(preset="ultrafast", crf=20)
@@ -185,7 +186,7 @@ def with_sound(path, layout, rate=48000, seconds=2):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("container,codec", [("webm", "opus"), ("mov", "aac")])
+@pytest.mark.parametrize("container,codec", [("webm", "opus"), ("ts", "aac")])
 def test_sound_that_is_encoded_again_keeps_channels_and_quality(tmp_path, enhancer, layout, container, codec):
     """Neither mixed down nor starved: about 96 kbit/s a channel (what EBU R 128 s2 and Opus' own guide call
     transparent for stereo is 128 kbit/s and more for both)."""
@@ -245,22 +246,25 @@ def test_a_source_edited_in_its_middle_is_another_source(tmp_path, enhancer):
     source, model = tmp_path / "in.mkv", enhancer.network.path
     source.write_bytes(bytes(3 << 20))
     os.utime(source, ns=(10**18, 10**18))
-    work = segments.work_for(source, tmp_path / "out.mkv", model, {})
-    work.add(segments.Segment(10, 10, 0, 1000))
-    assert segments.work_for(source, tmp_path / "out.mkv", model, {}).frames == 10
+    with pytest.raises(InputError, match="kept"), work_on(source, tmp_path / "out.mkv", model, {}) as work:
+        work.packets_file(0).touch()
+        work.state_file(0).touch()
+        work.add(0, Segment(10, 10, 0, 1000))
+        raise InputError("stopped")
     with source.open("r+b") as file:
         file.seek(3 << 19)
         file.write(b"x")
-    again = segments.work_for(source, tmp_path / "out.mkv", model, {})
+    with work_on(source, tmp_path / "out.mkv", model, {}) as again:
+        pass
     assert (again.frames, again.notes) == (0, ["earlier work was made with other source; everything is done anew"])
     for at in (0, (3 << 20) - 1):  # the ends tell even where the time was set back
         os.utime(source, ns=(10**18, 10**18))
-        before = segments.fingerprint(source)
+        before = fingerprint(source)
         with source.open("r+b") as file:
             file.seek(at)
             file.write(b"y")
         os.utime(source, ns=(10**18, 10**18))
-        assert segments.fingerprint(source) != before
+        assert fingerprint(source) != before
 
 
 # ------------------------------------------------------------------ gain in whole clips

@@ -81,13 +81,15 @@ def main(
     from .long import rounds
     from .manifest import FAILURES, FOLDER, Manifest
     from .places import MEMORY, check_reachable, filesystem, protocols
-    from .plan import find_jobs, remaining, travelling_model
+    from .plan import find_jobs, passed_over, remaining, travelling_model
 
     own_process = any(MEMORY in protocols(filesystem(place)[0]) for place in (source, target))
     check_reachable(source, target, own_process and engine == "local")
     encoding = {"codec": codec, "crf": crf, "preset": preset}
     options = Options(travelling_model(model), settings, encoding, jpeg_quality, retries, __version__)
     jobs = find_jobs(source, target)
+    for line in () if quiet else passed_over(source):
+        click.echo(f"note: {line}", err=True)
     with Manifest(target) as manifest:
         left = remaining(jobs, target, manifest.read(), options, overwrite)
         manifest.claim(job.name for job in left.jobs)

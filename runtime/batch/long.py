@@ -156,7 +156,7 @@ def join(job: Job, options: Options, target: Path, folder: Path) -> tuple[int, t
     with fetched(job.source, folder) as source, PyAVReader(source) as reader, atomic_write(target) as unfinished:
         with PyAVWriter(unfinished, reader.clip, encoding(options), reader) as writer, PyAVReader(source) as others:
             join_segments(files, others, writer)
-        problems = reader.problems_of(frames, damaged)
+        problems = reader.problems_of(frames, damaged, others.absent)
     return frames, (*reader.notes, *writer.notes, *([problems] if problems else []))
 
 

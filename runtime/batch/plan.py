@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from cliplit.errors import InputError
 
 from ..backends.model_file import BUNDLED, find_model
-from ..folders import CLIPS
+from ..folders import CLIPS, reason_for
 from ..image.image_io import PICTURES
 from .job import Job, JobKind, Model, Options
 from .manifest import Past
@@ -40,6 +40,14 @@ def find_jobs(source: str, target: str) -> list[Job]:
             raise InputError(f"{other.name} and {job.name} would both be written to {job.target}; rename one")
         seen[job.target] = job
     return jobs
+
+
+def passed_over(source: str) -> list[str]:
+    """List the files below `source` that no job is made for, each with the reason."""
+    system, root = filesystem(source)
+    names = [path.removeprefix(root).lstrip("/") for path in sorted(system.find(root)) if path != root]
+    reasons = ((name, reason_for(PurePosixPath(name), PICTURES, CLIPS)) for name in names)
+    return [f"{name} is passed over: {reason}" for name, reason in reasons if reason]
 
 
 def kind_of(name: str) -> JobKind | None:

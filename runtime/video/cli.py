@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -39,6 +40,15 @@ def resume_options(params: dict[str, Any]) -> dict[str, object]:
     return {name: value for name, value in params.items() if name not in ("overwrite", "quiet", "paths")}
 
 
+def output_of(paths: tuple[str, ...]) -> Path:
+    """Return OUT; with a slash behind it, it is a folder that holds or will hold several clips."""
+    name = paths[-1]
+    if name.endswith(("/", os.sep)) and len(paths) == 2 and Path(paths[0]).is_file() and not Path(name).is_dir():
+        inside = f"{name}{Path(paths[0]).name}"
+        raise click.UsageError(f"{name}: no such folder; make it first, or name a file as {inside}")
+    return Path(name)
+
+
 OUTPUT_OPTIONS = (
     click.option("--codec", default="auto", show_default=True,
                  help="auto keeps the source's; h264, hevc, av1, vp9, prores, ffv1, or an encoder such as hevc_nvenc."),
@@ -48,6 +58,8 @@ OUTPUT_OPTIONS = (
     click.option("--pix-fmt", default=None, help="Pixel format, e.g. yuv420p10le.  [default: the source's]"),
     click.option("--enc-opt", multiple=True, callback=pairs, metavar="K=V", help="An option of the encoder's."),
     click.option("--video-stream", default=0, show_default=True, help="Which of several video streams, from 0."),
+    click.option("--max-pixels", type=click.IntRange(1), default=1 << 28, show_default=True,
+                 help="Refuse larger pictures: a small file can ask for all memory."),
     click.option("--input-color", default=None, metavar="NAME[:RANGE]",
                  help="bt601, bt709, bt2020, pq, hlg, :full, :limited; for tags that are wrong or missing."),
     click.option("--hdr", type=click.Choice(["keep", "refuse"]), default="keep", show_default=True,
@@ -103,6 +115,7 @@ def main(
     overwrite: bool,
     quiet: bool,
     video_stream: int,
+    max_pixels: int,
     input_color: str | None,
     hdr: Literal["keep", "refuse"],
     cfr: Fraction | None,
@@ -147,12 +160,12 @@ def main(
     from ..enhancer import Enhancer
     from .codecs import Encoding
     from .jobs import Session, benchmark_job, live_job, run_jobs, stream_job
-    from .live import is_live
+    from .names import is_live, origin_of
     from .pyav_reader import Reading
     from .request import Request
 
     live = live or is_live(paths[0])
-    streamed = live or preview or "-" in paths or "://" in paths[0]
+    streamed = live or preview or "-" in paths or origin_of(paths[0]) == "address"
     if resume and streamed:
         raise click.UsageError("--resume works on files, not on streams")
     if cfr is not None and (live or preview):
@@ -160,8 +173,9 @@ def main(
     if (live or io == "opencv") and (video_stream or input_color or hdr != "keep"):
         raise click.UsageError("--video-stream, --input-color and --hdr need PyAV, and OpenCV reads this source")
     steps, rest = steps_and_settings(settings)
+    reading = Reading(video_stream, input_color, hdr, max_pixels=max_pixels)
     request = Request(
-        "", "", Encoding(codec, crf, preset, pix_fmt, enc_opt), steps, Reading(video_stream, input_color, hdr), cfr,
+        "", "", Encoding(codec, crf, preset, pix_fmt, enc_opt), steps, reading, cfr,
         resume_options(click.get_current_context().params) if resume else None, "opencv" if io == "opencv" else "pyav",
     )  # fmt: skip
     session = Session(request, lambda: Enhancer(**rest), io, pipe_format, overwrite, quiet)
@@ -174,4 +188,4 @@ def main(
     elif len(paths) == 2 and streamed:
         stream_job(session, *paths)
     else:
-        run_jobs(session, paths[:-1], Path(paths[-1]))
+        run_jobs(session, paths[:-1], output_of(paths))

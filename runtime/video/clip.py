@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from cliplit.errors import InputError
-from cliplit.files import atomic_write
+from cliplit.files import atomic_write, flush
 
 from ..enhancer import Enhancer
-from .codecs import Encoding
+from .codecs import Encoding, option_names
 from .compare import compared_clip
+from .containers import format_for
 from .frame_loop import FrameLoop
 from .frames import Clip, Frame, Sink, Source
+from .names import origin_of
 from .opencv_io import OpenCVReader, OpenCVWriter
 from .prefetch import prefetch
 from .pyav import PIPE_IN, PIPE_OUT
@@ -24,17 +26,8 @@ from .pyav_reader import PyAVReader, Reading
 from .pyav_writer import PyAVWriter
 from .rate import at_rate, constant_rate
 from .request import Request, VideoIO
-from .segments import (
-    Segment,
-    Split,
-    Work,
-    encode_segment,
-    join_segments,
-    kept_on_failure,
-    load_state,
-    save_state,
-    work_for,
-)
+from .segments import Split, encode_segment, join_segments, load_state, save_state
+from .work_folder import Segment, Work, work_on
 
 Progress = Callable[[int, "int | None"], object]  # called with frames written so far and frames expected, if known
 
@@ -86,17 +79,18 @@ def enhance_video(
     Raises:
         InputError: `source` is not a clip that can be relighted, or `target` cannot be written.
     """
-    whole_request = Request(_place(source), _place(target), Encoding() if encoding is None else encoding, **request)
+    if isinstance(source, str) and source != PIPE_IN and origin_of(source) != "address":
+        source = Path(source)
+    if target != PIPE_OUT:
+        target = Path(target)
+    whole_request = Request(source, target, Encoding() if encoding is None else encoding, **request)
     return run(whole_request, Enhancer() if enhancer is None else enhancer, progress)
-
-
-def _place(name: Path | str) -> Path | str:
-    """Return a path, or an address or pipe as FFmpeg knows it."""
-    return name if isinstance(name, Path) or "://" in name or name in (PIPE_IN, PIPE_OUT) else Path(name)
 
 
 def run(request: Request, enhancer: Enhancer, progress: Progress = no_progress) -> Summary:
     """Do what `request` asks for; see `enhance_video`."""
+    if isinstance(request.target, Path) and request.container is None:
+        format_for(request.target)  # before any work begins
     if request.resume is not None:
         return run_in_segments(request, enhancer, progress)
     start = time.monotonic()
@@ -113,8 +107,19 @@ def run(request: Request, enhancer: Enhancer, progress: Progress = no_progress) 
             f"{request.source}: {reader.decoded} frames decoded, {writer.written} written; please report this"
         )
     seconds = time.monotonic() - start
-    notes = (*reader.notes, *writer.notes)
+    notes = (*reader.notes, *writer.notes, *captions_lost(reader, writer, request))
     return Summary(writer.written, reader.decoded, clip.width, clip.height, seconds, reader.problems, notes)
+
+
+def captions_lost(source: Source, sink: Sink, request: Request) -> list[str]:
+    """Name closed captions that did not come along: few encoders write them, and a picture beside another has none."""
+    if not (isinstance(source, PyAVReader) and isinstance(sink, PyAVWriter) and source.changes.captions):
+        return []
+    encoder = sink.choice.encoder.name
+    if request.steps.compare != "side" and "a53cc" in option_names(encoder):
+        return []
+    why = "--compare side" if request.steps.compare == "side" else encoder
+    return [f"the closed captions in the pictures are left out: {why} cannot keep them; H.264 and HEVC do"]
 
 
 def output_clip(clip: Clip, request: Request) -> Clip:
@@ -137,7 +142,9 @@ def open_sink(file: Path | str, clip: Clip, request: Request, source: Source) ->
 
 def whole(target: Path | str) -> AbstractContextManager[Path | str]:
     """Open a file that appears when it is complete, or a pipe, which cannot."""
-    return atomic_write(target) if isinstance(target, Path) else nullcontext(target)
+    if isinstance(target, Path) and (target.is_file() or not target.exists()):
+        return atomic_write(target)
+    return nullcontext(target)  # a device must not be replaced by a file
 
 
 def transfer(items: Iterable[Any], sink: Sink, progress: Callable[[int], object]) -> None:
@@ -164,45 +171,68 @@ def run_in_segments(request: Request, enhancer: Enhancer, progress: Progress) ->
     start = time.monotonic()
     if request.steps.denoise:
         raise InputError("--resume and --denoise do not go together: the filters' memory cannot be saved")
-    work = work_for(source, target, enhancer.network.path, request.resume)
-    with kept_on_failure(work), PyAVReader(source, request.reading) as reader:
+    with (
+        work_on(source, target, enhancer.network.path, request.resume) as work,
+        PyAVReader(source, request.reading) as reader,
+    ):
         unfinished = work.folder / f"joined{target.suffix}"
         clip = output_clip(reader.clip, request)
         with PyAVWriter(unfinished, clip, request.encoding, reader) as writer:
+            make_again(work, request, writer, enhancer)
             if not work.complete:
-                add_segments(work, request, reader, writer, enhancer, progress)
+                add_segments(work, len(work.segments), request, reader, writer, enhancer, progress)
             files = [work.packets_file(number) for number in range(len(work.segments))]
             with PyAVReader(source, request.reading) as others:
                 join_segments(files, others, writer)
+        check_joined(unfinished, writer, work, request)
+        flush(unfinished)
         unfinished.replace(target)
-    work.remove()
-    notes = (*work.notes, *reader.notes, *writer.notes)
-    problems = reader.problems_of(work.decoded, work.damaged)
+        notes = (*work.notes, *reader.notes, *writer.notes, *captions_lost(reader, writer, request))
+        problems = reader.problems_of(work.decoded, work.damaged, others.absent)
     return Summary(work.frames, work.decoded, clip.width, clip.height, time.monotonic() - start, problems, notes)
 
 
 def add_segments(
-    work: Work, request: Request, reader: PyAVReader, writer: PyAVWriter, enhancer: Enhancer, progress: Progress
-) -> None:
-    """Encode the segments that are not done yet."""
+    work: Work, first: int, request: Request, reader: PyAVReader, writer: PyAVWriter, enhancer: Enhancer,
+    progress: Progress = no_progress, most: int | None = None,
+) -> None:  # fmt: skip
+    """Encode the segments from number `first`, all or the first so many."""
     loop = FrameLoop(reader.clip, enhancer, request.steps)
-    if work.segments:
-        load_state(work.state_file(len(work.segments) - 1), loop)
-        assert work.start is not None  # there is more to do
-        reader.skip_to(work.start)
+    if first:
+        load_state(work.state_file(first - 1), loop)
+        start = work.start_of(first)
+        assert start is not None  # there is more to do
+        reader.skip_to(start)
     with closing(prefetch(reader)) as items:
         segments = Split(item for item in items if isinstance(item, Frame))
-        for segment in segments:
+        for number, segment in enumerate(segments, first):
             relighted = loop(segment)
             shown = (
                 relighted if request.cfr is None else constant_rate(relighted, request.cfr, lambda: segments.next_time)
             )
             done = work.frames
             frames = encode_segment(
-                work.packets_file(len(work.segments)),
+                work.packets_file(number),
                 shown,
                 writer,
                 lambda n, done=done: progress(done + n, writer.clip.expected_frames),  # type: ignore[misc]
             )
-            save_state(work.state_file(len(work.segments)), loop)
-            work.add(Segment(frames, segments.decoded, segments.damaged, segments.next_pts))
+            save_state(work.state_file(number), loop)
+            work.add(number, Segment(frames, segments.decoded, segments.damaged, segments.next_pts))
+            if most is not None and number - first + 1 == most:
+                return
+
+
+def make_again(work: Work, request: Request, writer: PyAVWriter, enhancer: Enhancer) -> None:
+    """Encode the segments anew whose files are not what they were."""
+    while work.broken:
+        with PyAVReader(request.source, request.reading) as reader:
+            add_segments(work, work.broken[0], request, reader, writer, enhancer, most=1)
+
+
+def check_joined(file: Path, writer: PyAVWriter, work: Work, request: Request) -> None:
+    """Compare what can be read back with what was decoded."""
+    arrived = writer.arrived(file)
+    expected = work.frames if request.cfr is not None else work.decoded
+    if arrived != expected:
+        raise InputError(f"{request.source}: {expected} frames to write, and {arrived} are in the joined file")

@@ -124,7 +124,7 @@ ENCODERS = (
     Encoder("h264_videotoolbox", "h264", _videotoolbox, 18, None, even=True, hardware=True),
     Encoder("h264_amf", "h264", _amf, 19, AMF, even=True, hardware=True),
     Encoder("libopenh264", "h264", lambda q: {"qmin": f"{round(q)}", "qmax": f"{round(q) + 6}"}, 20, even=True),
-    Encoder("libx265", "hevc", _crf, 20, X26X, {"x265-params": "log-level=error"}, even=True),
+    Encoder("libx265", "hevc", _crf, 20, X26X, {"x265-params": "log-level=error", "a53cc": "1"}, even=True),
     Encoder("hevc_nvenc", "hevc", _nvenc, 21, NVENC, even=True, hardware=True),
     Encoder("hevc_qsv", "hevc", _global, 21, QSV, even=True, hardware=True),
     Encoder("hevc_vaapi", "hevc", _global, 21, None, even=True, hardware=True),
@@ -137,6 +137,7 @@ ENCODERS = (
     Encoder("libvpx-vp9", "vp9", _crf_alone, 24, VPX, {"cpu-used": "2", "row-mt": "1"}),
     Encoder("vp9_qsv", "vp9", _global, 26, QSV, even=True, hardware=True),
     Encoder("libvpx", "vp8", _crf_alone, 10, VPX),
+    Encoder("libtheora", "theora", lambda q: {"flags": "+qscale", "global_quality": str(118 * round((51 - q) / 5))}),
     Encoder("prores_ks", "prores", fixed={"vendor": "apl0"}, interlaced=True),
     Encoder("ffv1", "ffv1", fixed={"level": "3", "slicecrc": "1", "g": "1"}, interlaced=True),
     Encoder("mpeg2video", "mpeg2video", _scale, 12, interlaced=True, even=True),
@@ -153,6 +154,10 @@ REALLY_HELD = {
     "yuv4mpegpipe": {"rawvideo"},
     "mpegts": {"h264", "hevc", "mpeg2video", "mpeg4"},
     "mxf": {"h264", "mpeg2video", "prores"},
+    "ogv": {"theora"},
+    "ogg": {"theora"},
+    "mpeg": {"mpeg2video", "h264"},
+    "vob": {"mpeg2video", "h264"},
     "mp4": {"h264", "hevc", "av1", "vp9", "mpeg4", "mpeg2video"},
 }
 INSTEAD = ("h264", "vp9", "av1", "hevc", "ffv1", "rawvideo")  # the first that the container holds
@@ -177,13 +182,25 @@ def choose(clip: Clip, encoding: Encoding, container: str) -> Choice:
         return _checked(_named(encoding.codec, clip, encoding, container), clip, encoding)
     own = [clip.codec] if clip.codec in KEPT else [LOSSLESS[clip.codec]] if clip.codec in LOSSLESS else []
     families = [f for f in (*own, *INSTEAD) if f in held_by(container)]
-    found = [c for c in (_from_family(f, clip, encoding, container) for f in dict.fromkeys(families)) if c]
+    found: list[Choice] = []
+    unfit: InputError | None = None
+    for family in dict.fromkeys(families):
+        try:
+            candidate = _from_family(family, clip, encoding, container)
+        except InputError as error:  # of a pixel format that this family does not take; another one may
+            unfit = unfit or error
+            continue
+        found += [candidate] if candidate else []
     if clip.field_order != "progressive":
         found = [c for c in found if c.encoder.interlaced] or found
     if encoding.crf is not None or encoding.preset is not None:
         found = [c for c in found if c.encoder.quality] or found
+    if not found and unfit:
+        raise unfit
     if not found:
-        raise InputError(f"no video encoder here writes into {container}; installed: {', '.join(installed())}")
+        raise InputError(
+            f"no video encoder here writes into {container}, use .mkv or .webm; installed: {', '.join(installed())}"
+        )
     choice = next((c for c in found if not _loses_depth(clip, c)), found[0])
     if clip.codec and choice.encoder.family != clip.codec:
         choice = Choice(choice.encoder, choice.pixel_format,

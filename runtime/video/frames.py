@@ -70,6 +70,7 @@ class Clip:
 
     Attributes:
         rate: frames a second as far as is known: for progress and rate control, never for timing.
+        steady: whether all pictures follow each other at `rate`, as far as the file says.
         expected_frames: an estimate for the progress bar.
         field_order: "progressive", "tff" or "bff".
         codec: FFmpeg's name of the source's codec, empty if it has none.
@@ -90,6 +91,7 @@ class Clip:
     codec: str = ""
     metadata: dict[str, str] = field(default_factory=dict)
     mastering: Mastering | None = None
+    steady: bool = False
 
     def with_size(self, width: int, height: int) -> Clip:
         """Describe the clip after a step that changes the size of every frame, such as a comparison side by side."""

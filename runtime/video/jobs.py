@@ -20,12 +20,14 @@ from cliplit.errors import CliplitError, InputError
 from cliplit.interrupt import interruption_after_step
 
 from ..enhancer import Enhancer
-from ..folders import FileResult, plan, table
+from ..folders import FileResult, passed_over, plan, table
 from .clip import Summary, open_source, run, whole
 from .compare import compared_clip
+from .containers import format_for
 from .frame_loop import FrameLoop
 from .frames import Frame, Source
 from .live import EveryFrame, Meter, Newest
+from .names import origin_of
 from .opencv_io import OpenCVReader
 from .pyav import PIPE_IN, PIPE_OUT
 from .pyav_writer import PyAVWriter
@@ -62,12 +64,15 @@ def run_jobs(session: Session, sources: Sequence[str], target: Path) -> None:
     single = len(jobs) == 1 and jobs[0][1] == target
     if single:
         check_output(*jobs[0], session.overwrite)
+        format_for(target)
     enhancer = session.enhancer()
     if single:
         summary = run_clip(session, enhancer, *jobs[0])
         if summary.problems:
             raise InputError(f"{jobs[0][0]}: {summary.problems}; what could be decoded is in {target}")
         return
+    for line in passed_over(sources, target):
+        session.say(f"note: {line}")
     outcomes = [attempt(session, enhancer, source, file) for source, file in jobs]
     if not session.quiet:
         click.echo(table(outcomes))
@@ -113,7 +118,8 @@ def stream_job(session: Session, source: str, target: str) -> None:
     file: Path | str = PIPE_OUT if target == "-" else Path(target)
     if isinstance(file, Path):
         check_output(Path(source) if source != "-" else None, file, session.overwrite)
-    origin: Path | str = PIPE_IN if source == "-" else source if "://" in source else Path(source)
+        format_for(file)
+    origin: Path | str = PIPE_IN if source == "-" else address_or_file(source)
     request = replace(
         session.request,
         source=origin,
@@ -137,6 +143,7 @@ def live_job(session: Session, source: str, target: str | None, preview: bool, l
     """
     if target not in (None, "-"):
         check_output(None, Path(target), session.overwrite)  # type: ignore[arg-type]
+        format_for(Path(target))  # type: ignore[arg-type]
     enhancer = session.enhancer()
     with interruption_after_step() as stop, ExitStack() as stack:
         reader = stack.enter_context(open_live(session, source, live))
@@ -149,8 +156,13 @@ def live_job(session: Session, source: str, target: str | None, preview: bool, l
 
 def open_live(session: Session, source: str, live: bool) -> Source:
     if session.io == "pyav" or (not live and session.io == "auto"):
-        return open_source(source if "://" in source else Path(source), session.request.reading, "pyav")
+        return open_source(address_or_file(source), session.request.reading, "pyav")
     return OpenCVReader(source, live=live)
+
+
+def address_or_file(source: str) -> Path | str:
+    """Return the name of what PyAV opens as the type that says which it is."""
+    return source if origin_of(source) == "address" else Path(source)
 
 
 def relight_live(

@@ -6,25 +6,13 @@ it asks, and the ones between are dropped and counted. What is shown is at most 
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 
 from .frames import Frame, Source
 
-LIVE_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtp", "udp", "srt", "mms")
 REPORT = 1.0  # seconds between reports
-
-
-def is_live(source: str) -> bool:
-    """Tell whether this names a camera, a GStreamer pipeline, or an address of a kind that is a live stream."""
-    return bool(
-        source.isdecimal()
-        or re.fullmatch(r"/dev/video\d+", source)
-        or " ! " in source
-        or ("://" in source and source.split("://")[0].lower() in LIVE_SCHEMES)
-    )
 
 
 class Newest:

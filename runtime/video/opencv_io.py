@@ -9,7 +9,6 @@ writer has one constant frame rate, so files use it only with `--io opencv`. Its
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import tempfile
 import time
@@ -19,6 +18,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 
@@ -27,13 +27,14 @@ from cliplit.errors import BackendError, InputError
 
 from ..light.colour import MATRICES, Coding, Colour
 from .frames import Clip, Frame
+from .names import local, origin_of
+from .pyav import open_to_read
 from .pyav_writer import picture_of
 
 BT601 = 6
 MICROSECOND = Fraction(1, 1_000_000)
 TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 FOURCC = {".mp4": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG", ".webm": "VP90"}
-PLAIN_NAME = re.compile(r"[\w./\\: -]+", re.ASCII)
 TIMEOUT = 10_000  # milliseconds for a stream to open, and between its frames
 NO_SOUND = "OpenCV gives 8-bit pictures at BT.601 colours and no sound, subtitles or metadata"
 
@@ -58,7 +59,7 @@ class OpenCVReader:
         self.decoded = self.damaged = 0
         self.notes: list[str] = [NO_SOUND]
         self.others: list[Any] = []
-        self._capture, self._file = opened(str(source))
+        self._capture, self._file = opened(source)
         self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)  # releases differ in the direction they turn (R2.7)
         self._turn = TURNS.get(round(self._capture.get(cv2.CAP_PROP_ORIENTATION_META)) % 360)
         if self._capture.get(cv2.CAP_PROP_ORIENTATION_AUTO):
@@ -174,11 +175,11 @@ class OpenCVWriter:
             raise InputError(f"{suffix or 'no suffix'}: OpenCV writes {', '.join(FOURCC)}")
         rate = float(clip.rate or 25)
         self.notes = [f"OpenCV writes {FOURCC[suffix]} at a constant {rate:g} frames/s, without sound"]
-        # cv2 mangles non-ASCII names on Windows, so it writes to a plain one.
+        # cv2 mangles non-ASCII names on Windows and crashes at those that are not UTF-8: it writes to a plain one.
         self._plain = path if str(path).isascii() else Path(tempfile.mkdtemp(prefix="cliplit")) / f"clip{suffix}"
         quiet()
         self._writer = cv2.VideoWriter(
-            str(self._plain), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*FOURCC[suffix]), rate, (clip.width, clip.height)
+            local(self._plain), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*FOURCC[suffix]), rate, (clip.width, clip.height)
         )
         if not self._writer.isOpened():
             self._clean()
@@ -194,45 +195,60 @@ class OpenCVWriter:
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         self._writer.release()
-        if kind is None and self._plain != self.path:
-            shutil.move(self._plain, self.path)
-        self._clean()
-        # It reports no errors; after a full disk the file is empty.
-        if kind is None and (not self.path.exists() or not self.path.stat().st_size):
-            raise InputError(f"{self.path}: OpenCV could not write it")
+        try:
+            if kind is None:
+                self._check()
+                if self._plain != self.path:
+                    shutil.copyfile(self._plain, self.path)  # the content alone: network shares refuse the rest
+        finally:
+            self._clean()
+
+    def _check(self) -> None:
+        """Read back what was written: OpenCV reports no errors, not even a full disk."""
+        try:
+            with open_to_read(self._plain) as file:
+                arrived = sum(1 for packet in file.demux(video=0) if packet.size)
+            why = f"{arrived} of {self.written} frames arrived"
+        except (av.FFmpegError, OSError, ValueError, IndexError):
+            arrived, why = -1, "the file cannot be read back"
+        if arrived != self.written:
+            raise InputError(f"cannot write the output ({why}; is the disk full?)")
 
     def _clean(self) -> None:
         if self._plain != self.path:
             shutil.rmtree(self._plain.parent, ignore_errors=True)
 
 
-def opened(source: str) -> tuple[Any, Any]:
+def opened(given: str | Path) -> tuple[Any, Any]:
     """Open a `cv2.VideoCapture`; also return the file it reads from if OpenCV must not see its name."""
     quiet()
-    if " ! " in source and not Path(source).exists():
+    source, origin = str(given), "file" if isinstance(given, Path) else origin_of(given)
+    if origin == "pipeline":
         if not has("GStreamer"):
             raise BackendError(
                 "a GStreamer pipeline, and this OpenCV was built without GStreamer (pip's wheels are); on a Jetson use "
                 "the OpenCV of JetPack, elsewhere the system's package (Debian: apt-get install python3-opencv)"
             )
         return _checked(cv2.VideoCapture(source, cv2.CAP_GSTREAMER), source), None
-    device = source.removeprefix("/dev/video")
-    if device.isdecimal():
+    if origin == "camera":
+        device = source.removeprefix("/dev/video")
         return _checked(cv2.VideoCapture(int(device)), source, "no camera there, or another program has it"), None
-    remote = "://" in source
+    remote = origin == "address"
     if not remote and not Path(source).is_file():
         raise InputError(f"{source}: no such file")
     timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, TIMEOUT, cv2.CAP_PROP_READ_TIMEOUT_MSEC, TIMEOUT]
     if remote:
         os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", FFMPEG_OPTIONS)
         return _checked(cv2.VideoCapture(source, cv2.CAP_FFMPEG, timeouts), source, "no answer, or no video"), None
-    if PLAIN_NAME.fullmatch(source):
-        return _checked(cv2.VideoCapture(source, cv2.CAP_FFMPEG), source), None
-    try:  # cv2 mangles names on Windows (R3.5) and reads "%" as a pattern: it gets the open file, where it takes one
+    if source.isascii():
+        return _checked(cv2.VideoCapture(local(source), cv2.CAP_FFMPEG), source), None
+    try:  # cv2 mangles other names on Windows (R3.5): it gets the open file, where it takes one
         file = Path(source).open("rb")  # noqa: SIM115 - the capture reads it, the reader closes it
         return _checked(cv2.VideoCapture(file, cv2.CAP_FFMPEG, []), source), file  # type: ignore[call-overload]
     except (TypeError, cv2.error):
-        return _checked(cv2.VideoCapture(source, cv2.CAP_FFMPEG), source), None
+        if not source.isprintable():  # bytes that are not UTF-8, at which OpenCV crashes
+            raise InputError(f"{source!a}: OpenCV cannot open a file of this name; --io pyav can") from None
+        return _checked(cv2.VideoCapture(local(source), cv2.CAP_FFMPEG), source), None
 
 
 def _checked(capture: Any, source: str, why: str = "not a video that OpenCV can read") -> Any:

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import av
-from av.container import InputContainer
+from av.container import InputContainer, OutputContainer
 from av.video.frame import VideoFrame
+
+from .names import local
 
 MAJOR = int(av.__version__.split(".")[0])
 READING: dict[str, Any] = {"metadata_errors": "replace"} if MAJOR < 19 else {}  # 18 raises for a tag in Latin-1
@@ -42,7 +44,7 @@ def open_to_read(source: Path | str | CountedInput, timeout: float | None = None
     """Open a file or an address; tags in another encoding than UTF-8 are no error.
 
     Args:
-        source: a path, an address FFmpeg knows, or standard input.
+        source: a path, which is a local file whatever its name; text, which is an address FFmpeg knows; standard input.
         timeout: seconds without an answer after which it is given up; None waits.
 
     Raises:
@@ -50,7 +52,19 @@ def open_to_read(source: Path | str | CountedInput, timeout: float | None = None
     """
     if isinstance(source, CountedInput):
         return av.open(source, buffer_size=PIPE_BUFFER, **READING)
-    return av.open(str(source), timeout=timeout, **READING)
+    return av.open(local(source) if isinstance(source, Path) else source, timeout=timeout, **READING)
+
+
+def open_to_write(
+    target: Path | str, container: str | None = None, options: dict[str, str] | None = None
+) -> OutputContainer:
+    """Open a local file, or an address FFmpeg knows if it is text; `container` is FFmpeg's name of the format.
+
+    Raises:
+        av.FFmpegError, OSError, ValueError: as PyAV does.
+    """
+    name = local(target) if isinstance(target, Path) else target
+    return av.open(name, "w", format=container, container_options=options or {})
 
 
 def exact(rational: Any) -> Fraction | None:

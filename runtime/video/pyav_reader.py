@@ -8,6 +8,7 @@ streams, to be copied as they are.
 from __future__ import annotations
 
 import contextlib
+import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -33,9 +34,13 @@ from ..light.colour import (
     stated,
 )
 from ..light.hdr import TRANSFERS
+from .changes import Changes
+from .clock import JUMPING, NO_TIMES, PICTURES_AHEAD, UNSEARCHABLE, Clock, common_start, in_order
+from .cropping import cropping_asked
 from .ffmpeg_log import logged
 from .frames import Clip, Frame, Matrix
 from .mastering import mastering_of
+from .names import exists, origin_of
 from .pixels import CONVERTED, alpha_of, layout_of, planes_of
 from .pyav import PIPE_IN, CountedInput, exact, open_to_read, side_data_of, texts
 from .streams import is_cover, tags_of
@@ -46,12 +51,11 @@ CHROMA_LOCATIONS: dict[str, list[str | None]] = {
     "chroma_sample_loc_type_top_field": ["left", "center", "topleft", "top", "bottomleft", "bottom"],  # H.264, HEVC
     "chroma_sample_position": [None, "left", "topleft", None],  # AV1
 }
-CLOCK_JUMP = 1  # seconds back within one stream after which its clock counts as started again
+ENCRYPTED = "{}: is encrypted (CENC); decrypt it first, with its key"
+MAX_PIXELS = 1 << 28  # 16384x16384; 8K is an eighth of it
+PRIMING = Fraction(1, 10)  # seconds; Opus asks for 80 ms
 RECENT_LIMIT = 64 << 20  # bytes of packets kept for the end of a damaged file
 RAW_FRAMES = "yuv4mpegpipe"  # FFmpeg drops a last frame that is cut, without a word
-NO_TIMES = "pictures without a time stamp are set at the frame rate"
-CLOCK_AGAIN = "the clock starts again"
-UNSEARCHABLE = (NO_TIMES, CLOCK_AGAIN)  # notes of clips whose times depend on all that came before
 DYNAMIC_HDR = {
     "DOVI_METADATA": "Dolby Vision", "DOVI_RPU_BUFFER": "Dolby Vision", "DYNAMIC_HDR_PLUS": "HDR10+",
     "DYNAMIC_HDR_VIVID": "HDR Vivid",
@@ -67,12 +71,14 @@ class Reading:
         input_color: see `colour.stated`; overrides the tags of the file.
         hdr: "refuse" stops at PQ and HLG.
         timeout: seconds without an answer after which a network address is given up.
+        max_pixels: a larger picture is refused: a small file can ask for all memory.
     """
 
     video_stream: int = 0
     input_color: str | None = None
     hdr: Literal["keep", "refuse"] = "keep"
     timeout: float = 20.0
+    max_pixels: int = MAX_PIXELS
 
 
 @dataclass
@@ -135,7 +141,20 @@ class PyAVReader:
         if not 0 <= number < len(pictures):
             raise InputError(f"{self.source}: has no video stream {number}; it holds {len(pictures)}, counted from 0")
         self.video = pictures[number]
-        self.announced = self.video.frames  # by the file; 0 if it does not say
+        entries: Any = self.video.index_entries if self.video.frames else ()
+        indexed = sum(1 for entry in entries if entry.size)  # without what an AVI names and does not hold
+        self.announced = indexed or self.video.frames  # packets, by the file; 0 if it does not say
+        self._whole_index = bool(indexed)
+        self._hidden = sum(1 for entry in entries if entry.is_discard)  # by an edit list
+        self.packets_read = 0
+        self._encrypted = any(name.startswith("enc_") for name in texts(self.video.metadata))  # of Matroska and WebM
+        self._find_start()
+        pixels = self.video.width * self.video.height if self.video.codec_context else 0
+        if pixels > self.reading.max_pixels:
+            raise InputError(
+                f"{self.source}: {self.video.width}x{self.video.height} is more than {self.reading.max_pixels} pixels; "
+                "--max-pixels raises the limit"
+            )
         if self.video.codec_context is None:
             raise InputError(f"{self.source}: its video codec is not known here")
         self._time_base = exact(self.video.time_base) or Fraction(1, 90_000)
@@ -144,24 +163,60 @@ class PyAVReader:
             self.notes.append(f"video stream {number} of {len(pictures)} is enhanced (--video-stream), the rest copied")
         self.video.thread_type = "AUTO"
         self._decoder = self._alpha_decoder() or self.video.codec_context
-        self._last: int | None = None
+        self._newest: int | None = None
         self._start: int | None = None
         self._read_until = Fraction(0)  # seconds
         self._end_of_packets = 0  # bytes from the start
         self.length = Fraction(self.container.duration or 0, av.time_base)  # as the file says; 0 if it does not
-        self._clocks: dict[int, Fraction] = {}  # last time of each stream, in seconds
-        self._parts: dict[int, int] = {}  # how often the clock of each stream has started again
-        self._shifts = [Fraction(0)]  # what is added to the times of each part
         self._recent: list[av.Packet[Any]] = []
         self._recent_size = 0
         self._looked = False
         self._location: str | None = None
-        self._demuxed = self._packets()
-        self._source = self._items()
+        self._begin()
         self._held: list[Any] = []  # what comes before the first picture
         first = self._first_picture()
+        if self._encrypted:
+            raise InputError(ENCRYPTED.format(self.source))
         self.clip = self._describe(first)
+        size = self.video.width, self.video.height
+        if isinstance(self.source, Path) and cropping_asked(self.source, self.container.format.name, size):
+            self._say("the cropping that the container asks for is left out: all rows and columns are shown")
         self._held.append(first)
+
+    def _find_start(self) -> None:
+        """Find the time that becomes 0, and shift the chapters by it."""
+        streams = [s for s in self.container.streams if s.type in ("video", "audio", "subtitle") and not is_cover(s)]
+        bases = [(s.start_time, exact(s.time_base) or Fraction(0)) for s in streams]
+        self._zero = common_start(None if start is None else start * base for start, base in bases)
+
+    def chapters(self) -> list[Any]:
+        """Return the chapters, at the times of this clip."""
+        moved = []
+        for chapter in self.container.chapters():
+            ticks = round(self._zero / (exact(chapter["time_base"]) or Fraction(1)))
+            moved.append({**chapter, "start": max(chapter["start"] - ticks, 0), "end": max(chapter["end"] - ticks, 0)})
+        return moved
+
+    def _begin(self) -> None:
+        """Set up the way of a packet, anew after a search."""
+        remote = not isinstance(self.source, Path) and self.source != PIPE_IN
+        at_once = remote or self.container.format.name == RAW_FRAMES
+        leading = [s.index for s in self.container.streams if s.type in ("video", "audio") and not is_cover(s)]
+        jumps = any(name in JUMPING for name in self.container.format.name.split(","))
+        # AVI numbers packets in the order they are decoded; the pictures are shown at the same ticks in theirs.
+        self._slots: list[int] | None = None
+        if self.container.format.name == "avi" and self.video.codec_context.codec.canonical_name in ("h264", "hevc"):
+            self._slots = []
+        self._clock = Clock(self._zero, jumps, self._say, leading, self.video.index)
+        self._demuxed = self._packets()
+        self._source = in_order(
+            self._items(), lambda item: isinstance(item, VideoFrame), self._step, self._say,
+            ahead=0 if at_once else PICTURES_AHEAD,
+        )  # fmt: skip
+
+    def _step(self) -> int:
+        """Ticks from one picture to the next, as far as is known."""
+        return max(1, round(1 / ((self._rate() or 25) * self._time_base)))
 
     def _alpha_decoder(self) -> Any:
         name = ALPHA_DECODERS.get(self.video.codec_context.codec.canonical_name)
@@ -179,6 +234,8 @@ class PyAVReader:
             if isinstance(item, VideoFrame):
                 return item
             self._held.append(item)
+        if self._encrypted:
+            raise InputError(ENCRYPTED.format(self.source))
         why = self.broken_off or f"{self.undecodable} damaged packets"
         raise InputError(f"{self.source}: not one frame could be decoded ({why})")
 
@@ -195,6 +252,7 @@ class PyAVReader:
         data = side_data_of(first)
         colour = self._colour(first, context)
         coding = self._coding(colour, layout.depth, layout.rgb, first.height)
+        self.changes = Changes(self._say, set(DYNAMIC_HDR) & set(data))
         self.dynamic_hdr = sorted({DYNAMIC_HDR[kind] for kind in data if kind in DYNAMIC_HDR})
         for kind in self.dynamic_hdr:
             self.notes.append(f"{kind} metadata is left out: it describes the pictures before they were relighted")
@@ -207,6 +265,7 @@ class PyAVReader:
             self._expected_frames(), exact(self.video.sample_aspect_ratio), order,
             _matrix(data.get("DISPLAYMATRIX")), context.codec.canonical_name, tags_of(self.video.metadata),
             mastering_of(data.get("MASTERING_DISPLAY_METADATA"), data.get("CONTENT_LIGHT_LEVEL")),
+            self._steady(),
         )  # fmt: skip
 
     def _colour(self, first: VideoFrame, context: Any) -> Colour:
@@ -242,12 +301,17 @@ class PyAVReader:
 
     def _rate(self) -> Fraction | None:
         rates = map(exact, (self.video.average_rate, self.video.guessed_rate, self.video.base_rate))
-        return next((rate for rate in rates if rate and rate <= 1000), None)  # some files give their ticks as frames
+        ticks = 1 / self._time_base  # which some files give as frames, as those of one picture
+        return next((rate for rate in rates if rate and rate <= 1000 and (rate != ticks or rate <= 240)), None)
+
+    def _steady(self) -> bool:
+        rates = {exact(rate) for rate in (self.video.average_rate, self.video.base_rate)}
+        return len(rates) == 1 and rates == {self._rate()}
 
     def _expected_frames(self) -> int | None:
         rate = self._rate()
-        if self.video.frames:
-            return self.video.frames
+        if self.announced:
+            return self.announced - self._hidden
         if self.video.duration and self.video.time_base and rate:
             return round(self.video.duration * self._time_base * rate)
         if self.container.duration and rate:
@@ -263,6 +327,7 @@ class PyAVReader:
                         continue
                     self.decoded += 1
                     self.damaged += item.is_corrupt
+                    self.changes(item, self._decoder, set(side_data_of(item)))
                     yield frame_of(self._uniform(item), self.clip.coding)
                 else:
                     yield item
@@ -286,17 +351,17 @@ class PyAVReader:
             if last and packet is not None and self._decoder is not self.video.codec_context:
                 return
             self._remember(packet)
+            if self._slots is not None and packet is not None and packet.size and packet.dts is not None:
+                heapq.heappush(self._slots, packet.dts)
             pictures = self._decoder.decode(packet)
         except av.FFmpegError:
             self.undecodable += 1
             pictures, failed = [], True
         for picture in pictures:
-            self._set_time(picture)
-            yield picture
+            yield self._decoded(picture)
         if last and (failed or any(recent.is_corrupt for recent in self._recent)):
             for picture in self._again():
-                self._set_time(picture)
-                yield picture
+                yield self._decoded(picture)
 
     def _remember(self, packet: av.Packet[Any] | None) -> None:
         """Keep the packets since the last key frame, for `_again`."""
@@ -321,21 +386,18 @@ class PyAVReader:
         for packet in [*self._recent, None]:
             with contextlib.suppress(av.FFmpegError):
                 pictures += single.decode(packet)
-        return [p for p in pictures if self._last is None or p.pts is None or p.pts > self._last]
+        return [p for p in pictures if self._newest is None or p.pts is None or p.pts > self._newest]
 
-    def _set_time(self, picture: VideoFrame) -> None:
-        """Give pictures without a time (raw streams) the frame rate's; time never goes back."""
-        base = self._time_base
+    def _decoded(self, picture: VideoFrame) -> VideoFrame:
+        """Note what was seen, for `_again`; a few decoders give no time base."""
         if not picture.time_base:
-            picture.time_base = base
-        if picture.pts is None:
-            step = max(1, round(1 / ((self._rate() or 25) * base)))
-            picture.pts = 0 if self._last is None else self._last + step
+            picture.time_base = self._time_base
+        if self._slots:
+            picture.pts = heapq.heappop(self._slots)
             self._say(NO_TIMES)
-        elif self._last is not None and picture.pts <= self._last:
-            picture.pts = self._last + 1
-            self._say("time stamps that go back are moved behind the picture before")
-        self._last = picture.pts
+        if picture.pts is not None:
+            self._newest = picture.pts if self._newest is None else max(self._newest, picture.pts)
+        return picture
 
     def _say(self, note: str) -> None:
         if note not in self.notes:
@@ -347,6 +409,11 @@ class PyAVReader:
         if (picture.width, picture.height) != (clip.width, clip.height):
             self._say(f"pictures of {picture.width}x{picture.height} are scaled to {clip.width}x{clip.height}")
             return picture.reformat(clip.width, clip.height, clip.pixel_format)
+        span = FULL_RANGE if name.startswith("yuvj") else int(picture.color_range)
+        turned = span in (1, 2) and (span == FULL_RANGE) != clip.colour.full_range and not self.reading.input_color
+        if turned and not clip.coding.rgb:
+            spans = {"src_color_range": span, "dst_color_range": 3 - span}
+            return picture.reformat(format=clip.pixel_format, **spans)
         if name.replace("yuvj", "yuv") == clip.pixel_format:
             return picture
         if name == "pal8":
@@ -364,7 +431,7 @@ class PyAVReader:
             self._reopen()
             if search:
                 try:
-                    self.container.seek(pts - 1, stream=self.video)
+                    self.container.seek(pts + round(self._zero / self._time_base) - 1, stream=self.video)
                 except (av.FFmpegError, OSError):
                     continue
             self._held = [self._first_picture()]
@@ -379,11 +446,9 @@ class PyAVReader:
         self.video = video
         self.video.thread_type = "AUTO"
         self._decoder = self._alpha_decoder() or self.video.codec_context
-        self.others, self._last, self._held = [], None, []
-        self._clocks, self._parts, self._shifts = {}, {}, [Fraction(0)]
+        self.others, self._newest, self._held = [], None, []
         self._recent, self._recent_size = [], 0
-        self._demuxed = self._packets()
-        self._source = self._items()
+        self._begin()
 
     def other_packets(self) -> Iterator[av.Packet[Any]]:
         """Yield the packets of other streams, without decoding the pictures."""
@@ -394,36 +459,46 @@ class PyAVReader:
 
     @property
     def problems(self) -> str:
-        return self.problems_of(self.decoded, self.damaged)
+        return self.problems_of(self.decoded, self.damaged, self.absent)
 
-    def problems_of(self, decoded: int, damaged: int) -> str:
+    @property
+    def absent(self) -> int:
+        """Pictures that the file announces and does not hold, once it was read from its beginning to its end.
+
+        What it holds and does not show (an edit list hides it, as a cut without encoding does) is not absent.
+        """
+        absent = self.announced - self.packets_read
+        return absent if absent > max(2, self.announced // 50) else 0  # headers are a little off at times
+
+    def problems_of(self, decoded: int, damaged: int, absent: int) -> str:
         """Describe what could not be read of a clip that gave so many frames, perhaps in earlier runs."""
         found = []
         if damaged:
             found.append(f"{damaged} of {decoded} frames damaged")
         if self.undecodable:
             found.append(f"{self.undecodable} packets could not be decoded")
-        absent = self.announced - decoded
-        if absent > max(2, self.announced // 50):  # a few are trimmed by edit lists
+        if absent:
             found.append(f"{absent} of {self.announced} frames missing")
         unread = self.length - self._read_until
         if self.broken_off:
             found.append(f"the file breaks off ({self.broken_off})")
-        elif not found and unread > max(Fraction(1, 2), self.length / 50):
+        elif found or self._whole_index or self._clock.jumped:
+            pass  # what the file says of its length is told already, or not to be trusted
+        elif unread > max(Fraction(1, 2), self.length / 50):
             found.append(f"the file breaks off at {float(self._read_until):.1f} of {float(self.length):.1f} s")
         return ", ".join(found)
 
     def _packets(self) -> Iterator[Any]:
         streams = [self.video, *(s for s in self.others if s.type not in ("attachment", "unknown"))]
         try:
-            for packet in self.container.demux(streams):
-                self._continue_clock(packet)
+            for packet in self._clock(self._counted(streams)):
                 if packet.pts is not None:
                     end = (packet.pts + (packet.duration or 0)) * (exact(packet.time_base) or Fraction(0))
                     self._read_until = max(self._read_until, end)
                 if packet.size and packet.pos is not None:
                     self._end_of_packets = packet.pos + packet.size
-                yield packet
+                if packet.stream is self.video or not hidden(packet):
+                    yield packet
             if self.container.format.name == RAW_FRAMES and self._bytes_given() > self._end_of_packets:
                 self.broken_off = "inside a frame"
         except (av.FFmpegError, OSError) as error:
@@ -435,25 +510,12 @@ class PyAVReader:
             return self._input.count
         return self.source.stat().st_size if isinstance(self.source, Path) else 0
 
-    def _continue_clock(self, packet: av.Packet[Any]) -> None:
-        """Continue the clock where it restarts, as in recordings appended to each other."""
-        stamp = packet.dts if packet.dts is not None else packet.pts
-        if stamp is None or packet.stream.type not in ("video", "audio") or is_cover(packet.stream):
-            return
-        index, base = packet.stream.index, exact(packet.time_base) or Fraction(1)
-        now, last = stamp * base, self._clocks.get(index)
-        part = self._parts.get(index, 0)
-        if last is not None and now < last - CLOCK_JUMP:
-            part += 1
-            if part == len(self._shifts):  # the first stream that starts again; the others follow it
-                end = max(time + self._shifts[self._parts[i]] for i, time in self._clocks.items())
-                self._shifts.append(end - now + (packet.duration or 1) * base)
-                self._say(f"{CLOCK_AGAIN} at {float(last):.2f} s: what follows is set behind it")
-        self._clocks[index], self._parts[index] = now, part
-        ticks = round(self._shifts[part] / base)
-        if ticks:
-            packet.dts = None if packet.dts is None else packet.dts + ticks
-            packet.pts = None if packet.pts is None else packet.pts + ticks
+    def _counted(self, streams: list[Any]) -> Iterator[Any]:
+        for packet in self.container.demux(streams):
+            if packet.stream is self.video and packet.size:
+                self.packets_read += 1
+                self._encrypted = self._encrypted or packet.has_sidedata("encryption_info")
+            yield packet
 
     def __enter__(self) -> PyAVReader:
         return self
@@ -465,17 +527,25 @@ class PyAVReader:
 
 def opened(source: Path | str | CountedInput, timeout: float) -> av.container.InputContainer:
     """Open a source. Raises InputError with one line if it is missing, empty, no video or does not answer."""
-    remote = isinstance(source, str) and "://" in source
+    remote = isinstance(source, str) and origin_of(source) == "address"
     if not remote and not isinstance(source, CountedInput):
-        if not Path(source).exists():
+        source = Path(source)
+        if not exists(source):
             raise InputError(f"{source}: no such file")
-        if Path(source).is_dir():
+        if source.is_dir():
             raise InputError(f"{source}: is a folder")
     try:
         with av.logging.Capture():
             return open_to_read(source, timeout if remote else None)
     except (av.FFmpegError, OSError, ValueError) as error:
         raise InputError(f"{source}: not a video that can be read ({reason(error)})") from error
+
+
+def hidden(packet: av.Packet[Any]) -> bool:
+    """Tell whether an edit list hides a packet, and not as the priming of sound, which its decoder needs."""
+    if not packet.is_discard or packet.pts is None:
+        return False
+    return (packet.pts + (packet.duration or 0)) * (exact(packet.time_base) or Fraction(0)) < -PRIMING
 
 
 def chroma_location(stream: VideoStream, packet: av.Packet[Any]) -> str | None:

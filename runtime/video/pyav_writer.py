@@ -20,20 +20,22 @@ from av.video.stream import VideoStream
 from cliplit.errors import InputError
 
 from ..light.colour import RGB_MATRIX, Colour, assumed_matrix
-from .codecs import Choice, Encoding, choose, options_of
+from .codecs import Choice, Encoding, choose, option_names, options_of
+from .containers import format_for
 from .frames import Clip, Frame
 from .mastering import encoder_parameters
 from .pixels import alpha_of, layout_of, planes_of
+from .pyav import open_to_read, open_to_write
 from .pyav_reader import PyAVFrame, PyAVReader, reason
-from .streams import Carrier, carry, cover_attachments, describe, tags_of
+from .rate import CONSTANT, Slots
+from .streams import QUICKTIME, Carrier, Copy, carry, codec_of, cover_attachments, describe, is_cover, tags_of
 
-WITH_CHAPTERS = ("mp4", "mov", "ipod", "matroska", "webm", "ogg", "nut")
-QUICKTIME = ("mp4", "mov", "ipod")
+WITH_CHAPTERS = ("mp4", "mov", "ipod", "matroska", "webm", "ogg", "ogv", "nut")
 MOST_REFUSED = 100  # packets of other streams, after which an output is given up
 X264_LOOKAHEAD = {"fast": 30, "medium": 40, "slow": 50, "slower": 60, "veryslow": 60, "placebo": 60}  # frames
 LOOKAHEAD_PIXELS = 62_000_000  # more than that is not looked ahead, for it takes three bytes each ...
 LEAST_LOOKAHEAD = 16  # ... but so many frames always
-MOST_DELAY = 600  # seconds between decoding and showing that an encoder may ask for
+MOST_DELAY = 600  # seconds before the first picture that an encoder may ask for
 RGB_TO = {1: "ITU709", 6: "ITU601"}  # swscale numbers matrices its own way
 FIELD_ORDERS = {"progressive": 1, "tff": 2, "bff": 3}  # AVFieldOrder
 NO_ROOM = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EPIPE, errno.EIO, errno.EROFS}
@@ -57,19 +59,23 @@ class PyAVWriter:
         self, path: Path | str, clip: Clip, encoding: Encoding, reader: PyAVReader | None = None,
         container: str | None = None,
     ) -> None:  # fmt: skip
-        suffix = Path(path).suffix.lower()
+        suffix = self._suffix = Path(path).suffix.lower() if isinstance(path, Path) else ""
         self.clip = clip
         self.notes: list[str] = []
         self.written = self.encoded = 0
         self._carriers: dict[int, Carrier] = {}
         self._refused: Counter[str] = Counter()
+        self._written: dict[int, tuple[str, str, str]] = {}  # type, codec and words of streams beside the pictures
         self._doubt: Exception | None = None
         self._last_dts: dict[int, int] = {}
         self._joining = False
         self._video_dts: int | None = None
+        self._first_pts: int | None = None
         try:
             options = _container_options(reader, container)
-            self.container = av.open(str(path), "w", format=container, container_options=options)
+            if container is None:
+                container = format_for(Path(path))
+            self.container = open_to_write(path, container, options)
         except (av.FFmpegError, ValueError) as error:
             raise InputError(f"{suffix or 'no suffix'} names no container format; try .mp4 or .mkv") from error
         try:
@@ -83,9 +89,14 @@ class PyAVWriter:
 
     def _add_streams(self, encoding: Encoding, reader: PyAVReader | None) -> None:
         form = self.container.format.name
+        self.slots = Slots(self.clip.rate or Fraction(25)) if form in CONSTANT else None
+        if self.slots:
+            self.clip = replace(self.clip, rate=self.slots.rate, time_base=1 / self.slots.rate)
         self.choice = choose(self.clip, encoding, form)
         self.notes.extend(self.choice.notes)
         self.options = options_of(self.choice, encoding)
+        if form == "avi" and "bf" in option_names(self.choice.encoder.name):
+            self.options.setdefault("bf", "0")  # it has no times by which pictures could change their order
         if reader is None:
             self._add_video()
             return
@@ -96,11 +107,11 @@ class PyAVWriter:
                 self._add_video()
                 self.video.disposition = stream.disposition
                 continue
-            carrier = carry(stream, self.container, form, self.notes)
+            carrier = carry(stream, self.container, form, self.notes, self._suffix)
             if carrier is not None:
                 self._carriers[stream.index] = carrier
         cover_attachments(source, self.container, form, self.notes)
-        chapters = source.chapters()
+        chapters = reader.chapters()
         if chapters and form in WITH_CHAPTERS:
             self.container.set_chapters(chapters)
         elif chapters:
@@ -121,10 +132,14 @@ class PyAVWriter:
     def write(self, item: Frame | av.Packet[Any]) -> None:
         """Encode a frame, whose pts is in the clip's time base, or carry a packet of the reader's along."""
         if isinstance(item, Frame):
-            self._add_encoded(self._encode(prepared(item, self.clip, self.choice)))
+            self._add_encoded(self._encode(prepared(self.placed(item), self.clip, self.choice)))
             self.written += 1
         else:
             self._carry(item)
+
+    def placed(self, frame: Frame) -> Frame:
+        """Return a frame at a time that the container can hold."""
+        return self.slots(frame) if self.slots else frame
 
     def join(self, packet: av.Packet[Any]) -> None:
         """Write a packet of the video stream from another encoder, configured alike (`configure`)."""
@@ -140,7 +155,10 @@ class PyAVWriter:
     def _add_encoded(self, packets: Iterable[av.Packet[Any]]) -> None:
         for packet in packets:
             packet.stream = self.video
-            packet.dts = self._video_dts = sensible_dts(packet.pts or 0, packet.dts, self._video_dts, packet.time_base)
+            if self._first_pts is None:
+                self._first_pts = packet.pts or 0
+            floor = self._first_pts - round(MOST_DELAY / packet.time_base)
+            packet.dts = self._video_dts = sensible_dts(packet.pts or 0, packet.dts, self._video_dts, floor)
             self.encoded += 1
             self._mux(packet)
 
@@ -156,6 +174,11 @@ class PyAVWriter:
             for out in carrier.packets(packet):
                 self._in_order(out)
                 self.container.mux(out)
+                if source.type in ("audio", "subtitle") and out.stream.index not in self._written:
+                    copied = isinstance(carrier, Copy)
+                    self._written[out.stream.index] = (
+                        source.type, codec_of(source if copied else carrier.target), describe(source)
+                    )  # fmt: skip
         except (av.FFmpegError, ValueError) as error:
             if getattr(error, "errno", None) in NO_ROOM:
                 raise cannot_write(error) from error
@@ -187,10 +210,25 @@ class PyAVWriter:
         """Check, after packets were refused, that all pictures arrived in the file."""
         if self._doubt is None:
             return
-        with av.open(self.container.name) as file:
-            arrived = sum(1 for packet in file.demux(file.streams[self.video_index]) if packet.size)
-        if arrived != self.written:
+        if self.arrived(self.container.name) != self.written:
             raise cannot_write(self._doubt) from self._doubt
+
+    def _check_streams(self) -> None:
+        """Read the file's headers back: what was written must be found there by its own name."""
+        if not self.container.name.startswith("file:"):
+            return
+        with open_to_read(self.container.name) as file:
+            found = Counter((str(s.type), codec_of(s)) for s in file.streams if not is_cover(s))
+        for index, (kind, codec, said) in self._written.items():
+            if found[kind, codec]:
+                found[kind, codec] -= 1
+            elif index != self.video_index:
+                self.notes.append(f"{said} cannot be read back as {codec} from {self._suffix}; .mkv holds it")
+
+    def arrived(self, path: Path | str) -> int:
+        """Count the pictures of the file that was written."""
+        with open_to_read(path) as file:
+            return sum(1 for packet in file.demux(file.streams[self.video_index]) if packet.size)
 
     def __enter__(self) -> PyAVWriter:
         return self
@@ -210,6 +248,12 @@ class PyAVWriter:
             self._add_encoded(self._encode(None))
         if self.encoded != self.written:
             raise InputError(f"{self.choice.encoder.name} returned {self.encoded} of {self.written} frames")
+        if self.slots and self.slots.moved:
+            rate, moved = float(self.slots.rate), self.slots.moved
+            self.notes.append(
+                f"{moved} pictures are not at their own times: {self.container.format.name} has a constant rate, "
+                f"{rate:g} frames/s; --cfr repeats and drops pictures instead, .mkv and .mp4 keep times"
+            )
         self.notes.extend(
             f"{number} packets of {stream} could not be copied" for stream, number in self._refused.items()
         )
@@ -219,6 +263,7 @@ class PyAVWriter:
         try:
             self.container.close()
             self._check_pictures()
+            self._check_streams()
         except (av.FFmpegError, ValueError) as error:
             raise cannot_write(error) from error
 
@@ -252,6 +297,8 @@ def configure(context: VideoCodecContext, clip: Clip, choice: Choice, options: d
         context.field_order = FIELD_ORDERS[clip.field_order]
         if choice.encoder.name == "libx264":  # begins with the upper field unless told
             options = with_parameter(options, "x264-params", f"{clip.field_order}=1")
+    if clip.steady and choice.encoder.name == "libx264":  # the rate in the stream's own headers, not the ticks
+        options = with_parameter(options, "x264-params", "force-cfr=1")
     if clip.mastering:
         static = encoder_parameters(clip.mastering, choice.encoder.name)
         if not static:
@@ -287,14 +334,16 @@ def encoded(context: VideoCodecContext, picture: VideoFrame | None) -> list[av.P
         ) from error
 
 
-def sensible_dts(pts: int, dts: int | None, last: int | None, time_base: Fraction) -> int:
-    """Return a decoding time after the last one and not after the picture's own.
+def sensible_dts(pts: int, dts: int | None, last: int | None, floor: int) -> int:
+    """Return a decoding time behind the last one and not after the picture's own.
 
-    x265 gives clips shorter than its delay random ones. And each segment of a resumable run begins with dates that its
-    encoder set back by its delay, which with a variable frame rate may reach behind the segment before.
+    An encoder delays by pictures, not by seconds: behind a gap of hours its dates are hours early, and right. But none
+    is before the first picture by more than the delay of its pictures, hence `floor`. x265 gives clips shorter than its
+    delay random ones. And each segment of a resumable run begins with dates that its encoder set back by its delay,
+    which with a variable frame rate may reach behind the segment before.
     """
-    if dts is None or dts > pts or (pts - dts) * time_base > MOST_DELAY:
-        dts = pts - 16
+    if dts is None or dts > pts or dts < floor:
+        dts = pts - 16 if last is None else last + 1
     return min(pts, dts if last is None else max(dts, last + 1))
 
 

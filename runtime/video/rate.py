@@ -9,13 +9,24 @@ from typing import Any
 
 from .frames import Clip, Frame
 
+CONSTANT = {
+    "yuv4mpegpipe",
+    "avi",
+    "h264",
+    "hevc",
+    "mpeg2video",
+    "mxf",
+    "dv",
+}  # a rate in place of times
+SLACK = Fraction(3, 4)  # ticks that a picture may be moved without a word
+
 
 def at_rate(clip: Clip, rate: Fraction) -> Clip:
     """Return the clip's description after `constant_rate`."""
     expected = clip.expected_frames
     if expected is not None and clip.rate:
         expected = round(expected * rate / clip.rate)
-    return replace(clip, rate=rate, time_base=1 / rate, expected_frames=expected)
+    return replace(clip, rate=rate, time_base=1 / rate, expected_frames=expected, steady=True)
 
 
 def constant_rate(
@@ -44,6 +55,29 @@ def constant_rate(
         end = until()
         for number in range(tick, tick + 1 if end is None else round(end * rate)):
             yield _at(shown, number, rate)
+
+
+class Slots:
+    """Puts pictures on the ticks of a constant rate, each on one of its own: for containers that have no other times.
+
+    Attributes:
+        moved: how many pictures could not be near their own time.
+    """
+
+    def __init__(self, rate: Fraction) -> None:
+        self.rate = rate
+        self.moved = 0
+        self._last: int | None = None
+
+    def __call__(self, frame: Frame) -> Frame:
+        """Return the frame at its tick."""
+        exact = frame.time * self.rate
+        tick = round(exact)
+        if self._last is not None:
+            tick = max(tick, self._last + 1)
+        self.moved += abs(tick - exact) > SLACK
+        self._last = tick
+        return _at(frame, tick, self.rate)
 
 
 def _at(frame: Frame, tick: int, rate: Fraction) -> Frame:

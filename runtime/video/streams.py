@@ -1,8 +1,8 @@
 """What comes along with the pictures: sound, subtitles, attachments, cover art, data, second video streams.
 
-Each stream is copied where the container can hold it, which a trial decides: an empty file of that format with that
-stream alone. If it cannot, sound becomes AAC or Opus and text subtitles the container's own kind. What is lost is
-said by name.
+Each stream is copied where the container can hold it, which the table of `containers` decides and, for what it leaves
+open, a trial: an empty file of that format with that stream alone. If it cannot, sound becomes what `sound` says and
+text subtitles the container's own kind. What is lost is said by name.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ import av
 from av.container import InputContainer, OutputContainer
 from av.stream import Disposition, Stream
 
+from .containers import facts_of
 from .pyav import open_to_read, text, texts
+from .sound import SoundTranscoder, instead_of
 
 # Tags that describe the file or the codec they were read from, not the clip.
 STALE = {
     "major_brand", "minor_version", "compatible_brands", "encoder", "duration", "bps", "number_of_frames",
     "number_of_bytes", "_statistics_writing_app", "_statistics_writing_date_utc", "_statistics_tags", "vendor_id",
 }  # fmt: skip
-SOUND = {"webm": "libopus", "ogg": "libopus", "avi": "libmp3lame", "flv": "aac"}  # AAC otherwise
+QUICKTIME = ("mp4", "mov", "ipod")
+NEEDS_PICTURES = ("mxf",)  # a trial with sound alone proves nothing
 TEXT = {"mp4": "mov_text", "mov": "mov_text", "ipod": "mov_text", "webm": "webvtt", "matroska": "ass"}
 TEXT_CODECS = {"subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text"}
-RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)  # that AAC knows
-LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "quad", 5: "5.0", 6: "5.1", 8: "7.1"}  # of AAC and Opus both
 COVER_NAMES = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}
 
 
@@ -62,35 +63,24 @@ class Copy:
     """A stream whose packets go over as they are."""
 
     target: Stream
+    _last: int | None = None
+    _step: int = 0
 
     def packets(self, packet: av.Packet[Any] | None) -> Iterator[av.Packet[Any]]:
         if packet is not None:
+            if packet.stream.type == "audio" and packet.pts is not None:
+                self._set_duration(packet)
             packet.stream = self.target
             yield packet
 
-
-class SoundTranscoder:
-    """A stream of sound that the container does not hold as it is."""
-
-    def __init__(self, container: OutputContainer, source: Any, codec: str) -> None:
-        self.target: Any = container.add_stream(
-            codec, rate=source.rate if source.rate in RATES and codec == "aac" else 48000
-        )
-        channels = source.layout.nb_channels
-        context: Any = self.target.codec_context
-        context.layout = LAYOUTS.get(channels, "stereo")
-        context.bit_rate = 96_000 * min(channels, 8)
-        self.source = source
-
-    def packets(self, packet: av.Packet[Any] | None) -> Iterator[av.Packet[Any]]:
-        try:
-            frames = self.source.codec_context.decode(packet)
-        except av.FFmpegError:  # a damaged packet is a hole in the sound
-            frames = []
-        for frame in frames:
-            yield from self.target.encode(frame)
-        if packet is None:
-            yield from self.target.encode(None)
+    def _set_duration(self, packet: av.Packet[Any]) -> None:
+        """Matroska may not say it, and MP4 would hide the last packet, as one of no length."""
+        assert packet.pts is not None
+        if self._last is not None:
+            self._step = max(packet.pts - self._last, 0)
+        self._last = packet.pts
+        if not packet.duration:
+            packet.duration = self._step
 
 
 class TextTranscoder:
@@ -103,8 +93,12 @@ class TextTranscoder:
         source.codec_context.open(strict=False)
         context: Any = self.target.codec_context
         context.subtitle_header = source.codec_context.subtitle_header
+        self._alone = codec == "mov_text"  # shows one cue at a time (ISO/IEC 14496-17)
+        self._held: av.Packet[Any] | None = None
 
     def packets(self, packet: av.Packet[Any] | None) -> Iterator[av.Packet[Any]]:
+        if packet is None:
+            yield from self._one_at_a_time(None)
         if packet is None or packet.pts is None:
             return
         subtitle = self.source.codec_context.decode2(packet)
@@ -115,14 +109,23 @@ class TextTranscoder:
         encoded.pts = encoded.dts = round(packet.pts * packet.time_base * 1000)
         encoded.duration = round((packet.duration or 0) * packet.time_base * 1000)
         encoded.stream = self.target
-        yield encoded
+        yield from self._one_at_a_time(encoded)
+
+    def _one_at_a_time(self, cue: av.Packet[Any] | None) -> Iterator[av.Packet[Any]]:
+        """End a cue where the next one begins; FFmpeg would move the next one."""
+        held, self._held = self._held, cue
+        if held is not None:
+            if cue is not None and self._alone and cue.pts is not None and held.pts is not None:
+                cue.pts = cue.dts = max(cue.pts, held.pts + 2)  # room for the empty sample that ends a cue
+                held.duration = max(min(held.duration or 1, cue.pts - held.pts - 1), 1)
+            yield held
 
 
 Carrier = Copy | SoundTranscoder | TextTranscoder
 
 
-def carry(source: Stream, container: OutputContainer, form: str, notes: list[str]) -> Carrier | None:
-    """Add a stream of the source to `container`, of the format named `form`; None if it cannot be kept."""
+def carry(source: Stream, container: OutputContainer, form: str, notes: list[str], suffix: str = "") -> Carrier | None:
+    """Add a stream of the source to `container`, of the format named `form`; None where it cannot come along."""
     if source.type == "attachment":
         _attach(source, container, form, notes)
         return None
@@ -130,19 +133,35 @@ def carry(source: Stream, container: OutputContainer, form: str, notes: list[str
         return None  # becomes an attachment, see `cover_attachments`
     if source.type == "data" and _rewritten_by_muxer(source, form):
         return None
-    if accepts(form, source):
-        target = container.add_stream_from_template(source, opaque=True)
+    if holds(form, suffix, source):
+        target: Any = container.add_stream_from_template(source, opaque=True)
+        if codec_of(source) == "hevc" and form in QUICKTIME and target.codec_context is not None:
+            target.codec_context.codec_tag = "hvc1"  # the one Apple's players open
         carrier: Carrier = Copy(target)
     else:
         made = _transcoded(source, container, form)
         if made is None:
-            notes.append(f"{describe(source)} is left out: {form} cannot hold it; .mkv holds nearly every stream")
+            what = f"{describe(source)}{', cover art,' if is_cover(source) else ''}"
+            notes.append(f"{what} is left out: {suffix or form} cannot hold it; .mkv holds nearly every stream")
             return None
         carrier, codec = made
-        notes.append(f"{describe(source)} becomes {codec}: {form} cannot hold it as it is")
+        notes.append(f"{describe(source)} becomes {codec}: {suffix or form} cannot hold it as it is")
     carrier.target.metadata.update(tags_of(source.metadata))
     carrier.target.disposition = source.disposition
     return carrier
+
+
+def holds(form: str, suffix: str, source: Any) -> bool:
+    """Tell whether a container holds a stream as it is, by the table and by FFmpeg's own check."""
+    facts, codec = facts_of(form, suffix), codec_of(source)
+    if is_cover(source):
+        return facts.cover and accepts(form, source)
+    known = {"audio": facts.sound, "subtitle": facts.subtitles, "data": facts.data}.get(source.type)
+    if known is not None and codec not in known:
+        return False
+    if source.type == "audio" and facts.rates and source.codec_context.sample_rate not in facts.rates:
+        return False
+    return (known is not None and form in NEEDS_PICTURES) or accepts(form, source)
 
 
 def accepts(form: str, source: Stream) -> bool:
@@ -156,22 +175,25 @@ def accepts(form: str, source: Stream) -> bool:
         return False
 
 
-def _transcoded(source: Stream, container: OutputContainer, form: str) -> tuple[Carrier, str] | None:
-    """Add the stream in another codec, after a test as in `accepts`; None if that fails too."""
+def _transcoded(source: Any, container: OutputContainer, form: str) -> tuple[Carrier, str] | None:
+    """Add it in another codec, after a trial as in `accepts`; None where that fails too."""
     make: type[SoundTranscoder | TextTranscoder]
-    if source.type == "audio" and source.codec_context is not None:
-        make, codec = SoundTranscoder, SOUND.get(form, "aac")
+    if source.type == "audio" and source.codec_context is not None and facts_of(form).sound != frozenset():
+        make, codecs = SoundTranscoder, instead_of(source, form)
     elif source.type == "subtitle" and codec_of(source) in TEXT_CODECS and form in TEXT:
-        make, codec = TextTranscoder, TEXT[form]
+        make, codecs = TextTranscoder, [TEXT[form]]
     else:
         return None
-    try:
-        with av.logging.Capture(), av.open(io.BytesIO(), "w", format=form) as trial:
-            make(trial, source, codec)
-            trial.start_encoding()
-        return make(container, source, codec), codec.removeprefix("lib")
-    except (av.FFmpegError, ValueError, RuntimeError):
-        return None
+    for codec in codecs:
+        try:
+            if form not in NEEDS_PICTURES:
+                with av.logging.Capture(), av.open(io.BytesIO(), "w", format=form) as trial:
+                    make(trial, source, codec)
+                    trial.start_encoding()
+            return make(container, source, codec), codec.removeprefix("lib")
+        except (av.FFmpegError, ValueError, RuntimeError):
+            continue
+    return None
 
 
 def _attach(source: Any, container: OutputContainer, form: str, notes: list[str]) -> None:
@@ -201,7 +223,7 @@ def cover_attachments(source: InputContainer, container: OutputContainer, form: 
 def cover_picture(source: InputContainer, cover: Stream) -> bytes:
     """Read the bytes of the picture, which is a packet, so the file is opened once more."""
     try:
-        with open_to_read(source.name) as again:
+        with open_to_read(source.name) as again:  # the name that it was opened by
             for packet in again.demux(again.streams[cover.index]):
                 if packet.size:
                     return bytes(packet)

@@ -1,0 +1,165 @@
+"""The model of the clock: outliers, jumps both ways, gaps, late starts, rates."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from types import SimpleNamespace
+
+import av
+import pytest
+
+from cliplit.runtime.video.clip import enhance_video
+from cliplit.runtime.video.clock import Clock, common_start, in_order
+from cliplit.runtime.video.codecs import Encoding
+from made import moving, read_clip, write_clip
+
+FAST = Encoding(preset="ultrafast")
+KINDS = {0: "video", 1: "audio", 2: "subtitle"}
+
+
+def packet(index, time, duration=Fraction(1, 25)):
+    ticks = round(time * 1000)
+    return SimpleNamespace(stream=SimpleNamespace(index=index, type=KINDS[index]), pts=ticks, dts=ticks,
+                           duration=round(duration * 1000), time_base=Fraction(1, 1000))  # fmt: skip
+
+
+def through(packets, start=0, jumps=True):
+    notes = []
+    clock = Clock(Fraction(start), jumps, lambda note: note in notes or notes.append(note), (0, 1), 0)
+    return [(p.stream.index, None if p.pts is None else p.pts / 1000) for p in clock(packets)], notes
+
+
+def recording(start=0.0, count=50):
+    """Pictures and sound by turns, 25 a second; their times begin at `start`."""
+    return [packet(index, start + n / 25) for n in range(count) for index in (0, 1)]
+
+
+def test_a_late_clock_begins_at_zero():
+    times, notes = through(recording(36000), 36000)
+    assert times == [(p.stream.index, p.pts / 1000) for p in recording()]
+    assert not notes
+
+
+def test_streams_keep_their_distance():
+    assert common_start([Fraction(7, 5), None, Fraction(3, 2)]) == Fraction(7, 5)
+    assert common_start([Fraction(-1, 50), Fraction(1)]) == 0
+
+
+@pytest.mark.parametrize("second", [18000.0, 0.0, 500.0], ids=["ahead", "back", "minutes"])
+def test_joined_recordings_go_on(second):
+    times, notes = through(recording(3600) + recording(second), 3600)
+    assert [t for i, t in times if i == 0] == [n / 25 for n in range(100)]
+    assert [t for i, t in times if i == 1] == [n / 25 for n in range(100)]
+    assert len(notes) == 1
+    assert "clock" in notes[0]
+
+
+def test_three_recordings_and_their_subtitles():
+    parts = [[*recording(s), packet(2, s + 1.5)] for s in (100, 5000, 20)]
+    times, _ = through([p for part in parts for p in part], 100)
+    assert [t for i, t in times if i == 0] == [n / 25 for n in range(150)]
+    assert [t for i, t in times if i == 2] == [1.5, 3.5, 5.5]
+
+
+def test_a_gap_stays_where_clocks_do_not_jump():
+    packets = recording() + recording(1002)
+    expected = [(p.stream.index, p.pts / 1000) for p in packets]
+    assert through(packets, jumps=False) == (expected, [])
+
+
+@pytest.mark.parametrize("off", [7200.0, -7200.0])
+@pytest.mark.parametrize("jumps", [True, False])
+def test_one_time_that_is_off(off, jumps):
+    packets = recording(10000)
+    packets[31].pts = packets[31].dts = packets[31].pts + round(off * 1000)  # of the sound
+    packets[60].pts = packets[60].dts = packets[60].pts + round(off * 1000)  # of a picture: it gets one later
+    times, notes = through(packets, 10000, jumps)
+    assert [t for i, t in times if i == 1] == [n / 25 for n in range(50)]
+    assert [t for i, t in times if i == 0] == [n / 25 if n != 30 else None for n in range(50)]
+    assert len(notes) == 1
+
+
+def test_low_rates_with_reordering_do_not_jump():
+    """One picture a second, Matroska's times without decoding times: I P B B P B B."""
+    packets = [packet(0, t, Fraction(1)) for t in (0, 3, 1, 2, 6, 4, 5, 9, 7, 8)]
+    expected = [(0, p.pts / 1000) for p in packets]
+    assert through(packets, jumps=False) == (expected, [])
+
+
+@pytest.mark.parametrize(("given", "right"), [
+    ([0, 40, 7_200_000, 120, 160], [0, 40, 80, 120, 160]),
+    ([0, 40, 7_200_000, 7_200_040, 160, 200, 240], [0, 40, 80, 120, 160, 200, 240]),
+    ([0, 40, None, 120, 160], [0, 40, 80, 120, 160]),
+    ([0, 40, -5000, 120, 160], [0, 40, 80, 120, 160]),
+    ([9000, 40, 80, 120], [0, 40, 80, 120]),
+    ([None, None, None], [0, 40, 80]),
+    ([0, 40, 1_000_000, 1_000_040, 1_000_080, 1_000_120], [0, 40, 1_000_000, 1_000_040, 1_000_080, 1_000_120]),
+    ([0, 60_000, 120_000, 180_000], [0, 60_000, 120_000, 180_000]),
+])  # fmt: skip
+def test_pictures_in_order(given, right):
+    pictures = [SimpleNamespace(pts=pts) for pts in given]
+    out = in_order(pictures, lambda item: True, lambda: 40, lambda note: None)
+    assert [p.pts for p in out] == right
+
+
+def test_a_cut_without_encoding_is_whole(tmp_path, enhancer):
+    """What an edit list hides (ISO/IEC 14496-12, 8.6.6) is not missing."""
+    source = write_clip(tmp_path / "in.mp4", moving(50, 64, 96), sound=False)
+    data = bytearray(source.read_bytes())
+    at = data.index(b"elst")  # version, count, duration of the movie, start in the media
+    assert data[at + 8 : at + 12] == (1).to_bytes(4, "big")
+    start = int.from_bytes(data[at + 16 : at + 20], "big")
+    with av.open(str(source)) as container:
+        base = container.streams.video[0].time_base
+    data[at + 12 : at + 16] = (1000).to_bytes(4, "big")
+    data[at + 16 : at + 20] = (start + round(1 / base)).to_bytes(4, "big")
+    (tmp_path / "cut.mp4").write_bytes(data)
+    summary = enhance_video(tmp_path / "cut.mp4", tmp_path / "out.mkv", enhancer, FAST)
+    assert (summary.frames, summary.problems) == (25, "")
+    assert read_clip(tmp_path / "out.mkv")[1] == [Fraction(n, 25) for n in range(25)]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
+def test_a_gap_of_1000_s(tmp_path, enhancer, suffix):
+    pts = [n * 100 + (n >= 10) * 2_500_000 for n in range(20)]
+    source = write_clip(tmp_path / "in.mkv", moving(20, 64, 96), sound=False, pts=pts)
+    enhance_video(source, tmp_path / f"out{suffix}", enhancer, Encoding())
+    times = read_clip(tmp_path / f"out{suffix}")[1]
+    assert [t - times[0] for t in times] == [Fraction(n, 25) + (n >= 10) * 1000 for n in range(20)]
+
+
+@pytest.mark.parametrize("suffix", [".avi", ".h264", ".hevc", ".y4m"])
+def test_containers_without_times_get_the_rate(tmp_path, enhancer, suffix):
+    source = write_clip(tmp_path / "in.mp4", moving(10, 64, 96), rate=24, sound=False)
+    enhance_video(source, tmp_path / f"out{suffix}", enhancer, Encoding())
+    with av.open(str(tmp_path / f"out{suffix}")) as container:
+        assert container.streams.video[0].guessed_rate == 24
+        assert len(list(container.decode(video=0))) == 10
+
+
+def test_reordered_pictures_of_an_avi(tmp_path, enhancer):
+    """AVI numbers its packets and knows no other times: with B-frames, pictures are still 1/25 s apart."""
+    source = write_clip(tmp_path / "in.mp4", moving(20, 64, 96), sound=False, max_b_frames=2)
+    with av.open(str(source)) as old, av.open(str(tmp_path / "in.avi"), "w") as new:
+        target = new.add_stream("libx264", rate=25, options={"bf": "2"})
+        target.width, target.height, target.pix_fmt = 96, 64, "yuv420p"
+        for number, frame in enumerate(old.decode(video=0)):
+            frame.pts, frame.time_base, frame.pict_type = number, Fraction(1, 25), 0
+            new.mux(target.encode(frame))
+        new.mux(target.encode(None))
+    enhance_video(tmp_path / "in.avi", tmp_path / "out.mkv", enhancer, FAST)
+    times = read_clip(tmp_path / "out.mkv")[1]
+    assert [t - times[0] for t in times] == [Fraction(n, 25) for n in range(20)]
+
+
+def test_the_rate_in_the_headers_of_h264(tmp_path, enhancer):
+    source = write_clip(tmp_path / "in.mp4", moving(10, 64, 96), rate=24, sound=False)
+    enhance_video(source, tmp_path / "out.mp4", enhancer, Encoding())
+    with av.open(str(tmp_path / "out.mp4")) as old, av.open(str(tmp_path / "bare.h264"), "w") as new:
+        target = new.add_stream_from_template(old.streams.video[0])
+        for item in old.demux(video=0):
+            if item.size:
+                item.stream = target
+                new.mux(item)
+    with av.open(str(tmp_path / "bare.h264")) as bare:
+        assert bare.streams.video[0].guessed_rate == 24
