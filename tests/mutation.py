@@ -31,6 +31,7 @@ STEPS, STANDARDS, FORMATS, GAIN = (
     f"tests/test_{name}.py" for name in ("light_steps", "standards", "pixel_formats", "gain")
 )
 
+BARS = "tests/test_bars.py"
 FROZEN = f"{STEPS}::test_what_threads_share_cannot_be_changed"
 
 # Module -> the tests that hold it, the quick ones first: the first failure ends a run.
@@ -40,8 +41,10 @@ MODULES = {
     "light/hdr": [STANDARDS, STEPS],
     "light/light_map": [STEPS, STANDARDS],
     "light/noise": [STEPS],
-    "light/pixels": [STEPS],
-    "light/relighting": [STEPS],
+    "light/pixels": [STEPS, BARS],
+    "light/relighting": [STEPS, BARS],
+    "light/bars": [BARS],
+    "light/exposure": ["-k", "xposure or ramp or fade or dissolve", "tests/test_temporal.py"],
     "light/proxy": [STEPS, STANDARDS],
     "light/region": [STEPS, "tests/test_region.py", "--deselect=tests/test_region.py::test_range_on_a_clip",
                      "--deselect=tests/test_region.py::test_roi_and_strength_on_a_clip",
