@@ -33,7 +33,8 @@ def scene(height=180, width=320):
 
 
 def framed(picture, sides, colour):
-    return cv2.copyMakeBorder(picture, *sides, cv2.BORDER_CONSTANT, value=colour)
+    top, bottom, left, right = sides
+    return cv2.copyMakeBorder(picture, top, bottom, left, right, cv2.BORDER_CONSTANT, value=colour)
 
 
 def inside(picture, sides):

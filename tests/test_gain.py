@@ -138,7 +138,7 @@ def test_hue_is_kept():
 @given(st.floats(1 / 64, 1.0), st.floats(0.0, 1.0), st.floats(0.0, 1.0))
 def test_chroma_is_scaled_by_the_slope_of_the_tone_curve(light, one, other):
     luma, peak = sorted((one, other))
-    of_luma, of_chroma = factors(*np.float64([light, luma, peak]))
+    of_luma, of_chroma = factors(np.float64(light), np.float64(luma), np.float64(peak))
     rise = peak * gain(light, peak) - luma * of_luma
     assert of_luma * luma + of_chroma * (peak - luma) == pytest.approx(peak * gain(light, peak), abs=1e-6)
     assert of_chroma * (peak - luma) == pytest.approx(rise, abs=1e-6)

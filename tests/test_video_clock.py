@@ -24,9 +24,10 @@ def packet(index, time, duration=Fraction(1, 25)):
 
 
 def through(packets, start=0, jumps=True):
-    notes = []
-    clock = Clock(Fraction(start), jumps, lambda note: note in notes or notes.append(note), (0, 1), 0)
-    return [(p.stream.index, None if p.pts is None else p.pts / 1000) for p in clock(packets)], notes
+    said = []
+    clock = Clock(Fraction(start), jumps, said.append, (0, 1), 0)
+    found = [(p.stream.index, None if p.pts is None else p.pts / 1000) for p in clock(packets)]
+    return found, list(dict.fromkeys(said))
 
 
 def recording(start=0.0, count=50):

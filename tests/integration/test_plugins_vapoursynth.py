@@ -160,6 +160,7 @@ def test_odd_sizes(scene, form, width, height):
         np.testing.assert_array_equal(plane, other)
 
 
+@pytest.mark.filterwarnings("ignore:The _ColorRange frame property")  # scripts still set it
 def test_matrix_and_range_come_from_the_frames(scene):
     clip = filled([scene(0)], "YUV444P8").std.RemoveFrameProps(["_Matrix", "_Range", "_ColorRange"])
     for props, options in (
