@@ -108,15 +108,19 @@ class Relighting:
     @property
     def batch(self) -> int:
         """Pictures that `look` wants together: more than one only on a card, where looking ahead hides its latency."""
-        card = self.enhancer.network.card if self.enhancer.quality == "exact" else None
-        return 1 if card is None else int(card.batch)
+        return 1 if self._card is None else int(self._card.batch)
+
+    @property
+    def _card(self) -> Any:
+        """What relights at full size on a graphics card, or None."""
+        return self.enhancer.network.card if self.enhancer.quality == "exact" else None
 
     def look(self, pictures: Sequence[Pixels]) -> Sequence[Light | LightOnCard]:
         """Ask the network about each picture. Remembers nothing.
 
         Raises InputError where full size would exhaust this machine's memory.
         """
-        card: Any = self.enhancer.network.card if self.enhancer.quality == "exact" else None
+        card = self._card
         if card is not None and all(card.takes(pixels) for pixels in pictures):
             areas = [self._area(pixels) for pixels in pictures]
             lights: Sequence[LightOnCard] = card.look(

@@ -142,9 +142,7 @@ def open_sink(file: Path | str, clip: Clip, request: Request, source: Source) ->
 
 def whole(target: Path | str) -> AbstractContextManager[Path | str]:
     """Open a file that appears when it is complete, or a pipe, which cannot."""
-    if isinstance(target, Path) and (target.is_file() or not target.exists()):
-        return atomic_write(target)
-    return nullcontext(target)  # a device must not be replaced by a file
+    return atomic_write(target) if isinstance(target, Path) else nullcontext(target)
 
 
 def transfer(items: Iterable[Any], sink: Sink, progress: Callable[[int], object]) -> None:
