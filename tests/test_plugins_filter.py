@@ -150,6 +150,7 @@ def test_whole_frames_before_a_break_are_written():
     line, body = stream("420jpeg")
     done = run((line + body)[:-10])
     assert done.returncode == 1, "the input breaks off"
+    assert b"Traceback" not in done.stderr and b"inside a frame" in done.stderr
     assert len(frames_of(done.stdout, "420jpeg")) == FRAMES - 1
 
 

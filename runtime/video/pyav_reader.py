@@ -384,7 +384,7 @@ class PyAVReader:
         single.thread_count, single.extradata = 1, self.video.codec_context.extradata
         pictures: list[VideoFrame] = []
         for packet in [*self._recent, None]:
-            with contextlib.suppress(av.FFmpegError):
+            with contextlib.suppress(av.FFmpegError, ValueError):  # raw pictures have no decoder of their own
                 pictures += single.decode(packet)
         return [p for p in pictures if self._newest is None or p.pts is None or p.pts > self._newest]
 
