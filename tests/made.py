@@ -173,3 +173,10 @@ def moving(count=20, height=120, width=192, step=2):
     """A pan over the backlit picture."""
     wide = backlit(height, width + count * step)
     return [np.ascontiguousarray(wide[:, step * i : step * i + width]) for i in range(count)]
+
+
+def enhanced(clip, items, enhancer, *rest, **options):
+    """The items of a source, each frame relighted; the arguments are those of `FrameLoop`."""
+    from cliplit.runtime.video.frame_loop import FrameLoop
+
+    return FrameLoop(clip, enhancer, *rest, **options)(items)

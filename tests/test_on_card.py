@@ -30,13 +30,12 @@ from cliplit.runtime.light.colour import (
 from cliplit.runtime.light.light_map import softly_bounded
 from cliplit.runtime.light.pixels import PlanarPixels
 from cliplit.runtime.light.region import Region
-from cliplit.runtime.video.clip import enhanced
 from cliplit.runtime.video.frame_loop import FrameLoop
 from cliplit.runtime.video.frames import Clip, Frame
 from cliplit.runtime.video.request import Steps
 from cliplit.runtime.video.schedule import Schedule, StrengthCurve
 from cliplit.runtime.video.segments import load_state, save_state
-from made import backlit
+from made import backlit, enhanced
 
 HEIGHT, WIDTH = 260, 390  # more than the proxy of `lite`, so that maps are shrunk and enlarged
 RATE = Fraction(1, 25)

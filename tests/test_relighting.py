@@ -12,11 +12,10 @@ from cliplit.runtime import Enhancer
 from cliplit.runtime.light.colour import PQ, Coding, Colour
 from cliplit.runtime.light.hdr import TRANSFERS
 from cliplit.runtime.light.temporal import TemporalFilter
-from cliplit.runtime.video.clip import enhanced
 from cliplit.runtime.video.frame_loop import FrameLoop
 from cliplit.runtime.video.frames import Clip, Frame
 from cliplit.runtime.video.request import Steps
-from made import backlit
+from made import backlit, enhanced
 
 SIZE = 300, 450
 RATE = Fraction(1, 25)

@@ -13,13 +13,13 @@ import av
 import numpy as np
 import pytest
 
-from cliplit.runtime.video.clip import enhance_video, enhanced
+from cliplit.runtime.video.clip import enhance_video
 from cliplit.runtime.video.codecs import Encoding
 from cliplit.runtime.video.frames import Frame
 from cliplit.runtime.video.pixels import planes_of
 from cliplit.runtime.video.pyav_reader import PyAVReader
 from cliplit.runtime.video.request import Steps
-from made import backlit, float_rgb, packets, read_clip, write_clip
+from made import backlit, enhanced, float_rgb, packets, read_clip, write_clip
 
 FAST = Encoding(preset="ultrafast", crf=12)
 

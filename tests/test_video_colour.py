@@ -13,13 +13,13 @@ from cliplit.runtime.light import hdr
 from cliplit.runtime.light.colour import HLG, PQ, Coding
 from cliplit.runtime.light.light_map import plain_coefficients
 from cliplit.runtime.light.pixels import PlanarPixels
-from cliplit.runtime.video.clip import enhance_video, enhanced
+from cliplit.runtime.video.clip import enhance_video
 from cliplit.runtime.video.codecs import Encoding
 from cliplit.runtime.video.frames import Frame
 from cliplit.runtime.video.pixels import PLANAR, alpha_of, closest, layout_of, losses, planes_of
 from cliplit.runtime.video.pyav_reader import PyAVReader, Reading, frame_of
 from cliplit.runtime.video.request import Steps
-from made import backlit, identity, write_clip
+from made import backlit, enhanced, identity, write_clip
 
 LOSSLESS = Encoding("ffv1")
 FORMATS = [

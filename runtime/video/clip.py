@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,11 +151,6 @@ def transfer(items: Iterable[Any], sink: Sink, progress: Callable[[int], object]
         sink.write(item)
         if isinstance(item, Frame):
             progress(sink.written)
-
-
-def enhanced(clip: Clip, items: Iterable[Any], enhancer: Enhancer, *rest: Any, **options: Any) -> Iterator[Any]:
-    """Yield the items of a source, each frame relighted; see `FrameLoop`, whose arguments these are."""
-    return FrameLoop(clip, enhancer, *rest, **options)(items)
 
 
 # ---------------------------------------------------------------- in segments
