@@ -59,7 +59,7 @@ def shot(count, coding, sampling=(2, 2), size=(HEIGHT, WIDTH), interlaced=False,
             chroma = rng.normal(0, 6, (2, -(-height // fy), -(-width // fx))) * (1 << (coding.depth - 8))
             planes = [picture[..., 1] / y_scale + y_offset, *(chroma + c_offset)]
         y, cb, cr = (np.clip(np.round(plane), 0, top).astype(dtype) for plane in planes)
-        frames.append(Frame((y, cb, cr), coding, "made", number, RATE, interlaced=interlaced))
+        frames.append(Frame((y, cb, cr), coding, "made", number, RATE, scan="tff" if interlaced else "progressive"))
     return Clip(width, height, "made", coding, Colour(), RATE), frames
 
 

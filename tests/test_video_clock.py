@@ -164,3 +164,25 @@ def test_the_rate_in_the_headers_of_h264(tmp_path, enhancer):
                 new.mux(item)
     with av.open(str(tmp_path / "bare.h264")) as bare:
         assert bare.streams.video[0].guessed_rate == 24
+
+
+def test_short_recordings_that_are_joined(tmp_path, enhancer):
+    """The clock goes back by less than a second."""
+    parts = [write_clip(tmp_path / f"{n}.ts", moving(count, 64, 96), codec="libx264", sound=n != 1, max_b_frames=2)
+             for n, count in enumerate((12, 9, 15))]  # fmt: skip
+    (tmp_path / "in.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
+    enhance_video(tmp_path / "in.ts", tmp_path / "out.mkv", enhancer, FAST)
+    times = read_clip(tmp_path / "out.mkv")[1]
+    steps = [round(float(b - a) * 1000) for a, b in zip(times, times[1:], strict=False)]
+    assert len(times) == 36
+    assert all(39 <= step <= 101 for step in steps), steps  # the sound of a part may be a little longer
+    assert sum(step > 41 for step in steps) <= 2
+
+
+def test_a_copied_stream_with_a_wrong_time_to_show(tmp_path, enhancer):
+    """A packet decoded in its turn whose time to be shown is two hours off, as 02 of the cases, in sound and pictures."""
+    packets = recording(10000)
+    packets[31].pts += 7_200_000  # of the sound
+    times, notes = through(packets, 10000)
+    assert [t for i, t in times if i == 1] == [n / 25 for n in range(50)]
+    assert notes == ["time stamps that are off are set between their neighbours'"]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from av.video.frame import VideoFrame
+
+from ..light.colour import UNSPECIFIED
+from .fields import Order
 
 LOST = {
     "SPHERICAL": "the tag of 360-degree video", "STEREO3D": "the tag of stereo (3D) video",
@@ -18,43 +21,76 @@ LOST = {
 CAPTIONS = "A53_CC"
 
 
+SPANS = {1: "limited", 2: "full"}
+KEPT_AS_IT_BEGINS = "the clip is tagged as it begins"
+STATIC = {
+    "DISPLAYMATRIX": "the rotation", "MASTERING_DISPLAY_METADATA": "the mastering display",
+    "CONTENT_LIGHT_LEVEL": "the light level",
+}  # fmt: skip
+
+
 class Changes:
     """Watches the pictures of a clip.
 
     Args:
         say: takes a note.
         known: kinds of side data that were told of already.
+        matrix: the code point that stands for untagged pictures.
 
     Attributes:
         captions: whether a picture carried closed captions.
     """
 
-    def __init__(self, say: Callable[[str], None], known: set[str]) -> None:
-        self.say, self.captions = say, False
+    def __init__(self, say: Callable[[str], None], known: set[str], matrix: int) -> None:
+        self.say, self.captions, self.matrix = say, False, matrix
         self._told = set(known)
         self._first: dict[str, Any] | None = None
 
-    def __call__(self, picture: VideoFrame, context: Any, kinds: set[str]) -> None:
-        """Look at a picture, its decoder, and the kinds of its side data."""
+    def __call__(self, picture: VideoFrame, scan: Order, context: Any, data: Mapping[str, bytes]) -> None:
+        """Look at a picture, its scan, its decoder, and its side data."""
         at = f"{float(picture.pts * picture.time_base):.2f} s" if picture.pts is not None and picture.time_base else "?"
+        kinds = set(data)
         self.captions |= CAPTIONS in kinds
         for what in sorted({LOST[kind] for kind in kinds & set(LOST) if kind not in self._told}):
             self.say(f"{what} is left out, from {at} on: it cannot be written again")
-        self._told |= kinds
-        now = {
-            "scan": "interlaced" if picture.interlaced_frame else "progressive",
-            "pixel format": picture.format.name,
-            "range": {1: "limited", 2: "full"}.get(int(picture.color_range), "untagged"),
-            "matrix": int(picture.colorspace),
-            "primaries": int(picture.color_primaries),
-            "transfer": int(picture.color_trc),
-            "sample aspect": str(context.sample_aspect_ratio),
+        self._told |= kinds & set(LOST)
+        now: dict[str, Any] = {
+            "the scan": "progressive" if scan == "progressive" else "interlaced",
+            "the pixel format": picture.format.name.replace("yuvj", "yuv"),
+            **{name: data.get(kind) for kind, name in STATIC.items()},
         }
+        if picture.key_frame:  # FFmpeg gives the last pictures before a change the tags of what comes
+            now |= {
+                "the range": "full" if picture.format.name.startswith("yuvj") else SPANS.get(int(picture.color_range)),
+                "the matrix": tagged(picture.colorspace) or self.matrix,
+                "the primaries": tagged(picture.color_primaries),
+                "the transfer": tagged(picture.color_trc),
+                "the sample aspect": str(context.sample_aspect_ratio),
+            }
         if self._first is None:
             self._first = now
             return
         for what, value in now.items():
-            if value != self._first[what] and what not in self._told:
-                self._told.add(what)
-                follows = "is converted" if what in ("pixel format", "range") else "is tagged as it begins"
-                self.say(f"the {what} changes from {self._first[what]} to {value} at {at}: the clip {follows}")
+            before = self._first.get(what)
+            if value is None or value == before or what in self._told:
+                continue  # what is not said goes on as it was
+            self._told.add(what)
+            self.say(said(what, before, value, at))
+
+
+def tagged(code: int) -> int | None:
+    """Return a code point of ITU-T H.273; None for "unspecified"."""
+    return None if code == UNSPECIFIED else int(code)
+
+
+def said(what: str, before: Any, value: Any, at: str) -> str:
+    """Word a change."""
+    if what in STATIC.values():
+        return f"{what} changes at {at}: {KEPT_AS_IT_BEGINS}"
+    follows = KEPT_AS_IT_BEGINS
+    if what == "the pixel format" or (what == "the range" and (before or "limited") != value):
+        follows = "the clip is converted"
+    elif what == "the scan":
+        follows = "all of it is written as it begins"
+    verb = "change" if what == "the primaries" else "changes"
+    return f"{what} {verb} from {before or 'untagged'} to {value} at {at}: {follows}"

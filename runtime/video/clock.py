@@ -21,8 +21,9 @@ from typing import Any
 
 from .pyav import exact
 
-BACK = 1  # seconds back within one stream after which its clock may have started again
+BACK = 1  # seconds back, without decoding times, after which a clock may have started again
 AHEAD = 10  # seconds ahead after which it may have jumped (FFmpeg's dts_delta_threshold)
+FALTERING = 4  # packets that decoding times may go back
 REORDERED = 16  # pictures that a codec may hold back (H.264 and HEVC, MaxDpbFrames)
 OVERLAP = Fraction(1, 2)  # seconds by which one stream may outlast another at the end of a recording
 FOLLOWING = 2  # packets of the same stream that say whether a clock jumped or one time is off
@@ -67,6 +68,7 @@ class Clock:
         self._length: dict[int, Fraction] = {}  # of its last packet
         self._end: dict[int, Fraction] = {}  # when what it has shown ends, by the one clock
         self._part: dict[int, int] = {}
+        self._delay: dict[int, int] = {}  # ticks from decoding a packet to showing it
 
     def __call__(self, packets: Iterable[Any]) -> Iterator[Any]:
         """Yield the packets in their order, with corrected times; some are held until their followers are known."""
@@ -91,7 +93,9 @@ class Clock:
             return True
         before = self._last.get(index)
         length = self._length.get(index, Fraction(0))
-        if before is not None and not near(stamp, before, length):
+        decoding = packet.dts is not None
+        self._set_shown(packet, length)
+        if before is not None and not near(stamp, before, length, decoding):
             later = self._later_part(index, stamp)
             if later is not None:
                 self._part[index] = later
@@ -99,22 +103,45 @@ class Clock:
                 following = [t for p in held if p is not packet and p.stream.index == index if (t := stamp_of(p))]
                 if len(following) < FOLLOWING and not last:
                     return False
-                if any(near(t, before, length) for t in following[:FOLLOWING]):
+                if any(near(t, before, length, decoding) for t in following[:FOLLOWING]):
                     self._correct(packet, before)
                     return True
                 self._jump(packet, stamp, before)
         part = self._parts[self._part.setdefault(index, len(self._parts) - 1)]
         self._last[index], part.newest = stamp, max(part.newest, stamp)
-        self._length[index] = (packet.duration or 1) * base_of(packet)
+        self._length[index] = self._length_of(packet, stamp, before)
         self._move(packet, part)
         end = (packet.dts if packet.pts is None else packet.pts) * base_of(packet) + self._length[index]
         self._end[index] = max(self._end.get(index, end), end)
         return True
 
+    def _length_of(self, packet: Any, stamp: Fraction, before: Fraction | None) -> Fraction:
+        """Return how long a packet is shown, by itself or by its distance from the one before."""
+        if packet.duration:
+            return packet.duration * base_of(packet)
+        step = stamp - before if before is not None else Fraction(0)
+        length = self._length.get(packet.stream.index, Fraction(0))
+        return (step if 0 < step <= BACK and packet.dts is not None else length) or base_of(packet)
+
+    def _set_shown(self, packet: Any, length: Fraction) -> None:
+        """Correct when a packet of a copied stream is shown, where that is far from when it is decoded.
+
+        Pictures that are decoded get theirs from their neighbours in the order they are shown (`in_order`).
+        """
+        index = packet.stream.index
+        if packet.pts is None or packet.dts is None or index == self.pictures:
+            return
+        most = max(Fraction(BACK), REORDERED * length) / base_of(packet)
+        if abs(packet.pts - packet.dts) <= most:
+            self._delay[index] = packet.pts - packet.dts
+        else:
+            self.say(OFF)
+            packet.pts = packet.dts + self._delay.get(index, 0)
+
     def _later_part(self, index: int, stamp: Fraction) -> int | None:
-        """Return the part into which another stream has jumped before this one."""
+        """Return the part into which another stream has jumped before this one, the newest: not all parts have both."""
         now = self._part.get(index, 0)
-        found = (n for n in range(now + 1, len(self._parts)) if abs(self._parts[n].newest - stamp) <= AHEAD)
+        found = (n for n in range(len(self._parts) - 1, now, -1) if abs(self._parts[n].newest - stamp) <= AHEAD)
         return next(found, None)
 
     def _jump(self, packet: Any, stamp: Fraction, before: Fraction) -> None:
@@ -155,12 +182,12 @@ class Clock:
             packet.pts = None if packet.pts is None else packet.pts + ticks
 
 
-def near(time: Fraction, before: Fraction, length: Fraction) -> bool:
+def near(time: Fraction, before: Fraction, length: Fraction, decoding: bool = False) -> bool:
     """Tell whether a time goes on from the one before in its stream, whose packets are so long.
 
-    Without decoding times, pictures go back as far as a codec reorders them.
+    Decoding times only rise, but for small faults. Where there are none, pictures go back as far as a codec reorders.
     """
-    back: Fraction = max(Fraction(BACK), REORDERED * length)
+    back: Fraction = FALTERING * length if decoding else max(Fraction(BACK), REORDERED * length)
     return -back <= time - before <= AHEAD
 
 

@@ -69,7 +69,7 @@ def side_by_side(original: Frame, relighted: Frame) -> Frame:
     both_alpha = original.alpha is not None and relighted.alpha is not None
     return Frame(
         (y, u, v), relighted.coding, relighted.pixel_format, relighted.pts, relighted.time_base, relighted.key_frame,
-        relighted.interlaced, joined(original.alpha, relighted.alpha) if both_alpha else None,  # type: ignore[arg-type]
+        relighted.scan, joined(original.alpha, relighted.alpha) if both_alpha else None,  # type: ignore[arg-type]
     )  # fmt: skip
 
 

@@ -22,9 +22,9 @@ from av.video.frame import VideoFrame
 from cliplit.errors import InputError
 
 from ..light.noise import plane_noise
+from .encoder import picture_of
 from .frames import Frame
 from .pyav_reader import PyAVFrame, frame_of
-from .pyav_writer import picture_of
 
 Chain = list[tuple[str, str]]  # filters and their arguments
 
@@ -114,7 +114,7 @@ class Denoiser:
             assert isinstance(picture, VideoFrame)
             original = self._waiting.popleft()
             picture.pts, picture.time_base = original.pts, original.time_base
-            yield original, frame_of(picture, original.coding)
+            yield original, frame_of(picture, original.coding, original.scan)
 
 
 def graph_of(chain: Chain, picture: VideoFrame, time_base: Fraction) -> Graph:

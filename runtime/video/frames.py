@@ -15,6 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 from cliplit.arrays import Array
 
 from ..light.colour import Coding, Colour, Planes
+from .fields import Order
 from .mastering import Mastering
 
 Matrix = tuple[int, ...]  # a display matrix: nine integers, ISO/IEC 14496-12 section 8.2.2
@@ -32,7 +33,7 @@ class Frame:
         pixel_format: FFmpeg's name of the layout, native byte order.
         pts, time_base: the time is exactly ``pts * time_base`` seconds.
         key_frame: decoding can start here.
-        interlaced: two fields, woven.
+        scan: "progressive", or the order of its two woven fields, "tff" or "bff".
         alpha: (H, W) of the planes' type, or None.
         damaged: parts of it could not be decoded.
     """
@@ -43,9 +44,13 @@ class Frame:
     pts: int
     time_base: Fraction
     key_frame: bool = False
-    interlaced: bool = False
+    scan: Order = "progressive"
     alpha: Array | None = None
     damaged: bool = False
+
+    @property
+    def interlaced(self) -> bool:
+        return self.scan != "progressive"
 
     @property
     def time(self) -> Fraction:
@@ -59,7 +64,7 @@ class Frame:
         """Return the same picture in memory of its own, independent of any library."""
         y, u, v = (plane.copy() for plane in self.planes)
         return Frame(
-            (y, u, v), self.coding, self.pixel_format, self.pts, self.time_base, self.key_frame, self.interlaced,
+            (y, u, v), self.coding, self.pixel_format, self.pts, self.time_base, self.key_frame, self.scan,
             None if self.alpha is None else self.alpha.copy(),
         )  # fmt: skip
 
@@ -86,7 +91,7 @@ class Clip:
     rate: Fraction | None = None
     expected_frames: int | None = None
     sample_aspect_ratio: Fraction | None = None
-    field_order: str = "progressive"
+    field_order: Order = "progressive"
     display_matrix: Matrix | None = None
     codec: str = ""
     metadata: dict[str, str] = field(default_factory=dict)

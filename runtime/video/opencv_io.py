@@ -26,10 +26,10 @@ from cliplit.arrays import Array
 from cliplit.errors import BackendError, InputError
 
 from ..light.colour import MATRICES, Coding, Colour
+from .encoder import picture_of
 from .frames import Clip, Frame
 from .names import local, origin_of
 from .pyav import open_to_read
-from .pyav_writer import picture_of
 
 BT601 = 6
 MICROSECOND = Fraction(1, 1_000_000)

@@ -38,6 +38,7 @@ from .changes import Changes
 from .clock import JUMPING, NO_TIMES, PICTURES_AHEAD, UNSEARCHABLE, Clock, common_start, in_order
 from .cropping import cropping_asked
 from .ffmpeg_log import logged
+from .fields import PEEKED, TAGGED, TELLING, FieldOrder, Order
 from .frames import Clip, Frame, Matrix
 from .mastering import mastering_of
 from .names import exists, origin_of
@@ -46,7 +47,6 @@ from .pyav import PIPE_IN, CountedInput, exact, open_to_read, side_data_of, text
 from .streams import is_cover, tags_of
 
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders drop the second picture
-FIELD_ORDERS = {2: "tff", 3: "bff", 4: "tff", 5: "bff"}  # AVFieldOrder
 CHROMA_LOCATIONS: dict[str, list[str | None]] = {
     "chroma_sample_loc_type_top_field": ["left", "center", "topleft", "top", "bottomleft", "bottom"],  # H.264, HEVC
     "chroma_sample_position": [None, "left", "topleft", None],  # AV1
@@ -55,6 +55,7 @@ ENCRYPTED = "{}: is encrypted (CENC); decrypt it first, with its key"
 MAX_PIXELS = 1 << 28  # 16384x16384; 8K is an eighth of it
 PRIMING = Fraction(1, 10)  # seconds; Opus asks for 80 ms
 RECENT_LIMIT = 64 << 20  # bytes of packets kept for the end of a damaged file
+PEEK_LIMIT = 64 << 20  # bytes of pictures that are looked at ahead
 RAW_FRAMES = "yuv4mpegpipe"  # FFmpeg drops a last frame that is cut, without a word
 DYNAMIC_HDR = {
     "DOVI_METADATA": "Dolby Vision", "DOVI_RPU_BUFFER": "Dolby Vision", "DYNAMIC_HDR_PLUS": "HDR10+",
@@ -90,16 +91,16 @@ class PyAVFrame(Frame):
     def writable(self) -> Frame:
         # Copies what the decoder still needs, and keeps all that hangs on the frame: captions, field order, tags.
         self.picture.make_writable()
-        return frame_of(self.picture, self.coding)
+        return frame_of(self.picture, self.coding, self.scan)
 
 
-def frame_of(picture: VideoFrame, coding: Coding) -> PyAVFrame:
+def frame_of(picture: VideoFrame, coding: Coding, scan: Order = "progressive") -> PyAVFrame:
     """Convert a decoded picture in a planar layout to a frame."""
     base = exact(picture.time_base)
     assert picture.pts is not None and base is not None
     return PyAVFrame(
         planes_of(picture), coding, layout_of(picture.format.name).name, picture.pts, base,
-        picture.key_frame, picture.interlaced_frame, alpha_of(picture), picture.is_corrupt, picture=picture,
+        picture.key_frame, scan, alpha_of(picture), picture.is_corrupt, picture=picture,
     )  # fmt: skip
 
 
@@ -171,17 +172,20 @@ class PyAVReader:
         self._recent: list[av.Packet[Any]] = []
         self._recent_size = 0
         self._looked = False
+        self._fields = FieldOrder()
+        self._scaled = False
+        self._span: int | None = None
         self._location: str | None = None
         self._begin()
         self._held: list[Any] = []  # what comes before the first picture
         first = self._first_picture()
         if self._encrypted:
             raise InputError(ENCRYPTED.format(self.source))
+        self._held.append(first)
         self.clip = self._describe(first)
         size = self.video.width, self.video.height
         if isinstance(self.source, Path) and cropping_asked(self.source, self.container.format.name, size):
             self._say("the cropping that the container asks for is left out: all rows and columns are shown")
-        self._held.append(first)
 
     def _find_start(self) -> None:
         """Find the time that becomes 0, and shift the chapters by it."""
@@ -239,6 +243,17 @@ class PyAVReader:
         why = self.broken_off or f"{self.undecodable} damaged packets"
         raise InputError(f"{self.source}: not one frame could be decoded ({why})")
 
+    def _peek(self, count: int) -> list[VideoFrame]:
+        """Return the next pictures, which are given later."""
+        pictures: list[VideoFrame] = []
+        for item in self._source:
+            self._held.append(item)
+            if isinstance(item, VideoFrame):
+                pictures.append(item)
+                if len(pictures) == count or len(pictures) * sum(p.buffer_size for p in item.planes) > PEEK_LIMIT:
+                    break
+        return pictures
+
     def _describe(self, first: VideoFrame) -> Clip:
         """Describe the clip from the stream, its decoder and the first picture, which takes precedence."""
         context = self.video.codec_context
@@ -252,18 +267,24 @@ class PyAVReader:
         data = side_data_of(first)
         colour = self._colour(first, context)
         coding = self._coding(colour, layout.depth, layout.rgb, first.height)
-        self.changes = Changes(self._say, set(DYNAMIC_HDR) & set(data))
+        self.changes = Changes(
+            self._say, set(DYNAMIC_HDR) & set(data), assumed_matrix(first.height) if colour.matrix == UNSPECIFIED else colour.matrix
+        )
         self.dynamic_hdr = sorted({DYNAMIC_HDR[kind] for kind in data if kind in DYNAMIC_HDR})
         for kind in self.dynamic_hdr:
             self.notes.append(f"{kind} metadata is left out: it describes the pictures before they were relighted")
         if self.dynamic_hdr and colour.matrix in (0, 2, 15) and not layout.rgb and not colour.hdr:
             raise InputError(f"{self.source}: Dolby Vision without a base layer (profile 5) cannot be relighted")
-        order = FIELD_ORDERS.get(context.field_order, "tff" if first.interlaced_frame else "progressive")
+        tag, codec = context.field_order, context.codec.canonical_name
+        pictures = [first]
+        if tag in TAGGED and codec in TELLING and not first.interlaced_frame:
+            pictures += self._peek(PEEKED)
+        order = self._fields.decided(pictures, tag, codec)
         return Clip(
             first.width, first.height, layout.name, coding, colour,
             self._time_base, self._rate(),
             self._expected_frames(), exact(self.video.sample_aspect_ratio), order,
-            _matrix(data.get("DISPLAYMATRIX")), context.codec.canonical_name, tags_of(self.video.metadata),
+            _matrix(data.get("DISPLAYMATRIX")), codec, tags_of(self.video.metadata),
             mastering_of(data.get("MASTERING_DISPLAY_METADATA"), data.get("CONTENT_LIGHT_LEVEL")),
             self._steady(),
         )  # fmt: skip
@@ -327,10 +348,16 @@ class PyAVReader:
                         continue
                     self.decoded += 1
                     self.damaged += item.is_corrupt
-                    self.changes(item, self._decoder, set(side_data_of(item)))
-                    yield frame_of(self._uniform(item), self.clip.coding)
+                    scan = self._fields.of(item)
+                    self.changes(item, scan, self._decoder, side_data_of(item))
+                    yield frame_of(self._uniform(item), self.clip.coding, self._scan_of(scan))
                 else:
                     yield item
+
+    def _scan_of(self, scan: Order) -> Order:
+        """Return a picture's scan; the clip's where its codec's pictures do not tell."""
+        telling = scan != "progressive" or self.clip.codec in TELLING
+        return scan if telling else self.clip.field_order
 
     def _items(self) -> Iterator[Any]:
         """Yield decoded pictures and the packets of other streams, in file order, in spite of damage."""
@@ -407,9 +434,14 @@ class PyAVReader:
         """Return the picture, rearranged into planes or scaled if the stream changes its size."""
         clip, name = self.clip, picture.format.name
         if (picture.width, picture.height) != (clip.width, clip.height):
-            self._say(f"pictures of {picture.width}x{picture.height} are scaled to {clip.width}x{clip.height}")
+            if not self._scaled:
+                self._scaled, at = True, float(picture.pts * clip.time_base)  # type: ignore[operator]
+                size = f"{clip.width}x{clip.height} to {picture.width}x{picture.height}"
+                self._say(f"the size changes from {size} at {at:.2f} s: the clip is scaled to its first size")
             return picture.reformat(clip.width, clip.height, clip.pixel_format)
-        span = FULL_RANGE if name.startswith("yuvj") else int(picture.color_range)
+        if picture.key_frame or self._span is None:  # FFmpeg tags the last pictures before a change with what comes
+            self._span = FULL_RANGE if name.startswith("yuvj") else int(picture.color_range)
+        span = self._span
         turned = span in (1, 2) and (span == FULL_RANGE) != clip.colour.full_range and not self.reading.input_color
         if turned and not clip.coding.rgb:
             spans = {"src_color_range": span, "dst_color_range": 3 - span}

@@ -20,15 +20,15 @@ from typing import IO, Any
 
 import av
 import numpy as np
-from av.video.codeccontext import VideoCodecContext
 
 from cliplit.errors import InputError
 from cliplit.files import atomic_write
 
+from .encoder import PictureEncoder
 from .frames import Frame, Stateful
 from .pixels import layout_of
 from .pyav_reader import PyAVReader
-from .pyav_writer import PyAVWriter, configure, encoded, prepared
+from .pyav_writer import PyAVWriter
 
 SECONDS = Fraction(10)  # shortest segment; three times that where no key frame comes
 HEAD = struct.Struct("<qqq?I")  # pts, dts, duration, whether a key frame, size
@@ -82,22 +82,21 @@ class SegmentEncoder:
         choice = writer.choice
         if layout_of(choice.pixel_format).alpha and choice.encoder.family in ("vp8", "vp9"):
             raise InputError("--resume cannot keep the transparency of VP9; leave it out or use --codec ffv1")
-        self.file, self.clip, self.choice, self.placed = file, writer.clip, choice, writer.placed
+        self.file, self.choice, self.placed = file, choice, writer.placed
         self.frames = self.packets = 0
         context: Any = av.CodecContext.create(choice.encoder.name, "w")
-        self.context: VideoCodecContext = context
         if writer.global_header:
-            self.context.flags |= av.codec.context.Flags.global_header
-        configure(self.context, writer.clip, choice, writer.options)
+            context.flags |= av.codec.context.Flags.global_header
+        self._encoder = PictureEncoder(context, writer.clip, choice, writer.options)
 
     def write(self, frame: Frame) -> None:
-        self._keep(encoded(self.context, prepared(self.placed(frame), self.clip, self.choice)))
+        self._keep(self._encoder.packets(self.placed(frame)))
         self.frames += 1
 
     def finish(self) -> None:
         """Write what the encoder still holds. Raises InputError if a frame is missing."""
         if self.frames:
-            self._keep(encoded(self.context, None))
+            self._keep(self._encoder.packets(None))
         if self.packets != self.frames:
             raise InputError(f"{self.choice.encoder.name} returned {self.packets} of {self.frames} frames")
 
