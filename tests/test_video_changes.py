@@ -98,7 +98,7 @@ def test_progressive_becomes_interlaced_and_back(tmp_path, enhancer):
     ([], "128x96", "the size changes from 96x64 to 128x96 at 1.00 s: the clip is scaled"),
     (["-pix_fmt", "yuv422p10le"], "96x64", "the pixel format changes from yuv420p to yuv422p10le at 1.00 s"),
     (["-colorspace", "bt709"], "96x64", "the matrix changes from 6 to 1 at 1.00 s"),
-    (["-vf", "scale=out_range=pc", "-color_range", "pc"], "96x64", "the range changes from untagged to full at 1.00 s"),
+    (["-vf", "scale=out_range=pc", "-color_range", "pc"], "96x64", "the range changes from limited to full at 1.00 s"),
 ])  # fmt: skip
 def test_what_changes_is_said_once_with_the_time(tmp_path, enhancer, options, size, note):
     before = made(tmp_path / "a.ts")

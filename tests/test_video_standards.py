@@ -18,7 +18,8 @@ import pytest
 from cliplit.errors import InputError
 from cliplit.runtime.light import hdr
 from cliplit.runtime.light.colour import PQ
-from cliplit.runtime.video import pyav_writer, segments
+from cliplit.runtime.video import encoder, segments
+from cliplit.runtime.video.fields import FieldOrder
 from cliplit.runtime.video.clip import enhance_video
 from cliplit.runtime.video.codecs import Encoding
 from cliplit.runtime.video.pixels import planes_of
@@ -66,7 +67,7 @@ def interlaced(path, upper_first, codec="libx264", pixel_format="yuv420p", heigh
             picture[1::2] = picture[1::2] // 3
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=pixel_format)
             frame.pts, frame.time_base = number, Fraction(1, 25)
-            container.mux(stream.encode(frame))
+            container.mux(stream.encode(FieldOrder().marked(frame, "tff" if upper_first else "bff")))
         container.mux(stream.encode(None))
     return path
 
@@ -216,14 +217,14 @@ def test_sound_that_is_encoded_again_keeps_channels_and_quality(tmp_path, enhanc
 def test_a_frame_that_an_encoder_keeps_is_noticed(tmp_path, enhancer, monkeypatch):
     """No frame is lost without being said: as many packets as frames, or no file."""
     source = write_clip(tmp_path / "in.mkv", [backlit(64, 96)] * 8, sound=False)
-    real, calls = pyav_writer.encoded, []
+    real, calls = encoder.encoded, []
 
     def swallowing(context, picture):
         calls.append(picture)
         result = real(context, picture)
         return result[1:] if picture is None else result
 
-    monkeypatch.setattr(pyav_writer, "encoded", swallowing)
+    monkeypatch.setattr(encoder, "encoded", swallowing)
     with pytest.raises(InputError, match="libx264 returned 7 of 8 frames"):
         enhance_video(source, tmp_path / "out.mkv", enhancer, Encoding(preset="medium"))
     assert calls and sorted(p.name for p in tmp_path.iterdir()) == ["in.mkv"]

@@ -68,7 +68,10 @@ class Changes:
                 "the sample aspect": str(context.sample_aspect_ratio),
             }
         if self._first is None:
-            self._first = now
+            self._first = {
+                **now,
+                "the range": now.get("the range") or "limited",
+            }  # which untagged pictures are taken for
             return
         for what, value in now.items():
             before = self._first.get(what)
@@ -88,7 +91,7 @@ def said(what: str, before: Any, value: Any, at: str) -> str:
     if what in STATIC.values():
         return f"{what} changes at {at}: {KEPT_AS_IT_BEGINS}"
     follows = KEPT_AS_IT_BEGINS
-    if what == "the pixel format" or (what == "the range" and (before or "limited") != value):
+    if what in ("the pixel format", "the range"):
         follows = "the clip is converted"
     elif what == "the scan":
         follows = "all of it is written as it begins"

@@ -14,7 +14,7 @@ Order = Literal["progressive", "tff", "bff"]
 
 TAGGED: dict[int, Order] = {2: "tff", 3: "bff", 4: "tff", 5: "bff"}  # AVFieldOrder of a stream
 # Codecs whose every picture says whether it is interlaced; of the others the stream's tag is all there is.
-TELLING = {"h264", "hevc", "mpeg2video", "mpeg4", "vc1", "prores", "dvvideo", "dnxhd", "ffv1"}
+TELLING = {"h264", "hevc", "mpeg2video", "mpeg4", "vc1", "prores", "dvvideo", "dnxhd"}
 # Encoders that note the scan of each picture by itself; the others say of all what they say of one.
 FOLLOWING = {"ffv1", "mpeg2video", "rawvideo"}
 PEEKED = 12  # pictures that decide about a stream whose tag and first picture disagree

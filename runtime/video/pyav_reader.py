@@ -268,7 +268,9 @@ class PyAVReader:
         colour = self._colour(first, context)
         coding = self._coding(colour, layout.depth, layout.rgb, first.height)
         self.changes = Changes(
-            self._say, set(DYNAMIC_HDR) & set(data), assumed_matrix(first.height) if colour.matrix == UNSPECIFIED else colour.matrix
+            self._say,
+            set(DYNAMIC_HDR) & set(data),
+            assumed_matrix(first.height) if colour.matrix == UNSPECIFIED else colour.matrix,
         )
         self.dynamic_hdr = sorted({DYNAMIC_HDR[kind] for kind in data if kind in DYNAMIC_HDR})
         for kind in self.dynamic_hdr:
