@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 from types import SimpleNamespace
 
 import av
@@ -173,14 +174,14 @@ def test_short_recordings_that_are_joined(tmp_path, enhancer):
     (tmp_path / "in.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
     enhance_video(tmp_path / "in.ts", tmp_path / "out.mkv", enhancer, FAST)
     times = read_clip(tmp_path / "out.mkv")[1]
-    steps = [round(float(b - a) * 1000) for a, b in zip(times, times[1:], strict=False)]
+    steps = [round(float(b - a) * 1000) for a, b in pairwise(times)]
     assert len(times) == 36
     assert all(39 <= step <= 101 for step in steps), steps  # the sound of a part may be a little longer
     assert sum(step > 41 for step in steps) <= 2
 
 
 def test_a_copied_stream_with_a_wrong_time_to_show(tmp_path, enhancer):
-    """A packet decoded in its turn whose time to be shown is two hours off, as 02 of the cases, in sound and pictures."""
+    """A packet that is decoded in its turn, and whose time to be shown is two hours off."""
     packets = recording(10000)
     packets[31].pts += 7_200_000  # of the sound
     times, notes = through(packets, 10000)

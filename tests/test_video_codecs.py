@@ -13,9 +13,9 @@ from cliplit.runtime.light.colour import Coding, Colour
 from cliplit.runtime.video import codecs
 from cliplit.runtime.video.clip import enhance_video
 from cliplit.runtime.video.codecs import BY_NAME, ENCODERS, Choice, Encoding, choose, options_of
+from cliplit.runtime.video.encoder import configure
 from cliplit.runtime.video.frames import Clip
 from cliplit.runtime.video.pixels import layout_of
-from cliplit.runtime.video.encoder import configure
 from made import backlit, write_clip
 
 

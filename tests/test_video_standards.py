@@ -19,9 +19,9 @@ from cliplit.errors import InputError
 from cliplit.runtime.light import hdr
 from cliplit.runtime.light.colour import PQ
 from cliplit.runtime.video import encoder, segments
-from cliplit.runtime.video.fields import FieldOrder
 from cliplit.runtime.video.clip import enhance_video
 from cliplit.runtime.video.codecs import Encoding
+from cliplit.runtime.video.fields import FieldOrder
 from cliplit.runtime.video.pixels import planes_of
 from cliplit.runtime.video.work_folder import Segment, fingerprint, work_on
 from made import Constant, backlit, packets, with_network, write_clip
