@@ -43,6 +43,8 @@ def resume_options(params: dict[str, Any]) -> dict[str, object]:
 def output_of(paths: tuple[str, ...]) -> Path:
     """Return OUT; with a slash behind it, it is a folder that holds or will hold several clips."""
     name = paths[-1]
+    if not name:
+        raise click.UsageError("OUT is empty; name a file, such as relit.mp4")
     if name.endswith(("/", os.sep)) and len(paths) == 2 and Path(paths[0]).is_file() and not Path(name).is_dir():
         inside = f"{name}{Path(paths[0]).name}"
         raise click.UsageError(f"{name}: no such folder; make it first, or name a file as {inside}")

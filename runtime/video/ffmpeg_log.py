@@ -10,12 +10,12 @@ import av
 
 
 @contextlib.contextmanager
-def logged(level: int) -> Iterator[list[tuple[int, str, str]]]:
-    """Collect (level, part of FFmpeg, line) of this thread up to a level of `av.logging`."""
+def logged(level: int, everywhere: bool = False) -> Iterator[list[tuple[int, str, str]]]:
+    """Collect (level, part of FFmpeg, line) of this thread, or of all, up to a level of `av.logging`."""
     before = av.logging.get_level()
     av.logging.set_level(level)
     try:
-        with av.logging.Capture() as lines:
+        with av.logging.Capture(local=not everywhere) as lines:
             yield lines
     finally:
         if before is None:

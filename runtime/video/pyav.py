@@ -40,19 +40,25 @@ class CountedInput:
         return data
 
 
-def open_to_read(source: Path | str | CountedInput, timeout: float | None = None) -> InputContainer:
+def open_to_read(
+    source: Path | str | CountedInput, timeout: float | None = None, options: dict[str, str] | None = None,
+    form: str | None = None,
+) -> InputContainer:  # fmt: skip
     """Open a file or an address; tags in another encoding than UTF-8 are no error.
 
     Args:
         source: a path, which is a local file whatever its name; text, which is an address FFmpeg knows; standard input.
         timeout: seconds without an answer after which it is given up; None waits.
+        options: of the format and of the decoders that look at the first pictures.
+        form: FFmpeg's name of the format, where it must not be guessed.
 
     Raises:
         av.FFmpegError, OSError, ValueError: as PyAV does.
     """
     if isinstance(source, CountedInput):
-        return av.open(source, buffer_size=PIPE_BUFFER, **READING)
-    return av.open(local(source) if isinstance(source, Path) else source, timeout=timeout, **READING)
+        return av.open(source, buffer_size=PIPE_BUFFER, options=options, **READING)
+    name = local(source) if isinstance(source, Path) else source
+    return av.open(name, format=form, timeout=timeout, options=options, **READING)
 
 
 def open_to_write(

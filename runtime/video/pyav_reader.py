@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import heapq
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -53,6 +54,7 @@ CHROMA_LOCATIONS: dict[str, list[str | None]] = {
 }
 ENCRYPTED = "{}: is encrypted (CENC); decrypt it first, with its key"
 MAX_PIXELS = 1 << 28  # 16384x16384; 8K is an eighth of it
+REFUSED_SIZE = re.compile(r"[Pp]icture size (\d+)x(\d+)")  # in FFmpeg's messages
 PRIMING = Fraction(1, 10)  # seconds; Opus asks for 80 ms
 RECENT_LIMIT = 64 << 20  # bytes of packets kept for the end of a damaged file
 PEEK_LIMIT = 64 << 20  # bytes of pictures that are looked at ahead
@@ -126,7 +128,7 @@ class PyAVReader:
         self.broken_off = ""
         self.notes: list[str] = []
         self._input = CountedInput() if source == PIPE_IN else None
-        self.container = opened(self._input or source, self.reading.timeout)
+        self.container = opened(self._input or source, self.reading)
         self._earlier: list[av.container.InputContainer] = []
         try:
             self._examine()
@@ -150,20 +152,15 @@ class PyAVReader:
         self.packets_read = 0
         self._encrypted = any(name.startswith("enc_") for name in texts(self.video.metadata))  # of Matroska and WebM
         self._find_start()
-        pixels = self.video.width * self.video.height if self.video.codec_context else 0
-        if pixels > self.reading.max_pixels:
-            raise InputError(
-                f"{self.source}: {self.video.width}x{self.video.height} is more than {self.reading.max_pixels} pixels; "
-                "--max-pixels raises the limit"
-            )
+        if self.video.codec_context and self.video.width * self.video.height > self.reading.max_pixels:
+            raise too_large(self.source, self.video.width, self.video.height, self.reading)
         if self.video.codec_context is None:
             raise InputError(f"{self.source}: its video codec is not known here")
         self._time_base = exact(self.video.time_base) or Fraction(1, 90_000)
         self.others = [s for s in self.container.streams if s is not self.video]
         if len(pictures) > 1:
             self.notes.append(f"video stream {number} of {len(pictures)} is enhanced (--video-stream), the rest copied")
-        self.video.thread_type = "AUTO"
-        self._decoder = self._alpha_decoder() or self.video.codec_context
+        self._decoder = self._decoder_of()
         self._newest: int | None = None
         self._start: int | None = None
         self._read_until = Fraction(0)  # seconds
@@ -221,6 +218,13 @@ class PyAVReader:
     def _step(self) -> int:
         """Ticks from one picture to the next, as far as is known."""
         return max(1, round(1 / ((self._rate() or 25) * self._time_base)))
+
+    def _decoder_of(self) -> Any:
+        """Return the decoder, which refuses pictures that are too large before it makes room for them."""
+        self.video.thread_type = "AUTO"
+        decoder = self._alpha_decoder() or self.video.codec_context
+        decoder.options = {**decoder.options, **limits(self.reading)}
+        return decoder
 
     def _alpha_decoder(self) -> Any:
         name = ALPHA_DECODERS.get(self.video.codec_context.codec.canonical_name)
@@ -384,6 +388,8 @@ class PyAVReader:
                 heapq.heappush(self._slots, packet.dts)
             pictures = self._decoder.decode(packet)
         except av.FFmpegError:
+            if not self.undecodable:
+                self._check_size([*self._recent[:1], packet])
             self.undecodable += 1
             pictures, failed = [], True
         for picture in pictures:
@@ -417,8 +423,23 @@ class PyAVReader:
                 pictures += single.decode(packet)
         return [p for p in pictures if self._newest is None or p.pts is None or p.pts > self._newest]
 
+    def _check_size(self, packets: list[av.Packet[Any] | None]) -> None:
+        """Raise InputError if these packets were refused for the size of their pictures."""
+        single: Any = av.CodecContext.create(self._decoder.codec.name, "r")
+        single.thread_count, single.extradata = 1, self.video.codec_context.extradata
+        single.options = limits(self.reading)
+        with logged(av.logging.ERROR, everywhere=True) as lines:
+            for packet in packets:
+                with contextlib.suppress(av.FFmpegError, ValueError):
+                    single.decode(packet)
+        for _, _, line in lines:
+            if found := REFUSED_SIZE.search(line):
+                raise too_large(self.source, int(found[1]), int(found[2]), self.reading)
+
     def _decoded(self, picture: VideoFrame) -> VideoFrame:
         """Note what was seen, for `_again`; a few decoders give no time base."""
+        if picture.width * picture.height > self.reading.max_pixels:
+            raise too_large(self.source, picture.width, picture.height, self.reading)
         if not picture.time_base:
             picture.time_base = self._time_base
         if self._slots:
@@ -475,11 +496,10 @@ class PyAVReader:
     def _reopen(self) -> None:
         number = self.video.index
         self._earlier.append(self.container)  # stays open: a writer may hold its streams
-        self.container = opened(self.source, self.reading.timeout)
+        self.container = opened(self.source, self.reading)
         video: Any = self.container.streams[number]
         self.video = video
-        self.video.thread_type = "AUTO"
-        self._decoder = self._alpha_decoder() or self.video.codec_context
+        self._decoder = self._decoder_of()
         self.others, self._newest, self._held = [], None, []
         self._recent, self._recent_size = [], 0
         self._begin()
@@ -559,7 +579,7 @@ class PyAVReader:
             container.close()  # and with it the memory of its streams: nothing of them is asked afterwards
 
 
-def opened(source: Path | str | CountedInput, timeout: float) -> av.container.InputContainer:
+def opened(source: Path | str | CountedInput, reading: Reading) -> av.container.InputContainer:
     """Open a source. Raises InputError with one line if it is missing, empty, no video or does not answer."""
     remote = isinstance(source, str) and origin_of(source) == "address"
     if not remote and not isinstance(source, CountedInput):
@@ -569,10 +589,26 @@ def opened(source: Path | str | CountedInput, timeout: float) -> av.container.In
         if source.is_dir():
             raise InputError(f"{source}: is a folder")
     try:
-        with av.logging.Capture():
-            return open_to_read(source, timeout if remote else None)
+        with logged(av.logging.ERROR) if isinstance(source, Path) else av.logging.Capture() as lines:
+            return open_to_read(source, reading.timeout if remote else None, limits(reading))
     except (av.FFmpegError, OSError, ValueError) as error:
+        if found := next((f for _, _, line in lines if (f := REFUSED_SIZE.search(line))), None):
+            raise too_large(source, int(found[1]), int(found[2]), reading) from error
         raise InputError(f"{source}: not a video that can be read ({reason(error)})") from error
+
+
+def limits(reading: Reading) -> dict[str, str]:
+    """Return the options of FFmpeg's decoders that keep a small file from asking for all memory.
+
+    They count the pixels as coded, in whole blocks and with a margin; what comes out is held to the limit itself.
+    """
+    return {"max_pixels": str(reading.max_pixels * 5 // 4 + (1 << 18))}
+
+
+def too_large(source: object, width: int, height: int, reading: Reading) -> InputError:
+    return InputError(
+        f"{source}: pictures of {width}x{height} are more than {reading.max_pixels} pixels; --max-pixels raises the limit"
+    )
 
 
 def hidden(packet: av.Packet[Any]) -> bool:
