@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+
 import av
 import numpy as np
 import pytest
@@ -11,7 +14,7 @@ from cliplit.runtime.folders import passed_over
 from cliplit.runtime.video.clip import enhance_video
 from cliplit.runtime.video.codecs import Encoding
 from cliplit.runtime.video.cropping import aperture_crops, matroska_crops
-from made import moving, write_clip, write_rich_clip
+from made import identity, moving, read_clip, write_clip, write_rich_clip
 
 FAST = Encoding(preset="ultrafast")
 
@@ -104,10 +107,32 @@ def test_cropping_of_containers():
     """Bytes by RFC 9559 and ISO/IEC 14496-12: a TrackEntry with Video with PixelCropTop 8; a clap of 96x48 in 96x64."""
     crop = bytes.fromhex("54BB") + b"\x81\x08"
     video = b"\xe0" + bytes([0x80 + len(crop)]) + crop
-    entry = b"\xae" + bytes([0x80 + len(video)]) + video
-    tracks = bytes.fromhex("1654AE6B") + bytes([0x80 + len(entry)]) + entry
-    assert matroska_crops(b"\x53\xab\x84\x16\x54\xae\x6b" + tracks)
-    assert not matroska_crops(tracks.replace(b"\x81\x08", b"\x81\x00"))
-    clap = b"\0\0\0\x28clap" + b"".join(n.to_bytes(4, "big") for n in (96, 1, 48, 1, 0, 1, 0, 1))
-    assert aperture_crops(b"moov" + clap, (96, 64))
-    assert not aperture_crops(b"moov" + clap, (96, 48))
+    entry = b"\x83\x81\x01" + video
+    tracks = bytes.fromhex("1654AE6B") + bytes([0x80 + len(entry) + 2]) + b"\xae" + bytes([0x80 + len(entry)]) + entry
+    assert list(matroska_crops(b"\x53\xab\x84\x16\x54\xae\x6b" + tracks)) == [(0, 8, 0, 0)]
+    assert list(matroska_crops(tracks.replace(b"\x83\x81\x01", b"\x83\x81\x02"))) == []
+    numbers = (96, 1, 48, 1, 0, 1, -4, 1)
+    clap = b"trak hdlr vide \0\0\0\x28clap" + b"".join(n.to_bytes(4, "big", signed=True) for n in numbers)
+    assert list(aperture_crops(b"moov" + clap, (96, 64))) == [(0, 4, 0, 12)]
+    assert list(aperture_crops(b"moov trak hdlr soun" + clap, (96, 48))) == [(0, -4, 0, 4)]
+
+
+@pytest.mark.skipif(shutil.which("mkvpropedit") is None, reason="mkvtoolnix is not installed")
+@pytest.mark.parametrize(("sides", "size", "first"), [
+    ({"top": 8, "bottom": 8}, (96, 48), (8, 0)), ({"left": 10, "right": 6, "bottom": 2}, (80, 62), (0, 10)),
+    ({"top": 7, "left": 3}, (94, 58), (6, 2)),
+])  # fmt: skip
+def test_the_cropping_of_a_container_is_applied(tmp_path, enhancer, sides, size, first):
+    """What is shown are the rows and columns that the container names; 4:2:0 begins at an even one."""
+    source = write_clip(tmp_path / "in.mkv", moving(5, 64, 96))
+    before = read_clip(source, "gray")[0]
+    edits = [f"pixel-crop-{side}={count}" for side, count in sides.items()]
+    subprocess.run(["mkvpropedit", "-q", source, "--edit", "track:v1",
+                    *(word for edit in edits for word in ("--set", edit))], check=True)  # fmt: skip
+    summary = enhance_video(source, tmp_path / "out.mkv", identity(enhancer), Encoding("ffv1"))
+    after = read_clip(tmp_path / "out.mkv", "gray")[0]
+    assert (after[0].shape[1], after[0].shape[0]) == size
+    row, column = first
+    for old, new in zip(before, after, strict=True):
+        assert np.array_equal(old[row : row + size[1], column : column + size[0]], new)
+    assert any("cropping is applied" in note for note in summary.notes)

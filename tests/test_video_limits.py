@@ -6,13 +6,13 @@ import struct
 import subprocess
 
 import pytest
+from test_video_changes import FFMPEG, joined, made, pytestmark  # noqa: F401 - FFmpeg makes the clips
 
 from cliplit.errors import InputError
 from cliplit.runtime.video.clip import enhance_video
 from cliplit.runtime.video.codecs import Encoding
 from cliplit.runtime.video.pyav_reader import PyAVReader, Reading
 from made import moving, video_command, write_clip
-from test_video_changes import FFMPEG, joined, made, pytestmark  # noqa: F401 - FFmpeg makes the clips
 
 FAST = Encoding(preset="ultrafast")
 

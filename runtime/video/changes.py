@@ -11,14 +11,14 @@ from ..light.colour import UNSPECIFIED
 from .fields import Order
 
 LOST = {
-    "SPHERICAL": "the tag of 360-degree video", "STEREO3D": "the tag of stereo (3D) video",
+    "SPHERICAL": "the tag of 360-degree video",
     "ICC_PROFILE": "the ICC profile", "AMBIENT_VIEWING_ENVIRONMENT": "the ambient viewing environment",
     "S12M_TIMECODE": "the time code of single pictures", "AFD": "the active format description",
     "PANSCAN": "pan and scan",
     "DOVI_METADATA": "Dolby Vision metadata", "DOVI_RPU_BUFFER": "Dolby Vision metadata",
     "DYNAMIC_HDR_PLUS": "HDR10+ metadata", "DYNAMIC_HDR_VIVID": "HDR Vivid metadata",
 }  # fmt: skip
-CAPTIONS = "A53_CC"
+CAPTIONS, STEREO = "A53_CC", "STEREO3D"  # which some encoders write again
 
 
 SPANS = {1: "limited", 2: "full"}
@@ -38,11 +38,12 @@ class Changes:
         matrix: the code point that stands for untagged pictures.
 
     Attributes:
-        captions: whether a picture carried closed captions.
+        captions, stereo: whether a picture carried closed captions, and the tag of stereo video.
     """
 
     def __init__(self, say: Callable[[str], None], known: set[str], matrix: int) -> None:
-        self.say, self.captions, self.matrix = say, False, matrix
+        self.say, self.matrix = say, matrix
+        self.captions = self.stereo = False
         self._told = set(known)
         self._first: dict[str, Any] | None = None
 
@@ -51,6 +52,7 @@ class Changes:
         at = f"{float(picture.pts * picture.time_base):.2f} s" if picture.pts is not None and picture.time_base else "?"
         kinds = set(data)
         self.captions |= CAPTIONS in kinds
+        self.stereo |= STEREO in kinds
         for what in sorted({LOST[kind] for kind in kinds & set(LOST) if kind not in self._told}):
             self.say(f"{what} is left out, from {at} on: it cannot be written again")
         self._told |= kinds & set(LOST)

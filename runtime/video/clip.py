@@ -107,19 +107,24 @@ def run(request: Request, enhancer: Enhancer, progress: Progress = no_progress) 
             f"{request.source}: {reader.decoded} frames decoded, {writer.written} written; please report this"
         )
     seconds = time.monotonic() - start
-    notes = (*reader.notes, *writer.notes, *captions_lost(reader, writer, request))
+    notes = (*reader.notes, *writer.notes, *not_kept(reader, writer, request))
     return Summary(writer.written, reader.decoded, clip.width, clip.height, seconds, reader.problems, notes)
 
 
-def captions_lost(source: Source, sink: Sink, request: Request) -> list[str]:
-    """Name closed captions that did not come along: few encoders write them, and a picture beside another has none."""
-    if not (isinstance(source, PyAVReader) and isinstance(sink, PyAVWriter) and source.changes.captions):
+def not_kept(source: Source, sink: Sink, request: Request) -> list[str]:
+    """Name what hangs on the pictures and did not come along: few encoders write it, a comparison cannot."""
+    if not (isinstance(source, PyAVReader) and isinstance(sink, PyAVWriter)):
         return []
-    encoder = sink.choice.encoder.name
-    if request.steps.compare != "side" and "a53cc" in option_names(encoder):
-        return []
-    why = "--compare side" if request.steps.compare == "side" else encoder
-    return [f"the closed captions in the pictures are left out: {why} cannot keep them; H.264 and HEVC do"]
+    encoder, lost = sink.choice.encoder.name, []
+    beside = request.steps.compare == "side"
+    if source.changes.captions and (beside or "a53cc" not in option_names(encoder)):
+        why = "--compare side" if beside else encoder
+        lost.append(f"the closed captions in the pictures are left out: {why} cannot keep them; H.264 and HEVC do")
+    tagged = sink.container.format.name in ("matroska", "webm") and "stereo_mode" in sink.clip.metadata
+    if source.changes.stereo and (beside or not (tagged or encoder == "libx264")):
+        why = "--compare side" if beside else encoder
+        lost.append(f"the tag of stereo (3D) video is left out: {why} cannot keep it; H.264 does")
+    return lost
 
 
 def output_clip(clip: Clip, request: Request) -> Clip:
@@ -180,7 +185,7 @@ def run_in_segments(request: Request, enhancer: Enhancer, progress: Progress) ->
         check_joined(unfinished, writer, work, request)
         flush(unfinished)
         unfinished.replace(target)
-        notes = (*work.notes, *reader.notes, *writer.notes, *captions_lost(reader, writer, request))
+        notes = (*work.notes, *reader.notes, *writer.notes, *not_kept(reader, writer, request))
         problems = reader.problems_of(work.decoded, work.damaged, others.absent)
     return Summary(work.frames, work.decoded, clip.width, clip.height, time.monotonic() - start, problems, notes)
 

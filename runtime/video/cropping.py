@@ -1,59 +1,82 @@
 """The cropping that a container asks for, which FFmpeg's libraries read and PyAV does not give: from the headers.
 
 Matroska: PixelCropBottom, -Top, -Left, -Right (RFC 9559, 5.1.4.1.28.8 to .11). MP4 and MOV: the clean aperture, `clap`
-(ISO/IEC 14496-12, 12.1.4).
+(ISO/IEC 14496-12, 12.1.4). It is applied, as players and ffmpeg (since 7.1) do: the rest is not meant to be seen.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
 
 HEAD = 4 << 20  # bytes of a Matroska file in which its tracks are looked for
 MOST = 64 << 20  # bytes of a moov box
 TRACKS = bytes.fromhex("1654AE6B")
 SEEK_ID = bytes.fromhex("53AB84")
-CROPS = {bytes.fromhex(code) for code in ("54AA", "54BB", "54CC", "54DD")}
+TRACK, TYPE, VIDEO = b"\xae", b"\x83", b"\xe0"  # TrackEntry, TrackType, Video
+CROPS = {bytes.fromhex(code): side for code, side in (("54CC", 0), ("54BB", 1), ("54DD", 2), ("54AA", 3))}
 
 
-def cropping_asked(path: Path, form: str, size: tuple[int, int]) -> bool:
-    """Tell whether the container of a clip of (width, height) wants rows or columns hidden."""
+class Crop(NamedTuple):
+    """Columns and rows to take away at each side."""
+
+    left: int = 0
+    top: int = 0
+    right: int = 0
+    bottom: int = 0
+
+    def rounded(self, columns: int, rows: int) -> Crop:
+        """Return what begins at a chroma sample: a little less is taken away."""
+        return self._replace(left=self.left // columns * columns, top=self.top // rows * rows)
+
+
+def cropping_asked(path: Path, form: str, number: int, size: tuple[int, int]) -> Crop:
+    """Return what the container wants hidden of the video track `number`, counted from 0, of (width, height)."""
+    tracks: list[Crop] = []
     try:
-        with path.open("rb") as file:
-            if "matroska" in form:
-                return matroska_crops(file.read(HEAD))
-            if "mov" in form:
-                return aperture_crops(movie_box(path), size)
+        if "matroska" in form:
+            with path.open("rb") as file:
+                tracks = list(matroska_crops(file.read(HEAD)))
+        elif "mov" in form:
+            tracks = list(aperture_crops(movie_box(path), size))
     except (OSError, struct.error, IndexError):
         pass
-    return False
+    crop = tracks[number] if number < len(tracks) else Crop()
+    inside = min(crop) >= 0 and crop.left + crop.right < size[0] and crop.top + crop.bottom < size[1]
+    return crop if inside else Crop()
 
 
-def matroska_crops(data: bytes) -> bool:
-    """Look for a crop that is not 0 among the tracks."""
+def matroska_crops(data: bytes) -> Iterator[Crop]:
+    """Yield the crop of each video track."""
     at = data.find(TRACKS)
     while at >= 0 and data[at - 3 : at] == SEEK_ID:  # the table of contents names it, too
         at = data.find(TRACKS, at + 1)
     if at < 0:
-        return False
-    length, body = number(data, at + 4)
-    return crops_in(data[body : body + length])
+        return
+    for name, track in elements(data[at:]):
+        for kind, entry in elements(track) if name == TRACKS else ():
+            inside = dict(elements(entry)) if kind == TRACK else {}
+            if inside.get(TYPE) == b"\x01":
+                sides = {
+                    CROPS[n]: int.from_bytes(value, "big")
+                    for n, value in elements(inside.get(VIDEO, b""))
+                    if n in CROPS
+                }
+                yield Crop(*(sides.get(side, 0) for side in range(4)))
+        return
 
 
-def crops_in(data: bytes) -> bool:
-    """Walk through EBML elements; enter the two that hold others (TrackEntry, Video)."""
+def elements(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield EBML elements: (name, content)."""
     at = 0
-    while at < len(data):
+    while at < len(data) and data[at]:
         width = 9 - data[at].bit_length()
-        name = data[at : at + width]
         length, body = number(data, at + width)
-        content = data[body : body + length]
-        if name in CROPS and any(content):
-            return True
-        if name in (b"\xae", b"\xe0") and crops_in(content):
-            return True
+        yield data[at : at + width], data[body : body + length]
         at = body + length
-    return False
 
 
 def number(data: bytes, at: int) -> tuple[int, int]:
@@ -79,11 +102,19 @@ def movie_box(path: Path) -> bytes:
     return b""
 
 
-def aperture_crops(data: bytes, size: tuple[int, int]) -> bool:
-    """Look for a clean aperture that is smaller than the picture; editors write one of its size."""
-    at = -1
-    while (at := data.find(b"\0\0\0\x28clap", at + 1)) >= 0:
-        width, of_width, height, of_height = struct.unpack(">4I", data[at + 8 : at + 24])
-        if of_width and of_height and (width < size[0] * of_width or height < size[1] * of_height):
-            return True
-    return False
+def aperture_crops(data: bytes, size: tuple[int, int]) -> Iterator[Crop]:
+    """Yield the crop of each video track of (width, height); editors write an aperture of the whole picture, too."""
+    for track in data.split(b"trak")[1:]:
+        if b"vide" not in track or b"hdlr" not in track:
+            continue
+        at = track.find(b"\0\0\0\x28clap")
+        yield crop_of(struct.unpack(">8i", track[at + 8 : at + 40]), size) if at >= 0 else Crop()
+
+
+def crop_of(aperture: tuple[int, ...], size: tuple[int, int]) -> Crop:
+    """Convert a clean aperture: width, height, and the distance of its centre from the picture's, as fractions."""
+    if not all(aperture[1::2]):
+        return Crop()
+    width, height, right, down = (Fraction(n, d) for n, d in zip(aperture[::2], aperture[1::2], strict=True))
+    left, top = (size[0] - width) / 2 + right, (size[1] - height) / 2 + down
+    return Crop(round(left), round(top), size[0] - round(left) - round(width), size[1] - round(top) - round(height))

@@ -37,9 +37,9 @@ from ..light.colour import (
 from ..light.hdr import TRANSFERS
 from .changes import Changes
 from .clock import JUMPING, NO_TIMES, PICTURES_AHEAD, UNSEARCHABLE, Clock, common_start, in_order
-from .cropping import cropping_asked
+from .cropping import Crop, cropping_asked
 from .ffmpeg_log import logged
-from .fields import PEEKED, TAGGED, TELLING, FieldOrder, Order
+from .fields import PEEKED, TAGGED, TELLING, FieldOrder, Filter, Order
 from .frames import Clip, Frame, Matrix
 from .mastering import mastering_of
 from .names import exists, origin_of
@@ -160,6 +160,11 @@ class PyAVReader:
         self.others = [s for s in self.container.streams if s is not self.video]
         if len(pictures) > 1:
             self.notes.append(f"video stream {number} of {len(pictures)} is enhanced (--video-stream), the rest copied")
+        self._stored = self.video.width, self.video.height
+        self._crop = Crop()
+        if isinstance(self.source, Path):
+            self._crop = cropping_asked(self.source, self.container.format.name, number, self._stored)
+        self._cut: Filter | None = None
         self._decoder = self._decoder_of()
         self._newest: int | None = None
         self._start: int | None = None
@@ -180,9 +185,6 @@ class PyAVReader:
             raise InputError(ENCRYPTED.format(self.source))
         self._held.append(first)
         self.clip = self._describe(first)
-        size = self.video.width, self.video.height
-        if isinstance(self.source, Path) and cropping_asked(self.source, self.container.format.name, size):
-            self._say("the cropping that the container asks for is left out: all rows and columns are shown")
 
     def _find_start(self) -> None:
         """Find the time that becomes 0, and shift the chapters by it."""
@@ -442,12 +444,28 @@ class PyAVReader:
             raise too_large(self.source, picture.width, picture.height, self.reading)
         if not picture.time_base:
             picture.time_base = self._time_base
+        if any(self._crop) and (picture.width, picture.height) == self._stored:
+            picture = self._cropped(picture)
         if self._slots:
             picture.pts = heapq.heappop(self._slots)
             self._say(NO_TIMES)
         if picture.pts is not None:
             self._newest = picture.pts if self._newest is None else max(self._newest, picture.pts)
         return picture
+
+    def _cropped(self, picture: VideoFrame) -> VideoFrame:
+        """Cut off what the container wants hidden, as near as chroma samples and fields allow."""
+        if self._cut is None:
+            columns, rows = layout_of(picture.format.name).steps
+            crop = self._crop.rounded(columns, 2 * rows if picture.interlaced_frame else rows)
+            width, height = picture.width - crop.left - crop.right, picture.height - crop.top - crop.bottom
+            self._cut = Filter("crop", f"{width}:{height}:{crop.left}:{crop.top}:exact=1")
+            self._say(
+                f"the container's cropping is applied: {width}x{height} of {picture.width}x{picture.height} are shown"
+            )
+        cut = self._cut(picture)
+        assert cut is not None
+        return cut
 
     def _say(self, note: str) -> None:
         if note not in self.notes:
@@ -607,7 +625,8 @@ def limits(reading: Reading) -> dict[str, str]:
 
 def too_large(source: object, width: int, height: int, reading: Reading) -> InputError:
     return InputError(
-        f"{source}: pictures of {width}x{height} are more than {reading.max_pixels} pixels; --max-pixels raises the limit"
+        f"{source}: pictures of {width}x{height} are more than {reading.max_pixels} pixels; "
+        "--max-pixels raises the limit"
     )
 
 
