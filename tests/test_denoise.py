@@ -30,8 +30,8 @@ def frames_of(pictures, pixel_format="yuv420p", pts=None):
 def test_crawling_noise_is_less_and_every_frame_is_there(pixel_format):
     pairs = list(denoised(frames_of(camera_noise(ground(), 30), pixel_format), 0.5))
     assert (
-        [original.pts for original, _ in pairs]
-        == [clean.pts for _, clean in pairs]
+        [original.pts for original, _, _ in pairs]
+        == [clean.pts for _, clean, _ in pairs]
         == [n * 7 + n % 3 for n in range(30)]
     )
     before, after = (np.array([pair[i].planes[0] for pair in pairs], float)[6:-6] for i in (0, 1))
@@ -55,7 +55,9 @@ def test_what_moves_leaves_no_ghost():
 
 def test_a_clean_clip_stays_nearly_as_it_is():
     pictures = [ground().astype(np.uint8)] * 12
-    difference = [np.abs(a.planes[0].astype(int) - b.planes[0]).mean() for a, b in denoised(frames_of(pictures), 0.5)]
+    difference = [
+        np.abs(a.planes[0].astype(int) - b.planes[0]).mean() for a, b, _ in denoised(frames_of(pictures), 0.5)
+    ]
     assert len(difference) == 12 and max(difference) <= 0.6
 
 
@@ -63,6 +65,24 @@ def test_packets_pass_and_nothing_happens_at_zero():
     items = ["packet", *frames_of(camera_noise(ground(), 3)), "end"]
     assert [pair[0] for pair in denoised(items, 0.0)] == items
     assert [pair[0] for pair in denoised(items, 0.5) if isinstance(pair[0], str)] == ["packet", "end"]
+
+
+def test_the_filters_go_on_where_they_were():
+    """From the memory of any frame on, the same pictures come out, also where the noise has changed."""
+    rng = np.random.default_rng(1)
+    noisy = [np.clip(ground() + rng.normal(0, 2 if n < 20 else 9, (144, 192, 3)), 0, 255).astype(np.uint8)
+             for n in range(40)]  # fmt: skip
+    whole = [(o.pts, c.planes[0].copy(), memory) for o, c, memory in denoised(frames_of(noisy), 0.5)]
+    pts = [time for time, _, _ in whole]
+    for begin in (1, 5, 12, 19, 24, 25, 30, 38):
+        memory = whole[begin][2]
+        first = pts.index(memory.start)
+        assert begin - 4 <= first <= begin
+        frames = (f for n, f in enumerate(frames_of(noisy)) if n >= first)
+        again = [(o.pts, c.planes[0]) for o, c, _ in denoised(frames, 0.5, memory, pts[begin])]
+        assert [time for time, _ in again] == pts[begin:]
+        for (_, expected, _), (_, found) in zip(whole[begin:], again, strict=True):
+            assert np.array_equal(expected, found), begin
 
 
 def test_hqdn3d_is_taken_where_it_is():

@@ -145,8 +145,6 @@ def main(
         if paths:
             raise click.UsageError("--demo OUT takes no IN")
         paths = (str(DEMO), str(demo))
-    if resume and settings["denoise"]:
-        raise click.UsageError("--resume and --denoise do not go together")
     if resume and io == "opencv":
         raise click.UsageError("--resume and --io opencv do not go together")
     without_out = benchmark or (preview and len(paths) == 1)

@@ -16,6 +16,7 @@ from ..enhancer import Enhancer
 from .codecs import Encoding, option_names
 from .compare import compared_clip
 from .containers import format_for
+from .denoise import denoised
 from .frame_loop import FrameLoop
 from .frames import Clip, Frame, Sink, Source
 from .names import origin_of
@@ -167,8 +168,6 @@ def run_in_segments(request: Request, enhancer: Enhancer, progress: Progress) ->
     assert isinstance(source, Path) and isinstance(target, Path) and request.resume is not None
     assert enhancer.network.path is not None  # only a back end that came opened has none
     start = time.monotonic()
-    if request.steps.denoise:
-        raise InputError("--resume and --denoise do not go together: the filters' memory cannot be saved")
     with (
         work_on(source, target, enhancer.network.path, request.resume) as work,
         PyAVReader(source, request.reading) as reader,
@@ -196,15 +195,17 @@ def add_segments(
 ) -> None:  # fmt: skip
     """Encode the segments from number `first`, all or the first so many."""
     loop = FrameLoop(reader.clip, enhancer, request.steps)
+    start = work.start_of(first)
     if first:
         load_state(work.state_file(first - 1), loop)
-        start = work.start_of(first)
         assert start is not None  # there is more to do
-        reader.skip_to(start)
+        reader.skip_to(loop.memory.start if loop.memory else start)
     with closing(prefetch(reader)) as items:
-        segments = Split(item for item in items if isinstance(item, Frame))
+        frames = (item for item in items if isinstance(item, Frame))
+        clean = denoised(frames, request.steps.denoise, loop.memory, start, resumable=True)
+        segments = Split(clean, lambda item: item[0])
         for number, segment in enumerate(segments, first):
-            relighted = loop(segment)
+            relighted = loop.relighted(segment)
             shown = (
                 relighted if request.cfr is None else constant_rate(relighted, request.cfr, lambda: segments.next_time)
             )
@@ -215,6 +216,7 @@ def add_segments(
                 writer,
                 lambda n, done=done: progress(done + n, writer.clip.expected_frames),  # type: ignore[misc]
             )
+            loop.memory = segments.next_item[2] if segments.next_item else None
             save_state(work.state_file(number), loop)
             work.add(number, Segment(frames, segments.decoded, segments.damaged, segments.next_pts))
             if most is not None and number - first + 1 == most:

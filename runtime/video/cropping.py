@@ -17,7 +17,7 @@ MOST = 64 << 20  # bytes of a moov box
 TRACKS = bytes.fromhex("1654AE6B")
 SEEK_ID = bytes.fromhex("53AB84")
 TRACK, TYPE, VIDEO = b"\xae", b"\x83", b"\xe0"  # TrackEntry, TrackType, Video
-CROPS = {bytes.fromhex(code): side for code, side in (("54CC", 0), ("54BB", 1), ("54DD", 2), ("54AA", 3))}
+CROPS = [bytes.fromhex(code) for code in ("54CC", "54BB", "54DD", "54AA")]  # in the order of `Crop`
 
 
 class Crop(NamedTuple):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -48,52 +49,84 @@ def chain_of(strength: float, noise: float, available: Iterable[str] = filters_a
     return [("atadenoise", f"s={WINDOW}:{limits}:p=7"), ("fftdnoiz", f"sigma={min(codes, 30):.3f}:planes=7")]
 
 
-def denoised(items: Iterable[Any], strength: float) -> Iterator[tuple[Any, Any]]:
-    """Pair each item with itself, or each frame with its denoised version: (original, denoised).
+@dataclass(frozen=True)
+class Memory:
+    """What the filters have to be given again to go on at a frame as if they had not been interrupted.
 
-    The filters look ahead, so frames come some frames later than packets, which pass at once.
+    Attributes:
+        noise: the level that their thresholds follow.
+        taken: frames taken before.
+        start: pts of the first frame to give them; what comes out before the frame itself is dropped.
+    """
+
+    noise: float
+    taken: int
+    start: int
+
+
+def denoised(
+    items: Iterable[Any],
+    strength: float,
+    memory: Memory | None = None,
+    begin: int | None = None,
+    resumable: bool = False,
+) -> Iterator[tuple[Any, Any, Memory | None]]:
+    """Pair each item with itself, or each frame with its denoised version: (original, denoised, memory).
+
+    The filters look ahead, so frames come some frames later than packets, which pass at once. With the `memory` of the
+    frame of pts `begin`, and items from its `start` on, the frames from `begin` on are those of an uninterrupted run;
+    `resumable` leaves out hqdn3d, which remembers everything.
     """
     if not strength:
         for item in items:
-            yield item, item
+            yield item, item, None
         return
-    denoiser = Denoiser(strength)
+    denoiser = Denoiser(strength, memory, resumable)
     for item in items:
         if isinstance(item, Frame):
-            yield from denoiser.push(item)
+            yield from (pair for pair in denoiser.push(item) if begin is None or pair[0].pts >= begin)
         else:
-            yield item, item
-    yield from denoiser.flush()
+            yield item, item, None
+    yield from (pair for pair in denoiser.flush() if begin is None or pair[0].pts >= begin)
 
 
 class Denoiser:
     """Passes a clip's frames through the filters and returns them with the originals, in order, all by `flush`."""
 
-    def __init__(self, strength: float) -> None:
+    def __init__(self, strength: float, memory: Memory | None = None, resumable: bool = False) -> None:
         if not 0.0 <= strength <= 1.0:
             raise InputError(f"denoise {strength} is outside 0..1")
         self._strength, self._noise, self._taken = strength, LEAST_NOISE, 0
+        if memory is not None:
+            self._noise, self._taken = memory.noise, memory.taken
+        self._available = filters_available - {"hqdn3d"} if resumable else filters_available
         self._graph: Graph | None = None
-        self._waiting: deque[Frame] = deque()
+        self._waiting: deque[tuple[Frame, Memory]] = deque()
+        self._recent: deque[tuple[int, int]] = deque(maxlen=WINDOW)  # (pts, frames before it) of those in the filters
 
-    def push(self, frame: Frame) -> Iterator[tuple[Frame, Frame]]:
-        """Add a frame; yield the pairs that are ready."""
+    def push(self, frame: Frame) -> Iterator[tuple[Frame, Frame, Memory]]:
+        """Add a frame; yield what is ready."""
         picture = frame.picture if isinstance(frame, PyAVFrame) else picture_of(frame)
         if self._taken % INTERVAL == 0 and self._noise_changed(frame):
             yield from self.flush()
+        self._recent.append((frame.pts, self._taken))
+        start, taken = self._recent[max(0, len(self._recent) - 1 - WINDOW // 2)]
+        # A level that is measured again is the same: at the frames before, it was this one already.
+        memory = Memory(self._noise, taken, start)
         self._taken += 1
         if self._graph is None:
-            self._graph = graph_of(chain_of(self._strength, self._noise), picture, frame.time_base)
-        self._waiting.append(frame)
+            self._graph = graph_of(chain_of(self._strength, self._noise, self._available), picture, frame.time_base)
+        self._waiting.append((frame, memory))
         self._graph.push(picture)
         yield from self._ready(self._graph)
 
-    def flush(self) -> Iterator[tuple[Frame, Frame]]:
-        """Yield the pairs still buffered in the filters."""
+    def flush(self) -> Iterator[tuple[Frame, Frame, Memory]]:
+        """Yield what is still buffered in the filters."""
         if self._graph is not None:
             self._graph.push(None)
             yield from self._ready(self._graph)
             self._graph = None
+            self._recent.clear()
 
     def _noise_changed(self, frame: Frame) -> bool:
         numbers = frame.coding.numbers
@@ -105,21 +138,22 @@ class Denoiser:
         self._noise = noise
         return True
 
-    def _ready(self, graph: Graph) -> Iterator[tuple[Frame, Frame]]:
+    def _ready(self, graph: Graph) -> Iterator[tuple[Frame, Frame, Memory]]:
         while True:
             try:
                 picture = graph.pull()
             except (av.error.BlockingIOError, av.error.EOFError):
                 return
             assert isinstance(picture, VideoFrame)
-            original = self._waiting.popleft()
+            original, memory = self._waiting.popleft()
             picture.pts, picture.time_base = original.pts, original.time_base
-            yield original, frame_of(picture, original.coding, original.scan)
+            yield original, frame_of(picture, original.coding, original.scan), memory
 
 
 def graph_of(chain: Chain, picture: VideoFrame, time_base: Fraction) -> Graph:
     """Build a filter graph for pictures like this one."""
     graph = Graph()
+    graph.threads = 1  # with more, fftdnoiz gives a few other codes each time
     last = graph.add_buffer(
         width=picture.width, height=picture.height, format=picture.format, time_base=time_base, name="in"
     )

@@ -12,7 +12,7 @@ from ..light.hdr import TRANSFERS
 from ..light.pixels import PlanarPixels
 from ..light.relighting import LightSettings, Profile, Relighting, no_profile
 from .compare import comparison
-from .denoise import denoised
+from .denoise import Memory, denoised
 from .frames import Clip, Frame
 from .request import Steps
 
@@ -58,9 +58,14 @@ class FrameLoop:
         self._compare = comparison(steps.compare) if steps.compare else None
         self._batch = 1 if live or clip.colour.transfer in TRANSFERS else self.relighting.batch
         self._start: Fraction | None = None
+        self.memory: Memory | None = None  # of the denoising filters, where a resumed run goes on
 
     def __call__(self, items: Iterable[Any]) -> Iterator[Any]:
         """Yield the items of a source, each frame relighted; packets pass through."""
+        return self.relighted(denoised(items, self.steps.denoise))
+
+    def relighted(self, items: Iterable[tuple[Any, Any, Memory | None]]) -> Iterator[Any]:
+        """Do the same with what `denoised` gives."""
         for pending in self._looked_at(self._prepared(items)):
             if not isinstance(pending.item, Frame):
                 yield pending.item
@@ -71,8 +76,8 @@ class FrameLoop:
                 frame = self._relighted(pending) if pending.strength else pending.original.writable()
                 yield self._compare(before, frame) if self._compare and before else frame
 
-    def _prepared(self, items: Iterable[Any]) -> Iterator[Pending]:
-        for original, item in denoised(items, self.steps.denoise):
+    def _prepared(self, items: Iterable[tuple[Any, Any, Memory | None]]) -> Iterator[Pending]:
+        for original, item, _ in items:
             if not isinstance(item, Frame):
                 yield Pending(original, item, 0.0)
                 continue
@@ -109,7 +114,9 @@ class FrameLoop:
     def state(self) -> dict[str, Any]:
         """Return arrays and numbers by name (`frames.Stateful`)."""
         start = self._start
-        known = {} if start is None else {"start": [start.numerator, start.denominator]}
+        known: dict[str, Any] = {} if start is None else {"start": [start.numerator, start.denominator]}
+        if self.memory is not None:
+            known |= {"noise": self.memory.noise, "filters": [self.memory.taken, self.memory.start]}
         return {**self.relighting.state(), **known}
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -117,6 +124,9 @@ class FrameLoop:
         self.relighting.restore(state)
         if "start" in state:
             self._start = Fraction(*(int(number) for number in state["start"]))
+        if "noise" in state:
+            taken, start = (int(number) for number in state["filters"])
+            self.memory = Memory(float(state["noise"]), taken, start)
 
 
 def _batches(pending: Iterable[Pending], count: int) -> Iterator[list[Pending]]:

@@ -20,54 +20,61 @@ from typing import IO, Any
 
 import av
 import numpy as np
+from av.packet import PacketSideData, packet_sidedata_type_from_literal
 
 from cliplit.errors import InputError
 from cliplit.files import atomic_write
 
 from .encoder import PictureEncoder
 from .frames import Frame, Stateful
-from .pixels import layout_of
 from .pyav_reader import PyAVReader
 from .pyav_writer import PyAVWriter
 
 SECONDS = Fraction(10)  # shortest segment; three times that where no key frame comes
-HEAD = struct.Struct("<qqq?I")  # pts, dts, duration, whether a key frame, size
+HEAD = struct.Struct("<qqq?II")  # pts, dts, duration, whether a key frame, size of the data and of what is beside it
+BESIDE: Any = "matroska_block_additional"  # where VP8 and VP9 have their transparency
 
 
 class Split:
-    """Iterates over segments, each an iterator of frames to be used up before the next.
+    """Iterates over segments, each an iterator of items to be used up before the next.
+
+    Args:
+        items: frames, or what `frame_of` finds a frame in.
 
     Attributes:
         decoded, damaged: frames of this segment so far.
-        next_pts, next_time: behind a segment, where the next one begins; None behind the last.
+        next_pts, next_time, next_item: behind a segment, where the next one begins; None behind the last.
     """
 
-    def __init__(self, frames: Iterable[Frame]) -> None:
+    def __init__(self, items: Iterable[Any], frame_of: Callable[[Any], Frame] = lambda item: item) -> None:
         self.decoded = self.damaged = 0
         self.next_pts: int | None = None
         self.next_time: Fraction | None = None
-        self._frames = frames
+        self.next_item: Any = None
+        self._items, self._frame_of = items, frame_of
         self._number = 0
         self._begun: Fraction | None = None
 
-    def __iter__(self) -> Iterator[Iterator[Frame]]:
+    def __iter__(self) -> Iterator[Iterator[Any]]:
         for _, segment in groupby(self._watched(), self._segment_of):
             self.decoded = self.damaged = 0
             yield self._counted(segment)
 
-    def _counted(self, segment: Iterable[Frame]) -> Iterator[Frame]:
-        for frame in segment:
+    def _counted(self, segment: Iterable[Any]) -> Iterator[Any]:
+        for item in segment:
             self.decoded += 1
-            self.damaged += frame.damaged
-            yield frame
+            self.damaged += self._frame_of(item).damaged
+            yield item
 
-    def _watched(self) -> Iterator[Frame]:
-        for frame in self._frames:
-            self.next_pts, self.next_time = frame.pts, frame.time
-            yield frame
-        self.next_pts = self.next_time = None
+    def _watched(self) -> Iterator[Any]:
+        for item in self._items:
+            frame = self._frame_of(item)
+            self.next_pts, self.next_time, self.next_item = frame.pts, frame.time, item
+            yield item
+        self.next_pts = self.next_time = self.next_item = None
 
-    def _segment_of(self, frame: Frame) -> int:
+    def _segment_of(self, item: Any) -> int:
+        frame = self._frame_of(item)
         if self._begun is None:
             self._begun = frame.time
         if frame.time - self._begun >= SECONDS * (1 if frame.key_frame else 3):
@@ -80,8 +87,6 @@ class SegmentEncoder:
 
     def __init__(self, file: IO[bytes], writer: PyAVWriter) -> None:
         choice = writer.choice
-        if layout_of(choice.pixel_format).alpha and choice.encoder.family in ("vp8", "vp9"):
-            raise InputError("--resume cannot keep the transparency of VP9; leave it out or use --codec ffv1")
         self.file, self.choice, self.placed = file, choice, writer.placed
         self.frames = self.packets = 0
         context: Any = av.CodecContext.create(choice.encoder.name, "w")
@@ -104,8 +109,9 @@ class SegmentEncoder:
         for packet in packets:
             data = bytes(packet)
             dts = packet.pts if packet.dts is None else packet.dts
-            self.file.write(HEAD.pack(packet.pts, dts, packet.duration or 0, packet.is_keyframe, len(data)))
-            self.file.write(data)
+            beside = bytes(packet.get_sidedata(BESIDE)) if packet.has_sidedata(BESIDE) else b""
+            head = packet.pts, dts, packet.duration or 0, packet.is_keyframe, len(data), len(beside)
+            self.file.write(HEAD.pack(*head) + data + beside)
             self.packets += 1
 
 
@@ -131,21 +137,25 @@ def join_segments(files: Iterable[Path], source: PyAVReader, writer: PyAVWriter)
 
 def packets_of(path: Path, time_base: Fraction) -> Iterator[av.Packet[Any]]:
     """Read the packets of a segment."""
-    for pts, dts, duration, key, data in stored(path):
+    for pts, dts, duration, key, data, beside in stored(path):
         packet = av.Packet(data)
         packet.pts, packet.dts, packet.duration = pts, dts, duration
         packet.time_base, packet.is_keyframe = time_base, key
+        if beside:
+            side_data: Any = PacketSideData(packet_sidedata_type_from_literal(BESIDE), len(beside))
+            side_data.update(beside)
+            packet.set_sidedata(side_data)
         yield packet
 
 
-def stored(path: Path) -> Iterator[tuple[int, int, int, bool, bytes]]:
+def stored(path: Path) -> Iterator[tuple[int, int, int, bool, bytes, bytes]]:
     with path.open("rb") as file:
         while head := file.read(HEAD.size):
-            *times, size = HEAD.unpack(head.ljust(HEAD.size, b"\0"))
-            data = file.read(size)
-            if len(head) < HEAD.size or len(data) < size:
+            *times, size, more = HEAD.unpack(head.ljust(HEAD.size, b"\0"))
+            data, beside = file.read(size), file.read(more)
+            if len(head) < HEAD.size or len(data) < size or len(beside) < more:
                 raise InputError(f"{path}: is cut off; remove it, and the same command makes it again")
-            yield times[0], times[1], times[2], bool(times[3]), data
+            yield times[0], times[1], times[2], bool(times[3]), data, beside
 
 
 def merged(video: Iterator[av.Packet[Any]], others: Iterator[av.Packet[Any]]) -> Iterator[tuple[bool, av.Packet[Any]]]:
