@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -50,6 +51,7 @@ SHOWN = 20  # failures to print; the file lists all
 )
 @click.option("--overwrite", is_flag=True, help="Replace files in DST that no earlier run made.")
 @click.option("--quiet", is_flag=True, help="Print errors only.")
+@click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each finished file, for programs.")
 @click.version_option(__version__)
 @reports_errors
 def main(
@@ -66,6 +68,7 @@ def main(
     split_over: float,
     overwrite: bool,
     quiet: bool,
+    as_json: bool,
     model: str,
     **settings: Any,
 ) -> None:
@@ -100,14 +103,30 @@ def main(
             outcomes = rounds(work, left.jobs, options, split_over) if work else iter(())
             for outcome in shown(outcomes, len(jobs), before + len(left.foreign), quiet):
                 manifest.add(outcome)
+                if as_json:
+                    click.echo(json_line(outcome, target))
         failed = list(manifest.failed)
-    if not quiet:
+    if not quiet and not as_json:
         skipped = f", {before} were done before" if before else ""
         click.echo(f"{len(jobs) - before - len(failed)} of {len(jobs) - before} files written{skipped}")
     for outcome in failed[:SHOWN]:
         click.echo(f"cliplit-batch: {outcome.name}: {outcome.error}", err=True)
     if failed:
         raise InputError(f"{len(failed)} of {len(jobs)} files failed; all are listed in {target}/{FOLDER}/{FAILURES}")
+
+
+def json_line(outcome: Outcome, target: str) -> str:
+    """Return what became of a file, in the words of `cliplit-video --json`."""
+    from pathlib import PurePosixPath
+
+    from ..folders import CLIPS
+
+    line = {
+        "file": outcome.name, "output": f"{target.rstrip('/')}/{CLIPS.target_name(PurePosixPath(outcome.name))}",
+        "frames": outcome.frames, "seconds": outcome.seconds,
+        "problems": f"failed: {outcome.error}" if outcome.error else "", "notes": list(outcome.notes),
+    }  # fmt: skip
+    return json.dumps(line)
 
 
 def engine_of(name: str, address: str, workers: int, own_process: bool) -> AbstractContextManager[Engine]:

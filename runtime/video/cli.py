@@ -37,7 +37,7 @@ def pairs(context: click.Context, parameter: click.Parameter, values: tuple[str,
 
 def resume_options(params: dict[str, Any]) -> dict[str, object]:
     """Select the options on which the result depends."""
-    return {name: value for name, value in params.items() if name not in ("overwrite", "quiet", "paths")}
+    return {name: value for name, value in params.items() if name not in ("overwrite", "quiet", "as_json", "paths")}
 
 
 def output_of(paths: tuple[str, ...]) -> Path:
@@ -109,6 +109,7 @@ DEMO = Path(__file__).parents[1] / "demo" / "backlit.mp4"
 @source_options
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")
 @click.option("--quiet", is_flag=True, help="Print errors only.")
+@click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each finished clip, for programs.")
 @click.version_option(__version__)
 @reports_errors
 def main(
@@ -116,6 +117,7 @@ def main(
     demo: Path | None,
     overwrite: bool,
     quiet: bool,
+    as_json: bool,
     video_stream: int,
     max_pixels: int,
     input_color: str | None,
@@ -168,6 +170,8 @@ def main(
     streamed = live or preview or "-" in paths or origin_of(paths[0]) == "address"
     if resume and streamed:
         raise click.UsageError("--resume works on files, not on streams")
+    if as_json and (streamed or benchmark):
+        raise click.UsageError("--json works on files")
     if cfr is not None and (live or preview):
         raise click.UsageError("--cfr works on files, not on live sources")
     if (live or io == "opencv") and (video_stream or input_color or hdr != "keep"):
@@ -178,7 +182,7 @@ def main(
         "", "", Encoding(codec, crf, preset, pix_fmt, enc_opt), steps, reading, cfr,
         resume_options(click.get_current_context().params) if resume else None, "opencv" if io == "opencv" else "pyav",
     )  # fmt: skip
-    session = Session(request, lambda: Enhancer(**rest), io, pipe_format, overwrite, quiet)
+    session = Session(request, lambda: Enhancer(**rest), io, pipe_format, overwrite, quiet, as_json)
     if benchmark:
         benchmark_job(session, paths[0])
     elif live or preview:

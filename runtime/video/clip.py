@@ -88,8 +88,13 @@ def enhance_video(
     return run(whole_request, Enhancer() if enhancer is None else enhancer, progress)
 
 
-def run(request: Request, enhancer: Enhancer, progress: Progress = no_progress) -> Summary:
-    """Do what `request` asks for; see `enhance_video`."""
+def run(
+    request: Request,
+    enhancer: Enhancer,
+    progress: Progress = no_progress,
+    watch: Callable[[Sink], object] = lambda sink: None,
+) -> Summary:
+    """Do what `request` asks for; see `enhance_video`. `watch` is given what takes the frames, once it is open."""
     if isinstance(request.target, Path) and request.container is None:
         format_for(request.target)  # before any work begins
     if request.resume is not None:
@@ -100,6 +105,7 @@ def run(request: Request, enhancer: Enhancer, progress: Progress = no_progress) 
         clip = output_clip(reader.clip, request)
         loop = FrameLoop(reader.clip, enhancer, request.steps)
         with open_sink(file, clip, request, reader) as writer, closing(prefetch(reader)) as items:
+            watch(writer)
             relighted = loop(items)
             shown = relighted if cfr is None else constant_rate(relighted, cfr)
             transfer(shown, writer, lambda n: progress(n, clip.expected_frames))

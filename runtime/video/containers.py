@@ -25,6 +25,10 @@ FORMATS = {
     ".m2v": "mpeg2video",
 }  # fmt: skip
 SEVERAL = "numbered pictures are not written; use .mkv with --codec ffv1, which loses nothing"
+SEVERAL_IN = (
+    "numbered pictures are not read; make a clip of them that loses nothing: "
+    "ffmpeg -framerate 25 -i IN -c:v ffv1 CLIP.mkv, or relight each with cliplit-image"
+)
 REFUSED = {
     "is a picture": (
         "cliplit-image relights pictures; for a clip use .mp4, or .mkv with --codec ffv1, which loses nothing",

@@ -5,6 +5,8 @@ Results go to standard output, all else to standard error.
 
 from __future__ import annotations
 
+import json
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -25,7 +27,7 @@ from .clip import Summary, open_source, run, whole
 from .compare import compared_clip
 from .containers import format_for
 from .frame_loop import FrameLoop
-from .frames import Frame, Source
+from .frames import Frame, Sink, Source
 from .live import EveryFrame, Meter, Newest
 from .names import origin_of
 from .opencv_io import OpenCVReader
@@ -52,6 +54,7 @@ class Session:
     pipe_format: str = "matroska"
     overwrite: bool = False
     quiet: bool = False
+    as_json: bool = False  # a line for programs on standard output for each clip, in place of words
 
     def say(self, text: str) -> None:
         if not self.quiet:
@@ -74,7 +77,7 @@ def run_jobs(session: Session, sources: Sequence[str], target: Path) -> None:
     for line in passed_over(sources, target):
         session.say(f"note: {line}")
     outcomes = [attempt(session, enhancer, source, file) for source, file in jobs]
-    if not session.quiet:
+    if not session.quiet and not session.as_json:
         click.echo(table(outcomes))
     failed = [outcome for outcome in outcomes if outcome.problem]
     if failed:
@@ -89,6 +92,8 @@ def attempt(session: Session, enhancer: Enhancer, source: Path, target: Path) ->
         summary = run_clip(session, enhancer, source, target)
     except (CliplitError, OSError) as error:
         click.echo(f"cliplit-video: {error}", err=True)
+        if session.as_json:
+            report(source, target, problems="failed: " + " ".join(str(error).split()))
         return FileResult(source, target, problem="failed: " + " ".join(str(error).split()))
     if summary.problems:
         click.echo(f"cliplit-video: {source}: {summary.problems}", err=True)
@@ -100,17 +105,73 @@ def attempt(session: Session, enhancer: Enhancer, source: Path, target: Path) ->
 def run_clip(session: Session, enhancer: Enhancer, source: Path, target: Path) -> Summary:
     """One file to one file, with a progress bar."""
     with tqdm(unit=" frames", desc=source.name, disable=True if session.quiet else None) as bar:
+        estimate = Estimate(session.say)
 
         def show(written: int, expected: int | None) -> None:
             bar.total = expected
             bar.update(written - bar.n)
+            estimate(written, expected)
 
-        summary = run(replace(session.request, source=source, target=target), enhancer, show)
+        summary = run(replace(session.request, source=source, target=target), enhancer, show, estimate.watch)
     for note in summary.notes:
         session.say(f"note: {note}")
-    if not session.quiet:
+    if session.as_json:
+        report(source, target, summary.frames, summary.seconds, summary.problems, summary.notes)
+    elif not session.quiet:
         click.echo(f"{target}: {described(summary, enhancer)}")
     return summary
+
+
+def report(
+    source: Path, target: Path, frames: int = 0, seconds: float = 0.0, problems: str = "", notes: Sequence[str] = ()
+) -> None:
+    """Print what became of a clip as a line of JSON."""
+    line = {"file": str(source), "output": str(target), "frames": frames, "seconds": round(seconds, 3),
+            "problems": problems, "notes": list(notes)}  # fmt: skip
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
+
+
+class Estimate:
+    """Says once how long a clip will take and how large it will be, by its first frames, if it takes long."""
+
+    LEAST = 3.0  # seconds of work, and of the clip's frames ...
+    FRAMES = 12  # ... that are measured
+    LONG = 30.0  # seconds that are worth a word
+
+    def __init__(self, say: Callable[[str], object]) -> None:
+        self.say = say
+        self._sink: Sink | None = None
+        self._begun: tuple[float, int] | None = None
+        self._said = False
+
+    def watch(self, sink: Sink) -> None:
+        """Take what knows how many bytes were written."""
+        self._sink = sink
+
+    def __call__(self, written: int, expected: int | None) -> None:
+        """Look at the progress."""
+        now = time.monotonic()
+        if self._begun is None:
+            self._begun = now, written
+        passed, frames = now - self._begun[0], written - self._begun[1]
+        if self._said or not expected or passed < self.LEAST or frames < self.FRAMES:
+            return
+        self._said = True
+        left = passed / frames * (expected - written)
+        if left > self.LONG:
+            size = self._sink.bytes_for(expected) if isinstance(self._sink, PyAVWriter) else 0
+            large = f", and the pictures about {megabytes(size)}" if size else ""
+            self.say(f"about {clock_time(left)} to go{large}, by the first {written} of {expected} frames")
+
+
+def megabytes(size: float) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{max(size / 1e6, 0.1):.1f} MB"
+
+
+def clock_time(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{max(minutes, 1)} min"
 
 
 def stream_job(session: Session, source: str, target: str) -> None:

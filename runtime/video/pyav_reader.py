@@ -37,6 +37,7 @@ from ..light.colour import (
 from ..light.hdr import TRANSFERS
 from .changes import Changes
 from .clock import JUMPING, NO_TIMES, PICTURES_AHEAD, UNSEARCHABLE, Clock, common_start, in_order
+from .containers import PATTERN, SEVERAL_IN
 from .cropping import Crop, cropping_asked
 from .ffmpeg_log import logged
 from .fields import PEEKED, TAGGED, TELLING, FieldOrder, Filter, Order
@@ -603,6 +604,8 @@ def opened(source: Path | str | CountedInput, reading: Reading) -> av.container.
     if not remote and not isinstance(source, CountedInput):
         source = Path(source)
         if not exists(source):
+            if PATTERN.search(source.name):
+                raise InputError(f"{source}: {SEVERAL_IN}")
             raise InputError(f"{source}: no such file")
         if source.is_dir():
             raise InputError(f"{source}: is a folder")

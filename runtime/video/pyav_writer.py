@@ -53,7 +53,7 @@ class PyAVWriter:
         suffix = self._suffix = Path(path).suffix.lower() if isinstance(path, Path) else ""
         self.clip = clip
         self.notes: list[str] = []
-        self.written = self.encoded = 0
+        self.written = self.encoded = self.bytes = 0
         self._carriers: dict[int, Carrier] = {}
         self._refused: Counter[str] = Counter()
         self._written: dict[int, tuple[str, str, str]] = {}  # type, codec and words of streams beside the pictures
@@ -152,7 +152,12 @@ class PyAVWriter:
             floor = self._first_pts - round(MOST_DELAY / packet.time_base)
             packet.dts = self._video_dts = sensible_dts(packet.pts or 0, packet.dts, self._video_dts, floor)
             self.encoded += 1
+            self.bytes += packet.size
             self._mux(packet)
+
+    def bytes_for(self, frames: int) -> float:
+        """Return how many bytes so many frames will take, by those encoded so far; 0 if there are none yet."""
+        return self.bytes / self.encoded * frames if self.encoded else 0.0
 
     def _carry(self, packet: av.Packet[Any]) -> None:
         carrier = self._carriers.get(packet.stream.index)
