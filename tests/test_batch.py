@@ -274,3 +274,48 @@ def test_hidden_files_and_other_kinds_are_left_alone(tmp_path):
     make_folder(tmp_path, ["x.png", ".hidden/y.png"])
     (tmp_path / "readme.txt").write_text("text")
     assert [job.name for job in find_jobs(str(tmp_path), "out")] == ["x.png"]
+
+
+def test_every_file_is_done_or_listed_and_told_to_programs(tmp_path):
+    """One table of kinds for folders and batches; a line of JSON for each file, a failed one, too."""
+    source = make_folder(tmp_path / "src", ["a.png", "clip.mp4"])
+    (source / "broken.mkv").write_bytes(b"no clip")
+    for name in ("notes.txt", "song.mp3", "talk.srt", ".hidden.mp4"):
+        (source / name).write_bytes(b"x")
+    result = batch(source, tmp_path / "out", *QUICK, "--json", "--workers", "1")
+    assert result.returncode == 1
+    listed = {line.split()[1] for line in result.stderr.splitlines() if "passed over" in line}
+    assert listed == {"notes.txt", "song.mp3", "talk.srt", ".hidden.mp4"}
+    lines = {line["file"]: line for line in map(json.loads, result.stdout.splitlines())}
+    assert set(lines) == {"a.png", "clip.mp4", "broken.mkv"}
+    assert set(lines["clip.mp4"]) == {"file", "output", "frames", "seconds", "problems", "notes"}
+    assert lines["clip.mp4"]["output"] == f"{tmp_path / 'out'}/clip.mp4"
+    assert lines["clip.mp4"]["frames"] == len(read_clip(source / "clip.mp4")[1])
+    assert (lines["clip.mp4"]["problems"], lines["a.png"]["frames"]) == ("", 1)
+    assert lines["broken.mkv"]["problems"].startswith("failed: ")
+
+
+def test_progress_moves_inside_a_clip(monkeypatch):
+    """Workers say twice a second how far they are; the shares of files that are done are forgotten."""
+    import queue
+
+    from cliplit.runtime.batch import progress
+
+    said, now = queue.SimpleQueue(), [0.0]
+    monkeypatch.setattr(progress, "_queue", said)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    reports = {name: progress.reporter(name) for name in ("long.mp4", "short.mp4")}
+    shares = progress.Shares(said)
+    seen = []
+    for written in range(1, 101):
+        now[0] += 0.1
+        reports["long.mp4"](written, 200)
+        reports["short.mp4"](written, 100)
+        seen.append(dict(shares.update({"long.mp4", "short.mp4"})))
+    steps = {step["long.mp4"] for step in seen if step}
+    assert 15 <= len(steps) <= 21
+    assert max(steps) == pytest.approx(0.5, abs=0.03)
+    assert progress.described(seen[-1]).startswith("short.mp4 ")
+    assert set(shares.update({"long.mp4"})) == {"long.mp4"}
+    reports["long.mp4"](150, None)  # how long it is, is not known
+    assert said.empty()

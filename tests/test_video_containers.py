@@ -14,7 +14,7 @@ from cliplit.runtime.folders import passed_over
 from cliplit.runtime.video.clip import enhance_video
 from cliplit.runtime.video.codecs import Encoding
 from cliplit.runtime.video.cropping import aperture_crops, matroska_crops
-from made import identity, moving, read_clip, write_clip, write_rich_clip
+from made import identity, moving, read_clip, video_command, write_clip, write_rich_clip
 
 FAST = Encoding(preset="ultrafast")
 
@@ -86,6 +86,14 @@ def test_what_is_no_clip_is_refused(tmp_path, enhancer, name):
     with pytest.raises(InputError, match=r"use \.|try \.mp4"):
         enhance_video(source, tmp_path / name, enhancer, FAST)
     assert list(tmp_path.iterdir()) == [source]
+
+
+def test_numbered_pictures_are_refused_as_input(tmp_path):
+    done = video_command("frames_%04d.png", "out.mp4", cwd=tmp_path)
+    assert done.returncode == 1
+    assert b"numbered pictures are not read" in done.stderr
+    assert b"cliplit-image" in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_ten_bits_with_the_automatic_codec(tmp_path, enhancer):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from cliplit.errors import InputError
@@ -99,3 +101,39 @@ def test_benchmark_prints_stages_and_writes_nothing(tmp_path):
         assert stage in result.stdout
     assert "ms/frame" in result.stdout and "8 frames" in result.stdout
     assert [p.name for p in tmp_path.iterdir()] == ["in.mp4"]
+
+
+def test_a_line_of_json_for_each_clip(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    write_clip(folder / "a.mp4", moving(5, 64, 96), sound=False)
+    (folder / "b.mp4").write_bytes(b"no clip")
+    done = video_command(folder, tmp_path / "out", "--json", "--preset", "ultrafast")
+    assert done.returncode == 1
+    good, bad = sorted((json.loads(line) for line in done.stdout.splitlines()), key=lambda line: line["file"])
+    assert (good["file"], good["output"]) == (str(folder / "a.mp4"), str(tmp_path / "out" / "a.mp4"))
+    assert (good["frames"], good["problems"]) == (5, "")
+    assert good["seconds"] > 0
+    assert any("matrix" in note for note in good["notes"])
+    assert (bad["frames"], bad["problems"].startswith("failed: ")) == (0, True)
+    assert video_command(folder / "a.mp4", "-", "--json").returncode == 2
+
+
+def test_a_long_job_says_how_long_it_will_be(monkeypatch):
+    """Ten frames a second measured, 6000 to come: ten minutes; 1 MB for 100 frames: 61 MB for all."""
+    from cliplit.runtime.video import jobs
+
+    now, said = [0.0], []
+    monkeypatch.setattr(jobs.time, "monotonic", lambda: now[0])
+    estimate = jobs.Estimate(said.append)
+    for written in range(1, 200):
+        estimate(written, 6101)
+        now[0] += 0.1
+    assert said == ["about 10 min to go, by the first 31 of 6101 frames"]
+    assert (jobs.megabytes(61e6), jobs.megabytes(2.5e9)) == ("61.0 MB", "2.5 GB")
+    short: list[str] = []
+    estimate = jobs.Estimate(short.append)
+    for written in range(1, 200):
+        estimate(written, 250)
+        now[0] += 0.1
+    assert short == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -99,9 +99,10 @@ def main(
         for job in left.foreign:
             manifest.add(failure(job, options, f"{job.target} {FOREIGN}"))
         before = len(jobs) - len(left.jobs) - len(left.foreign)
-        with engine_of(engine, address, workers, own_process) if left.jobs else nullcontext() as work:
+        bar = Bar(len(jobs), before + len(left.foreign), quiet)
+        with engine_of(engine, address, workers, own_process, bar.move) if left.jobs else nullcontext() as work:
             outcomes = rounds(work, left.jobs, options, split_over) if work else iter(())
-            for outcome in shown(outcomes, len(jobs), before + len(left.foreign), quiet):
+            for outcome in bar.shown(outcomes):
                 manifest.add(outcome)
                 if as_json:
                     click.echo(json_line(outcome, target))
@@ -129,27 +130,44 @@ def json_line(outcome: Outcome, target: str) -> str:
     return json.dumps(line)
 
 
-def engine_of(name: str, address: str, workers: int, own_process: bool) -> AbstractContextManager[Engine]:
+def engine_of(
+    name: str, address: str, workers: int, own_process: bool, moved: Callable[[dict[str, float]], object]
+) -> AbstractContextManager[Engine]:
     if name == "ray":
         from .on_ray import ray_engine
 
         return ray_engine(address, workers)
     from .local import local_engine
 
-    return local_engine(workers, own_process)
+    return local_engine(workers, own_process, moved)
 
 
-def shown(outcomes: Iterator[Outcome], total: int, done: int, quiet: bool) -> Iterator[Outcome]:
-    """Yield the outcomes, with a progress bar on a terminal."""
-    from tqdm import tqdm
+class Bar:
+    """A progress bar on a terminal, which moves inside long clips, too."""
 
-    failed = 0
-    with tqdm(total=total, initial=done, unit=" files", disable=True if quiet else None, file=sys.stderr) as bar:
-        for outcome in outcomes:
-            failed += outcome.status == "failed"
-            bar.set_postfix(failed=failed, refresh=False)
-            bar.update()
-            yield outcome
+    def __init__(self, total: int, done: int, quiet: bool) -> None:
+        from tqdm import tqdm
+
+        self._finished, self._failed = done, 0
+        self._bar = tqdm(total=total, initial=done, unit=" files", disable=True if quiet else None, file=sys.stderr)
+
+    def move(self, shares: dict[str, float]) -> None:
+        """Show how far the files under way are."""
+        from .progress import described
+
+        whole = (share for name, share in shares.items() if "#" not in name)  # not the pieces of a split clip
+        self._bar.n = round(self._finished + sum(whole), 2)
+        self._bar.set_postfix_str(", ".join(filter(None, (f"failed={self._failed}", described(shares)))), refresh=False)
+        self._bar.refresh()
+
+    def shown(self, outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
+        """Yield the outcomes as the bar moves on."""
+        with self._bar:
+            for outcome in outcomes:
+                self._finished += 1
+                self._failed += outcome.status == "failed"
+                self.move({})
+                yield outcome
 
 
 if __name__ == "__main__":

@@ -4,26 +4,39 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import queue
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from typing import Any
 
 from ..backends.devices import cores
 from .job import Job, Options, Outcome, failure
 from .long import Engine
+from .progress import Shares, say_to
 from .work import do
 
+Moved = Callable[[dict[str, float]], object]  # called with the share of each file under way that is done
+TICK = 1.0  # seconds between looks at what workers say
+
+CONTEXT = multiprocessing.get_context("spawn")
 DIED = "its process died {0} times: out of memory, or a crash (the system's log has more)"
 
 
 @contextlib.contextmanager
-def local_engine(workers: int = 0, own_process: bool = False) -> Iterator[Engine]:
+def local_engine(workers: int = 0, own_process: bool = False, moved: Moved = lambda shares: None) -> Iterator[Engine]:
     """Yield the local engine; the counterpart of `ray_engine`, without a connection."""
-    yield lambda jobs, options: run_local(jobs, options, workers, own_process)
+    yield lambda jobs, options: run_local(jobs, options, workers, own_process, moved)
 
 
-def run_local(jobs: Sequence[Job], options: Options, workers: int = 0, own_process: bool = False) -> Iterator[Outcome]:
+def run_local(
+    jobs: Sequence[Job],
+    options: Options,
+    workers: int = 0,
+    own_process: bool = False,
+    moved: Moved = lambda shares: None,
+) -> Iterator[Outcome]:
     """Run jobs in processes; yield outcomes as they come.
 
     A process that dies (out of memory, a crashing decoder) takes its pool with it. Only the jobs that were under way
@@ -32,18 +45,22 @@ def run_local(jobs: Sequence[Job], options: Options, workers: int = 0, own_proce
     Args:
         workers: processes; 0 for one a core.
         own_process: threads of this process instead, for file systems that live in it.
+        moved: called every second.
     """
     count = workers or cores()
     left = deque(jobs)
     while left:
         suspects: list[Job] = []
-        with make_pool(min(count, len(left)), own_process) as pool:
+        shares = Shares(queue.SimpleQueue() if own_process else CONTEXT.SimpleQueue())
+        with make_pool(min(count, len(left)), own_process, shares.queue) as pool:
             running: dict[Future[Outcome], Job] = {}
             while (left or running) and not suspects:
                 while left and len(running) < count:
                     job = left.popleft()
                     running[pool.submit(do, job, options)] = job
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                finished = wait(running, timeout=TICK, return_when=FIRST_COMPLETED).done
+                moved(shares.update({job.name for job in running.values()}))
+                for future in finished:
                     job = running.pop(future)
                     try:
                         yield future.result()
@@ -65,8 +82,8 @@ def alone(job: Job, options: Options) -> Outcome:
     return failure(job, options, DIED.format(options.retries + 2), options.retries + 2)
 
 
-def make_pool(count: int, own_process: bool) -> Executor:
-    """Create a pool of spawned processes; forking with ONNX Runtime's threads may hang."""
+def make_pool(count: int, own_process: bool, said: Any = None) -> Executor:
+    """Create a pool of spawned processes, which talk to the queue `said`; forking with ONNX's threads may hang."""
     if own_process:
-        return ThreadPoolExecutor(count)
-    return ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"))
+        return ThreadPoolExecutor(count, initializer=say_to, initargs=(said,))
+    return ProcessPoolExecutor(count, mp_context=CONTEXT, initializer=say_to, initargs=(said,))

@@ -36,6 +36,7 @@ from ..video.request import Steps
 from ..video.segments import Split, encode_segment, join_segments, load_state, save_state
 from .job import Job, Options, Outcome, failure
 from .places import fetched, filesystem, put, size_of
+from .progress import reporter
 
 MEGABYTE = 1 << 20
 PLAN = "plan.json"
@@ -138,7 +139,8 @@ def segment(job: Job, options: Options, enhancer: Enhancer, folder: Path) -> int
         unused = folder / f"unused{Path(job.target).suffix}"
         with PyAVWriter(unused, reader.clip, encoding(options), reader) as writer, closing(prefetch(reader)) as items:
             frames = islice((item for item in items if isinstance(item, Frame)), piece["frames"])
-            written = encode_segment(file, loop(frames), writer)
+            report = reporter(job.name)
+            written = encode_segment(file, loop(frames), writer, lambda n: report(n, piece["frames"]))
     if written != piece["frames"]:
         raise CliplitError(f"{job.source}: {written} frames decoded where {piece['frames']} were before")
     put(file, f"{place}/{file.name}")

@@ -14,10 +14,11 @@ from cliplit.files import atomic_write
 
 from ..enhancer import Enhancer
 from ..image.enhance import enhance_picture
-from ..video.clip import enhance_video
+from ..video.clip import Progress, enhance_video
 from . import long
 from .job import Job, Model, Options, Outcome, failure
 from .places import fetched, filesystem, is_local, put, size_of
+from .progress import reporter
 
 PAUSE = 0.5  # seconds before the second attempt, doubled for each one after
 
@@ -56,7 +57,7 @@ def run_job(job: Job, options: Options, enhancer: Enhancer) -> tuple[int, tuple[
             result = long.join(job, options, target, folder)
         else:
             with fetched(job.source, folder) as source:
-                result = WHOLE[job.kind](source, target, options, enhancer)
+                result = WHOLE[job.kind](source, target, options, enhancer, reporter(job.name))
         if not is_local(system):
             put(target, job.target)
         if job.kind == "join":
@@ -64,14 +65,18 @@ def run_job(job: Job, options: Options, enhancer: Enhancer) -> tuple[int, tuple[
     return result
 
 
-def picture(source: Path, target: Path, options: Options, enhancer: Enhancer) -> tuple[int, tuple[str, ...]]:
+def picture(
+    source: Path, target: Path, options: Options, enhancer: Enhancer, report: Progress
+) -> tuple[int, tuple[str, ...]]:
 
     return 1, tuple(enhance_picture(source, target, enhancer, options.jpeg_quality, overwrite=True))
 
 
-def video(source: Path, target: Path, options: Options, enhancer: Enhancer) -> tuple[int, tuple[str, ...]]:
+def video(
+    source: Path, target: Path, options: Options, enhancer: Enhancer, report: Progress
+) -> tuple[int, tuple[str, ...]]:
 
-    summary = enhance_video(source, target, enhancer, long.encoding(options))
+    summary = enhance_video(source, target, enhancer, long.encoding(options), report)
     problems = (summary.problems,) if summary.problems else ()
     return summary.frames, (*summary.notes, *problems)
 

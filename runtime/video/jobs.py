@@ -25,11 +25,11 @@ from ..enhancer import Enhancer
 from ..folders import FileResult, passed_over, plan, table
 from .clip import Summary, open_source, run, whole
 from .compare import compared_clip
-from .containers import format_for
+from .containers import PATTERN, SEVERAL_IN, format_for
 from .frame_loop import FrameLoop
 from .frames import Frame, Sink, Source
 from .live import EveryFrame, Meter, Newest
-from .names import origin_of
+from .names import exists, origin_of
 from .opencv_io import OpenCVReader
 from .pyav import PIPE_IN, PIPE_OUT
 from .pyav_writer import PyAVWriter
@@ -63,6 +63,9 @@ class Session:
 
 def run_jobs(session: Session, sources: Sequence[str], target: Path) -> None:
     """One clip, or many with a table at the end. Raises InputError if one failed or was damaged."""
+    for source in sources:
+        if PATTERN.search(source) and not exists(source):
+            raise InputError(f"{source}: {SEVERAL_IN}")
     jobs = plan(sources, target)
     single = len(jobs) == 1 and jobs[0][1] == target
     if single:
