@@ -180,6 +180,16 @@ def test_short_recordings_that_are_joined(tmp_path, enhancer):
     assert sum(step > 41 for step in steps) <= 2
 
 
+def test_a_stream_whose_decoding_times_begin_late():
+    """What FFmpeg makes of HEVC in Matroska: the second picture, shown fifth, has no decoding time yet."""
+    times = [(0, None), (200, None), (120, 0), (40, 40), (80, 80), (160, 120), (400, 160)]
+    packets = []
+    for pts, dts in times:
+        packets.append(packet(0, 0, Fraction(1, 25)))
+        packets[-1].pts, packets[-1].dts = pts, dts
+    assert through(packets, jumps=False) == ([(0, pts / 1000) for pts, _ in times], [])
+
+
 def test_a_copied_stream_with_a_wrong_time_to_show(tmp_path, enhancer):
     """A packet that is decoded in its turn, and whose time to be shown is two hours off."""
     packets = recording(10000)
@@ -187,3 +197,17 @@ def test_a_copied_stream_with_a_wrong_time_to_show(tmp_path, enhancer):
     times, notes = through(packets, 10000)
     assert [t for i, t in times if i == 1] == [n / 25 for n in range(50)]
     assert notes == ["time stamps that are off are set between their neighbours'"]
+
+
+@pytest.mark.parametrize("rate", [None, Fraction(50), Fraction(10)])
+@pytest.mark.parametrize("suffix", [".avi", ".mp4", ".mkv"])
+def test_a_clip_is_as_long_as_its_pictures(tmp_path, enhancer, suffix, rate):
+    """The header of an AVI said 562 pictures for 50: a duration in the ticks of the MP4 they came from."""
+    source = write_clip(tmp_path / "in.mp4", moving(20, 64, 96), sound=suffix != ".mkv")
+    summary = enhance_video(source, tmp_path / f"out{suffix}", enhancer, FAST, cfr=rate)
+    with av.open(str(tmp_path / f"out{suffix}")) as container:
+        video = container.streams.video[0]
+        if suffix == ".avi":
+            assert 0 <= video.frames - summary.frames <= 2  # empty ones before the first, for the priming of sound
+        length = container.duration / 1e6
+    assert abs(length - 0.8) < 0.12

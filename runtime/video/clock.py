@@ -68,6 +68,7 @@ class Clock:
         self._length: dict[int, Fraction] = {}  # of its last packet
         self._end: dict[int, Fraction] = {}  # when what it has shown ends, by the one clock
         self._part: dict[int, int] = {}
+        self._decoding: dict[int, bool] = {}  # whether the last packet had a decoding time; Matroska has none
         self._delay: dict[int, int] = {}  # ticks from decoding a packet to showing it
 
     def __call__(self, packets: Iterable[Any]) -> Iterator[Any]:
@@ -93,7 +94,7 @@ class Clock:
             return True
         before = self._last.get(index)
         length = self._length.get(index, Fraction(0))
-        decoding = packet.dts is not None
+        decoding = packet.dts is not None and self._decoding.get(index, False)
         self._set_shown(packet, length)
         if before is not None and not near(stamp, before, length, decoding):
             later = self._later_part(index, stamp)
@@ -109,6 +110,7 @@ class Clock:
                 self._jump(packet, stamp, before)
         part = self._parts[self._part.setdefault(index, len(self._parts) - 1)]
         self._last[index], part.newest = stamp, max(part.newest, stamp)
+        self._decoding[index] = packet.dts is not None
         self._length[index] = self._length_of(packet, stamp, before)
         self._move(packet, part)
         end = (packet.dts if packet.pts is None else packet.pts) * base_of(packet) + self._length[index]

@@ -19,6 +19,7 @@ from .fields import FOLLOWING, FieldOrder, Order
 from .frames import Clip, Frame
 from .mastering import encoder_parameters
 from .pixels import alpha_of, layout_of, planes_of
+from .pyav import exact
 from .pyav_reader import PyAVFrame, reason
 
 X264_LOOKAHEAD = {"fast": 30, "medium": 40, "slow": 50, "slower": 60, "veryslow": 60, "placebo": 60}  # frames
@@ -145,6 +146,10 @@ def prepared(frame: Frame, clip: Clip, choice: Choice) -> VideoFrame:
         if before:
             span = {} if after else {"dst_colorspace": RGB_TO[colour.matrix], "dst_color_range": 1}
         picture = picture.reformat(format=choice.pixel_format, **span)
+    before_base = exact(picture.time_base)
+    if picture.duration and before_base and before_base != frame.time_base:  # moved to a constant rate, or nearly so
+        ticks = 1 if clip.rate and clip.rate * clip.time_base == 1 else picture.duration * before_base / frame.time_base
+        picture.duration = max(1, round(ticks))
     picture.pts, picture.time_base = frame.pts, frame.time_base
     picture.colorspace, picture.color_range = colour.matrix, colour.color_range
     picture.color_primaries, picture.color_trc = colour.primaries, colour.transfer
