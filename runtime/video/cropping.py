@@ -60,12 +60,8 @@ def matroska_crops(data: bytes) -> Iterator[Crop]:
         for kind, entry in elements(track) if name == TRACKS else ():
             inside = dict(elements(entry)) if kind == TRACK else {}
             if inside.get(TYPE) == b"\x01":
-                sides = {
-                    CROPS[n]: int.from_bytes(value, "big")
-                    for n, value in elements(inside.get(VIDEO, b""))
-                    if n in CROPS
-                }
-                yield Crop(*(sides.get(side, 0) for side in range(4)))
+                named = dict(elements(inside.get(VIDEO, b"")))
+                yield Crop(*(int.from_bytes(named.get(code, b""), "big") for code in CROPS))
         return
 
 
