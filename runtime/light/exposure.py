@@ -21,7 +21,7 @@ FEW = 0.1  # of the cells: if fewer are seen the picture is black
 ALIKE, ALIKE_SHARE = 0.006, 0.3  # stops, and share of the change, by which cells may differ in a change of exposure
 CHANGING = 0.003  # stops a frame; a smaller change is none
 CALM = 0.3  # seconds without a change, after which exposure counts as settled
-RETURN = 0.25  # stops a second, by which a settled exposure becomes the shot's
+RETURN = 0.2  # stops a second, by which a settled exposure becomes the shot's
 SAME, LEAST = 0.0005, 0.002  # of white: a change that is none, and a level that is
 MOST = 6.0  # stops
 ORDINARY = 0.4  # mean luma of what a fade from black is taken to end in
@@ -42,6 +42,11 @@ class Exposure:
     def unsettled(self) -> bool:
         """Whether it changes, or has just changed."""
         return self._calm < CALM
+
+    @property
+    def returning(self) -> bool:
+        """Whether what has settled is becoming the shot's exposure."""
+        return self.stops != 0.0 and not self.unsettled
 
     def __call__(self, luma: Array, elapsed: float, cut: bool) -> float:
         """Return the stops for the picture with this luma, (h, w) in [0, 1], `elapsed` seconds after the one before."""
@@ -71,7 +76,7 @@ class Exposure:
         self._from_black, self.changing = True, False
 
     def _add(self, change: float) -> None:
-        self.stops = float(np.clip(self.stops + change, -MOST, 0.0 if self._from_black else MOST))
+        self.stops = float(np.clip(self.stops + change, -MOST, MOST))
 
     def _return(self, elapsed: float) -> None:
         self.stops -= float(np.copysign(min(abs(self.stops), RETURN * elapsed), self.stops))
