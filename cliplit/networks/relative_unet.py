@@ -24,7 +24,7 @@ from .light_network import LightNetwork
 WIDTHS = (16, 28, 40, 64)
 FLOOR = 2.0**-7  # of the picture's level, added to linear light: what lies deeper is noise and 8-bit steps
 CODED_STOPS = 1 / 2.2  # stops of gamma-coded values for one of light
-KNEE = 0.6  # stops over which the curve bends
+KNEE = 0.3  # stops over which the curve bends
 MIDDLE = -2.5  # log2 of linear light: the level an ordinary picture has
 ROBUST = 3.0  # stops from the level at which a pixel's vote on it is bounded
 LN2 = math.log(2.0)

@@ -21,7 +21,7 @@ FEW = 0.1  # of the cells: if fewer are seen the picture is black
 ALIKE, ALIKE_SHARE = 0.006, 0.3  # stops, and share of the change, by which cells may differ in a change of exposure
 CHANGING = 0.003  # stops a frame; a smaller change is none
 CALM = 0.3  # seconds without a change, after which exposure counts as settled
-RETURN = 0.25  # stops a second, by which a settled exposure becomes the shot's
+RETURN = 0.2  # stops a second, by which a settled exposure becomes the shot's
 SAME, LEAST = 0.0005, 0.002  # of white: a change that is none, and a level that is
 MOST = 6.0  # stops
 ORDINARY = 0.4  # mean luma of what a fade from black is taken to end in
@@ -35,7 +35,7 @@ class Exposure:
         self.changing = False
         self._calm = CALM
         self._change = 0.0
-        self._from_black = False
+        self.from_black = False
         self._cells: Array | None = None
 
     @property
@@ -43,16 +43,21 @@ class Exposure:
         """Whether it changes, or has just changed."""
         return self._calm < CALM
 
+    @property
+    def returning(self) -> bool:
+        """Whether what has settled is becoming the shot's exposure."""
+        return self.stops != 0.0 and not self.unsettled
+
     def __call__(self, luma: Array, elapsed: float, cut: bool) -> float:
         """Return the stops for the picture with this luma, (h, w) in [0, 1], `elapsed` seconds after the one before."""
         cells = cv2.resize(luma, CELLS, interpolation=cv2.INTER_AREA)
         before, self._cells = self._cells, cells
         seen = cells > SEEN
         black = seen.mean() < FEW
-        if black or (self._from_black and (before is None or (before > SEEN).mean() < FEW)):
+        if black or (self.from_black and (before is None or (before > SEEN).mean() < FEW)):
             self._wait(cells, before, elapsed, black)
         elif cut:
-            self.stops, self._calm, self._from_black, self.changing = 0.0, CALM, False, False
+            self.stops, self._calm, self.from_black, self.changing = 0.0, CALM, False, False
         elif before is not None:
             self._follow(cells, before, seen & (before > SEEN), elapsed)
         elif self.changing:  # another area of the picture: it goes on as it did
@@ -68,10 +73,10 @@ class Exposure:
             self.stops = float(np.clip(ordinary, -MOST, 0.0))
         elif cells.mean() > LEAST:
             self._return(elapsed)
-        self._from_black, self.changing = True, False
+        self.from_black, self.changing = True, False
 
     def _add(self, change: float) -> None:
-        self.stops = float(np.clip(self.stops + change, -MOST, 0.0 if self._from_black else MOST))
+        self.stops = float(np.clip(self.stops + change, -MOST, MOST))
 
     def _return(self, elapsed: float) -> None:
         self.stops -= float(np.copysign(min(abs(self.stops), RETURN * elapsed), self.stops))
@@ -88,7 +93,7 @@ class Exposure:
             return
         self._calm += elapsed
         if self._calm >= CALM:
-            self._from_black = False
+            self.from_black = False
             self._return(elapsed)
 
     def reframe(self) -> None:
@@ -97,12 +102,12 @@ class Exposure:
 
     def state(self) -> dict[str, Any]:
         """Return the state to save, for a run that is resumed."""
-        numbers = {"stops": self.stops, "calm": self._calm, "from black": self._from_black}
+        numbers = {"stops": self.stops, "calm": self._calm, "from black": self.from_black}
         numbers |= {"changing": self.changing, "change": self._change}
         return numbers if self._cells is None else {**numbers, "cells": self._cells}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue where `state` was taken."""
         self.stops, self._calm = float(state["stops"]), float(state["calm"])
-        self._from_black, self.changing = bool(state["from black"]), bool(state["changing"])
+        self.from_black, self.changing = bool(state["from black"]), bool(state["changing"])
         self._change, self._cells = float(state["change"]), state.get("cells")

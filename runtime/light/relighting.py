@@ -209,12 +209,19 @@ class Relighting:
             if size != steady_size:
                 changed = light.log_light + _enlarged(steady.log_light - log_light, size)
             own = signal_log_light(changed, light.signal, light.transfer)
-            return self.enhancer.refine(own, light.signal, gain_limit)
+            return self._kept(self.enhancer.refine(own, light.signal, gain_limit))
         if size == steady_size:
-            return self.enhancer.refine_steady(steady, gain_limit)
+            return steady.flicker_suppressed(
+                self._kept(self.enhancer.refine(steady.log_light, steady.luma, gain_limit))
+            )
         refined = self.enhancer.refine(light.log_light, light.luma, gain_limit)
         change = self.enhancer.steady_change(steady, log_light, gain_limit)
         return replace(refined, offset=refined.offset + _enlarged(change, size))
+
+    def _kept(self, coefficients: Coefficients) -> Coefficients:
+        """Keep what the guided filter makes of points that stand still; a bound that follows the noise comes first."""
+        guided = self.enhancer.quality == "fast" and not self.enhancer.auto_max_gain
+        return self.temporal.kept(coefficients) if guided else coefficients
 
     def state(self) -> dict[str, Any]:
         """Return what it remembers of earlier pictures, for a run that is continued later."""
