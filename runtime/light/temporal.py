@@ -45,6 +45,7 @@ BESIDE, CALM = 25, 2.0  # proxy pixels around what has changed, and seconds afte
 UNBOUNDED = 100.0  # stops; more than any change
 SOON = 0.4  # seconds over which light there comes to what the network says, as far as LARGEST_STEP lets it
 STILL_SHARE = 0.4  # of the picture; if less stands still the whole dissolves into another
+COARSE = 4  # proxy pixels to one of what is averaged over half the picture
 AGREED_SHARE = 0.1  # of the picture that must stand still for its light to say how far the network has drifted
 ORDINARY_LIGHT = np.float32(-0.09)  # log2 of what an ordinary picture is lifted by at least, taken for one from black
 FOLLOWED = 0.9  # of a stop of exposure that the network undoes
@@ -323,8 +324,10 @@ class TemporalFilter:
             state.disturbed = np.maximum(state.disturbed - np.float32(elapsed / CALM), still <= 0.0)
         beside = cv2.dilate(state.disturbed, np.ones((BESIDE, BESIDE), np.uint8)) > 0.0
         kept = (state.age >= KEPT_AFTER * self.time_constant) & ~beside & (still > 0.5)
-        drift = agreed(state.light - log_light, still * kept)
-        wanted = np.minimum(np.where(kept, log_light, log_light + drift), np.float32(0.0))
+        wanted = log_light
+        if not kept.all():
+            drift = agreed(state.light - log_light, still * kept)
+            wanted = np.minimum(np.where(kept, log_light, log_light + drift), np.float32(0.0))
         taken = np.where(beside, np.maximum(rate, np.float32(min(1.0, elapsed / SOON))), rate)
         taken = np.where(kept, np.maximum(changed, np.float32(elapsed / RETURN)), taken)
         state.taken = np.maximum(taken, dissolving)
@@ -344,12 +347,14 @@ def agreed(deviation: Array, still: Array) -> Array:
     if share == 0.0:
         return np.zeros_like(deviation)
     height, width = deviation.shape
-    size = height // 2 | 1, width // 2 | 1
-    weighted = still * deviation
-    around, weight = (cv2.blur(cv2.blur(x, size), size) for x in (weighted, still))
-    common = np.float32(weighted.mean() / share)
+    small = max(1, width // COARSE), max(1, height // COARSE)
+    maps = [cv2.resize(x, small, interpolation=cv2.INTER_AREA) for x in (still * deviation, still)]
+    size = small[0] // 2 | 1, small[1] // 2 | 1
+    around, weight = (cv2.blur(cv2.blur(x, size), size) for x in maps)
+    common = np.float32(maps[0].mean() / maps[1].mean())
     near = (around + np.float32(0.05) * common) / (weight + np.float32(0.05))
-    return near * np.float32(min(1.0, share / AGREED_SHARE))
+    near *= np.float32(min(1.0, share / AGREED_SHARE))
+    return cv2.resize(near, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 class CutDetector:
