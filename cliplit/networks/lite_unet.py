@@ -29,9 +29,10 @@ class GlobalContext(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         mean = x.mean(dim=(2, 3), keepdim=True)
-        spread = ((x - mean) ** 2).mean(dim=(2, 3), keepdim=True).add(1e-6).sqrt()
+        apart = x - mean
+        spread = (apart * apart).mean(dim=(2, 3), keepdim=True).add(1e-6).sqrt()
         squeezed = F.leaky_relu(pointwise(self.squeeze, torch.cat([mean, spread], dim=1)), 0.1)
-        return x + pointwise(self.expand, squeezed)
+        return x - -pointwise(self.expand, squeezed)  # not a sum: OpenCV 5 fuses one with the convolution, wrongly
 
 
 class LiteUNet(LightNetwork):

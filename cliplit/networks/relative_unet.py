@@ -42,9 +42,10 @@ class GlobalContext(nn.Module):
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
         """(N, C, h, w) features; (N, 1, h, w) share of each position that is picture."""
         mean = masked_mean(x, valid)
-        spread = masked_mean((x - mean) ** 2, valid).add(1e-6).sqrt()
+        apart = x - mean
+        spread = masked_mean(apart * apart, valid).add(1e-6).sqrt()
         squeezed = F.leaky_relu(pointwise(self.squeeze, torch.cat([mean, spread], dim=1)), 0.1)
-        return x + pointwise(self.expand, squeezed)
+        return x - -pointwise(self.expand, squeezed)  # not a sum: OpenCV 5 fuses one with the convolution, wrongly
 
 
 class RelativeUNet(LightNetwork):
