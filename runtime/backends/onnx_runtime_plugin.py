@@ -73,7 +73,7 @@ def import_plugin(runtime: ModuleType) -> Any:
 
 @cache
 def register(runtime: ModuleType, plugin: Any) -> None:
-    """Register the plug-in's library, once a process. Raises BackendError, with what is missing, if it does not load."""
+    """Register the plug-in's library, once a process. Raises BackendError if it does not load."""
     # It comes with CUDA's runtime under its full name only (version 0.5), where the loader looks for the short one.
     for library in sorted(Path(str(plugin.__file__)).parent.glob("libcudart.so.*")):
         ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)

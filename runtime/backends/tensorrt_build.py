@@ -4,7 +4,7 @@ The network is strongly typed: the ONNX file states the precision of each tensor
 RTX support nothing else and have no `BuilderFlag.FP16`. Half precision is proven by the network's own layers before the
 build; where there is a card, by the engine inspector as well.
 
-TensorRT for RTX builds in every CI run. TensorRT 10.16 and 11.4 were checked against their bindings, never run on a card.
+TensorRT for RTX builds in every CI run. TensorRT 10.16 and 11.4 were checked against their bindings and never built.
 """
 
 from __future__ import annotations

@@ -227,6 +227,12 @@ def target_of(library: Library, capability: str) -> str:
     return exact[0] if exact else PORTABLE if library.targets else ""
 
 
+def portable_header(trt: ModuleType, model: Path, info: ModelInfo, shapes: Shapes, target: str) -> EngineHeader:
+    """Return the header of a portable engine of an ONNX file."""
+    checksum = hashlib.sha256(model.read_bytes()).hexdigest()
+    return EngineHeader(info.name, checksum, info.precision, shapes, portable_machine(trt, target))
+
+
 def portable_machine(trt: ModuleType, target: str) -> Machine:
     """Describe what a portable engine is bound to: the library's version and a compute capability."""
     capability = f"{target}+" if target == PORTABLE else target
