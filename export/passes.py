@@ -16,7 +16,7 @@ PHASES = 4  # a side
 
 
 def fold(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Compute what does not depend on the input, and drop what nothing reads; a fixed size leaves no arithmetic of sizes.
+    """Compute what does not depend on the input, and drop what nothing reads; a fixed size leaves no sums of sizes.
 
     By onnxslim. Tensors of the network keep their names.
     """
