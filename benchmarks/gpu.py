@@ -113,7 +113,7 @@ def network_ways(name: str, size: Size, batch: int, device: str, repeats: int) -
             return
         compiled = torch.compile(network)
         yield "compile", seconds(lambda: compiled(pictures), device, repeats)
-        graph = torch.cuda.CUDAGraph()
+        graph = torch.cuda.CUDAGraph()  # type: ignore[no-untyped-call]
         with torch.cuda.graph(graph):  # warmed up by the eager runs
             network(pictures)
         yield "CUDA graph", seconds(graph.replay, device, repeats)

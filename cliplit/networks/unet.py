@@ -60,7 +60,7 @@ class PyramidPooling(nn.Module):
         return self.fuse(torch.cat([x, *context], dim=1))
 
 
-def _enlarged(cells: Tensor, size: tuple[int, int]) -> Tensor:
+def _enlarged(cells: Tensor, size: torch.Size) -> Tensor:
     if cells.shape[-1] == 1:  # the same values as below, where OpenCV 5 reads beyond the one cell
         return F.interpolate(cells, size, mode="nearest")
     return F.interpolate(cells, size, mode="bilinear", align_corners=True)
