@@ -5,8 +5,8 @@
 
 Each program runs in a process of its own, so that one that crashes is a line, not the end. `--python` names another
 environment (an old ONNX Runtime, MNN, ncnn with pnnx, tract: `pip install MNN ncnn pnnx tract`), `--node` a folder with
-onnxruntime-node or onnxruntime-web from npm. "Wrong" is a light map that is off by more than the bound of
-`cliplit.export.parity`; "refused" is an error, with its last line.
+onnxruntime-node or onnxruntime-web from npm. "Close" is a light map within the bound of half precision in
+`cliplit.export.parity`, "wrong" one that is not; "refused" is an error, with its last line.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ const runtime = require(name), shape = JSON.parse(fs.readFileSync(source + ".jso
 
 @dataclass(frozen=True)
 class Line:
-    """One program on one file: "ok", "wrong" or "refused", with the difference or the reason."""
+    """One program on one file: "ok", "close", "wrong" or "refused", with the difference or the reason."""
 
     program: str
     version: str
@@ -170,8 +170,9 @@ def consumed(command: list[str], program: str, file: Path, precision: str, pictu
     if own.size != light.size:
         return Line(program, version, file.stem, "wrong", f"shape {own.shape}")
     apart = float(np.abs(own.reshape(light.shape) - light).max())
-    right = apart <= TOLERANCES[precision].largest * (SLACK if precision == "fp32" else 1.0)
-    return Line(program, version, file.stem, "ok" if right else "wrong", f"{apart:.1e}")
+    bound = TOLERANCES[precision].largest * (SLACK if precision == "fp32" else 1.0)
+    verdict = "ok" if apart <= bound else "close" if apart <= TOLERANCES["fp16"].largest else "wrong"
+    return Line(program, version, file.stem, verdict, f"{apart:.1e}")
 
 
 def lines(models: tuple[str, ...], pythons: tuple[str, ...], node: Path | None, everything: bool) -> Iterator[Line]:
