@@ -212,7 +212,7 @@ class FakeTensorRt(types.ModuleType):
                 return parses
 
             def get_error(self, index):
-                return types.SimpleNamespace(desc=lambda: "no importer for Frobnicate")
+                return types.SimpleNamespace(desc=lambda: "no importer", node_operator=lambda: "Frobnicate")
 
         class Runtime:
             def __init__(self, logger):
@@ -285,7 +285,7 @@ def test_the_first_error_is_the_cause_and_there_is_one_logger():
 
 
 def test_failures_of_parser_and_builder_have_their_reason():
-    with pytest.raises(ModelError, match="no importer for Frobnicate"):
+    with pytest.raises(ModelError, match="Frobnicate: no importer"):
         tensorrt_build.build_engine(FakeTensorRt(parses=False), LITE, HEADER.shapes, "fp32")
     with pytest.raises(BackendError, match=r"could not build lite\.onnx for 1x192x336: out of tactics"):
         tensorrt_build.build_engine(FakeTensorRt(built=None), LITE, HEADER.shapes, "fp32")
@@ -539,7 +539,7 @@ METHODS = {
     "INetworkDefinition": ["get_input", "num_layers", "get_layer"],
     "IOptimizationProfile": ["set_shape"],
     "OnnxParser": ["parse", "num_errors", "get_error"],
-    "ParserError": ["desc"],
+    "ParserError": ["desc", "node_operator"],
     "Runtime": ["deserialize_cuda_engine"],
     "ICudaEngine": ["create_engine_inspector", "create_execution_context", "get_tensor_name"],
     "EngineInspector": ["get_engine_information"],

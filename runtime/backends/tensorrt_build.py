@@ -4,7 +4,7 @@ The network is strongly typed: the ONNX file states the precision of each tensor
 RTX support nothing else and have no `BuilderFlag.FP16`. Half precision is proven by the network's own layers before the
 build; where there is a card, by the engine inspector as well.
 
-TensorRT for RTX builds in every CI run. TensorRT 10.16 and 11.4 were checked against their bindings and never built.
+TensorRT for RTX builds in the tests. TensorRT 10.16 and 11.4 were checked against their bindings and never built.
 """
 
 from __future__ import annotations
@@ -94,7 +94,10 @@ def parsed(trt: ModuleType, builder: Any, model: Path, version: str) -> tuple[An
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, logger)
     if not parser.parse(model.read_bytes(), str(model)):
-        cause = logger.cause if parser.num_errors == 0 else first_cause(parser.get_error(0).desc())
+        cause = logger.cause
+        if parser.num_errors:
+            error = parser.get_error(0)
+            cause = f"{error.node_operator() or 'the file'}: {first_cause(error.desc())}"
         raise ModelError(f"{model}: {version} does not take it: {cause}")
     return network, parser
 

@@ -1,6 +1,6 @@
 """TensorRT and TensorRT for RTX: an engine per size, built once and cached, run with pinned memory on two streams.
 
-Never run on a card so far. Engines of TensorRT for RTX 1.7 are built in every CI run; the other calls were checked
+Never run on a card so far. Engines of TensorRT for RTX 1.7 are built by the tests; the other calls were checked
 against the bindings of TensorRT 10.16 and 11.4, of TensorRT for RTX 1.7 and of cuda-python 13.
 """
 
