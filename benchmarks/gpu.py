@@ -112,7 +112,7 @@ def network_ways(name: str, size: Size, batch: int, device: str, repeats: int) -
         if not device.startswith("cuda"):
             return
         compiled = torch.compile(network)
-        yield "compile", seconds(lambda: compiled(pictures), device, repeats)
+        yield "compile", seconds(lambda: compiled(pictures), device, repeats)  # type: ignore[no-untyped-call]
         graph = torch.cuda.CUDAGraph()  # type: ignore[no-untyped-call]
         with torch.cuda.graph(graph):  # warmed up by the eager runs
             network(pictures)
