@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Sequence
 from itertools import pairwise
@@ -9,16 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
+from click.core import ParameterSource
 
 from cliplit import __version__
 from cliplit.command import check_output, reports_errors
 from cliplit.constants import MAX_GAIN
 from cliplit.errors import BackendError, InputError
 from cliplit.install import install_hint
+from cliplit.runtime.backends.tensorrt_library import PORTABLE, TENSORRT_RTX, import_library
+
+from .hosts import ANY, HOSTS
 
 if TYPE_CHECKING:
     from cliplit.arrays import Array
     from cliplit.runtime.backends.engine_file import Shapes
+    from cliplit.runtime.backends.model_file import ModelInfo
 
     from .parity import Comparison
 
@@ -54,7 +60,7 @@ def optional_size(context: click.Context, option: click.Parameter, text: str | N
     "--shape",
     callback=optional_size,
     metavar="[Nx]HxW",
-    help="Fix the size of the network's input.  [default: any size]",
+    help="Fix the size of the input; nothing is left to compute about sizes.  [default: any size]",
 )
 @click.option("--whole-image", is_flag=True, help="Export image in, enhanced image out, for any ONNX program.")
 @click.option(
@@ -71,11 +77,31 @@ def optional_size(context: click.Context, option: click.Parameter, text: str | N
     "--max-gain", type=click.FloatRange(1, 256), default=MAX_GAIN, show_default=True, help="Built into --whole-image."
 )
 @click.option("--triton", type=click.Path(path_type=Path), metavar="DIR", help="Write a Triton model repository.")
-@click.option("--tensorrt", is_flag=True, help="Also build the TensorRT engine and cache it.")
+@click.option(
+    "--for",
+    "host",
+    type=click.Choice(tuple(HOSTS)),
+    default="any",
+    show_default=True,
+    help="Program that will run the file, where no one file serves all: tensorrt for --int8, ncnn.",
+)
+@click.option(
+    "--engine",
+    is_flag=True,
+    help="Also build an engine, beside the file: of TensorRT for RTX, without a card.  [else as --tensorrt]",
+)
+@click.option(
+    "--compute-capability",
+    type=click.Choice([target for target, _ in TENSORRT_RTX.targets]),
+    default=PORTABLE,
+    show_default=True,
+    help="Of the cards for --engine: 8.0 and later (RTX 30, 40, 50), or 7.5 (RTX 20).",
+)
+@click.option("--tensorrt", is_flag=True, help="Also build TensorRT's engine for the card here and cache it.")
 @click.option(
     "--shapes",
     metavar="MIN,BEST,MAX",
-    help="Sizes the --tensorrt engine accepts.  [default: --shape, or the proxy size of 16:9]",
+    help="Sizes the engine accepts.  [default: --shape, or the proxy size of 16:9]",
 )
 @click.option(
     "--workspace", default=4096, show_default=True, help="Megabytes of GPU memory that TensorRT's layers may use."
@@ -85,8 +111,10 @@ def optional_size(context: click.Context, option: click.Parameter, text: str | N
 @click.option("--clear-cache", is_flag=True, help="Remove the cached engines and exit.")
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
 @click.version_option(__version__)
+@click.pass_context
 @reports_errors
 def main(
+    context: click.Context,
     checkpoint: Path | None,
     output: Path | None,
     half: bool,
@@ -98,6 +126,9 @@ def main(
     strength: float,
     max_gain: float,
     triton: Path | None,
+    host: str,
+    engine: bool,
+    compute_capability: str,
     tensorrt: bool,
     shapes: str | None,
     workspace: int,
@@ -119,18 +150,34 @@ def main(
         raise click.UsageError("name a CHECKPOINT")
     if half and int8:
         raise click.UsageError("--fp16 and --int8 are two files; run the command twice")
-    if int8 and (whole_image or triton or tensorrt):
-        raise click.UsageError("--int8 is for the network alone, on CPUs")
-    if shape and (whole_image or triton):
-        raise click.UsageError("a whole-image graph takes every size; leave --shape out")
+    if int8 and (whole_image or triton):
+        raise click.UsageError("--int8 is for the network alone")
+    if shape and triton:
+        raise click.UsageError("Triton's images come in every size; leave --shape out")
+    if engine and tensorrt:
+        raise click.UsageError("--engine and --tensorrt are two engines; run the command twice")
+    given = {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    refuse_useless(given)
+    if output is not None and not output.is_dir() and output.suffix != ".onnx":
+        raise click.UsageError(f"-o {output}: the file is named .onnx; an engine comes with --engine")
+    chosen = HOSTS[host]
+    if chosen.symmetric and not int8:
+        raise click.UsageError(f"--for {host} differs with --int8 only; leave it out")
+    if chosen.fixed and not shape:
+        raise click.UsageError(f"--for {host} wants a --shape")
+    if (engine or tensorrt) and int8 and not chosen.symmetric:
+        raise click.UsageError("an engine in int8 wants --for tensorrt")
     try:
         import onnx  # noqa: F401
         import torch  # noqa: F401
     except ImportError as error:
         raise BackendError(f"{error.name} is missing; install it with: {install_hint('export')}") from error
     ranges = parse_shapes(shapes, shape)
-    if tensorrt:
-        check_tensorrt(device)
+    portable = engine and importlib.util.find_spec(TENSORRT_RTX.module) is not None
+    if portable:
+        import_library(TENSORRT_RTX)
+    elif engine or tensorrt:
+        check_tensorrt(device, engine)
 
     if triton is not None:
         from .triton import write_repository
@@ -142,15 +189,17 @@ def main(
     if whole_image:
         from .whole_image import export_whole_image
 
-        target = name_output(checkpoint, output, ("image", "fp16") if half else ("image",))
+        size = ("x".join(map(str, shape)),) if shape else ()
+        target = name_output(checkpoint, output, ("image", *(("fp16",) if half else ()), *size))
         check_output(checkpoint, target, overwrite)
-        report(target, export_whole_image(checkpoint, target, half, image_type, strength, max_gain))
+        report(target, export_whole_image(checkpoint, target, half, image_type, strength, max_gain, shape))
         return
 
     from .onnx_file import Precision, export_onnx
 
     precision: Precision = "fp16" if half else "int8" if int8 else "fp32"
-    tags = (*(() if precision == "fp32" else (precision,)), *(("x".join(map(str, shape)),) if shape else ()))
+    kind = () if precision == "fp32" else (precision,)
+    tags = (*kind, *(() if chosen is ANY else (host,)), *(("x".join(map(str, shape)),) if shape else ()))
     target = name_output(checkpoint, output, tags)
     check_output(checkpoint, target, overwrite)
     if int8 and calibration is not None:
@@ -161,10 +210,48 @@ def main(
         fallback = target.with_name(target.name.replace(".fp16", ""))
         if not is_of(fallback, checkpoint):
             check_output(checkpoint, fallback, overwrite)
-            report(fallback, export_onnx(checkpoint, fallback, "fp32", shape))
-    report(target, export_onnx(checkpoint, target, precision, shape, pictures))
-    if tensorrt:
+            report(fallback, export_onnx(checkpoint, fallback, "fp32", shape, (), chosen))
+    report(target, export_onnx(checkpoint, target, precision, shape, pictures, chosen))
+    if portable:
+        build_portable(target, ranges, workspace << 20, compute_capability)
+    elif engine or tensorrt:
         build(target, ranges, workspace << 20, device)
+
+
+# Options that do something only beside one of others.
+WANTS = {
+    "calibration": ("int8",),
+    "image_type": ("whole_image",),
+    "strength": ("whole_image", "triton"),
+    "max_gain": ("whole_image", "triton"),
+    "shapes": ("engine", "tensorrt"),
+    "workspace": ("engine", "tensorrt"),
+    "compute_capability": ("engine",),
+    "device": ("tensorrt", "engine"),
+}
+# Those that do nothing beside one of others.
+CLASHES = {
+    "output": ("triton",),
+    "host": ("whole_image", "triton"),
+    "engine": ("whole_image", "triton"),
+    "tensorrt": ("whole_image", "triton"),
+    "whole_image": ("triton",),
+}
+
+
+def refuse_useless(given: set[str]) -> None:
+    """Raise click's usage error for an option of those `given` that would do nothing."""
+
+    def option(name: str) -> str:
+        return {"output": "-o", "host": "--for"}.get(name, f"--{name.replace('_', '-')}")
+
+    for name, others in WANTS.items():
+        if name in given and not given.intersection(others):
+            raise click.UsageError(f"{option(name)} does nothing without {' or '.join(map(option, others))}")
+    for name, others in CLASHES.items():
+        for other in others:
+            if {name, other} <= given:
+                raise click.UsageError(f"{option(name)} does nothing with {option(other)}; leave it out")
 
 
 def name_output(checkpoint: Path, output: Path | None, tags: Sequence[str]) -> Path:
@@ -230,15 +317,50 @@ def parse_shapes(text: str | None, shape: Size | None) -> Shapes | None:
     return Shapes(*sizes)
 
 
-def check_tensorrt(device: str) -> None:
-    """Check early, before minutes of work, that an engine can be built here. Raises BackendError if not."""
+def check_tensorrt(device: str, instead: bool) -> None:
+    """Check early, before minutes of work, that an engine can be built here. Raises BackendError if not.
+
+    `instead` of TensorRT for RTX, which is missing.
+    """
     from cliplit.runtime.backends import tensorrt_native
     from cliplit.runtime.backends.devices import Device
 
     wanted = Device.parse(device)
     if wanted.kind != "cuda":
         raise click.UsageError(f"TensorRT runs on cuda, not on {device}")
-    tensorrt_native.require(wanted)
+    try:
+        tensorrt_native.require(wanted)
+    except BackendError as error:
+        if not instead:
+            raise
+        remedy = install_hint(TENSORRT_RTX.extra)
+        raise BackendError(f"no engine can be built here without a card but by {remedy}; {error}") from error
+
+
+def build_portable(model: Path, shapes: Shapes | None, workspace: int, capability: str) -> None:
+    """Build the portable engine of an exported file beside it. Raises ModelError or BackendError on failure."""
+    from cliplit.runtime.backends.engine_file import Shapes, beside, write_engine
+    from cliplit.runtime.backends.model_file import model_info
+    from cliplit.runtime.backends.tensorrt_build import build_engine
+    from cliplit.runtime.backends.tensorrt_native import portable_header
+
+    trt, info = import_library(TENSORRT_RTX), model_info(model)
+    shapes = shapes or Shapes.fixed(usual_size(info))
+    data = build_engine(trt, model, shapes, info.precision, workspace, library=TENSORRT_RTX, target=capability)
+    target = beside(model, shapes, "" if capability == PORTABLE else capability)
+    write_engine(target, portable_header(trt, model, info, shapes, capability), data)
+    cards = f"{capability} and later" if capability == PORTABLE else capability
+    click.echo(
+        f"{target}: {len(data) / 1024:.0f} KB, engine of {TENSORRT_RTX.name} {trt.__version__} for {shapes} on cards "
+        f"of compute capability {cards}; built, not run"
+    )
+
+
+def usual_size(info: ModelInfo) -> Size:
+    """Return the size an engine is for when none is named: the file's own, or the proxy size of 16:9."""
+    from cliplit.runtime.light.proxy import proxy_size
+
+    return info.shape or (1, *proxy_size(1080, 1920, info.proxy_short_side, info.multiple))
 
 
 def build(model: Path, shapes: Shapes | None, workspace: int, device: str) -> None:
@@ -248,11 +370,9 @@ def build(model: Path, shapes: Shapes | None, workspace: int, device: str) -> No
     from cliplit.runtime.backends import tensorrt_native
     from cliplit.runtime.backends.devices import Device
     from cliplit.runtime.backends.engine_file import Shapes
-    from cliplit.runtime.light.proxy import proxy_size
 
     network = tensorrt_native.open_model(model, Device.parse(device), 0)
-    if shapes is None:
-        shapes = Shapes.fixed((1, *proxy_size(1080, 1920, network.info.proxy_short_side, network.info.multiple)))
+    shapes = shapes or Shapes.fixed(usual_size(network.info))
     with tqdm(disable=None) as bar:
 
         def show(phase: str, done: int, steps: int) -> None:

@@ -14,7 +14,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-HALF_OPERATORS = {"Conv", "LeakyRelu", "PRelu", "Relu", "Add", "Concat", "Pad", "Resize"}
+HALF_OPERATORS = {"Conv", "LeakyRelu", "PRelu", "Relu", "Add", "Concat", "Pad", "Resize", "Neg", "Sub"}
+WHOLLY = {"Sub"}  # where both sides are features; what is subtracted of a mean is a statistic
 FEATURE_INPUTS = {"Resize": 1, "Pad": 1}  # the others are sizes, scales and amounts
 
 
@@ -69,10 +70,16 @@ def feature_nodes(model: onnx.ModelProto) -> set[int]:
     for index, node in enumerate(nodes):
         if after & set(node.input):
             after.update(node.output)
-        elif index != head and (node.op_type == "Conv" or (node.op_type in HALF_OPERATORS and node.input[0] in made)):
+        elif index != head and (node.op_type == "Conv" or follows(node, made)):
             found.add(index)
             made.update(node.output)
     return found
+
+
+def follows(node: onnx.NodeProto, features: set[str]) -> bool:
+    """Tell whether a node goes on with features, and may do so in half precision."""
+    first = node.input if node.op_type in WHOLLY else node.input[:1]
+    return node.op_type in HALF_OPERATORS and features.issuperset(first)
 
 
 def _fold_weights(model: onnx.ModelProto) -> None:

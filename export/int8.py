@@ -1,8 +1,8 @@
 """int8 by static quantisation, for CPUs with VNNI: scales of the activations come from calibration pictures.
 
 QDQ form (QuantizeLinear / DequantizeLinear around each layer), which ONNX Runtime and OpenVINO both fuse. The first
-convolution sees the picture itself and the head makes the light map: both stay in fp32, as everything that is not a
-convolution.
+convolution sees the picture itself and the head makes the light map: both stay in fp32, as do those of statistics over
+the whole picture and everything that is not a convolution.
 """
 
 from __future__ import annotations
@@ -52,15 +52,29 @@ def demo_pictures() -> list[Array]:
     return pictures
 
 
-def to_int8(model: onnx.ModelProto, info: ModelInfo, calibration: Sequence[Array] = ()) -> onnx.ModelProto:
-    """Quantise an fp32 graph; `calibration` pictures are (H, W, 3) float32 in [0, 1]."""
+def kept_in_full(model: onnx.ModelProto) -> list[str]:
+    """Name the convolutions that stay fp32: the first, the last, and those of statistics, a single position."""
+    model = onnx.shape_inference.infer_shapes(model)
+    sizes = {value.name: value.type.tensor_type.shape.dim for value in model.graph.value_info}
+    nodes = [node for node in model.graph.node if node.op_type == "Conv"]
+    single = [node for node in nodes if [side.dim_value for side in sizes.get(node.output[0], ())][2:] == [1, 1]]
+    return list(dict.fromkeys(node.name for node in (nodes[0], *single, nodes[-1])))
+
+
+def to_int8(
+    model: onnx.ModelProto, info: ModelInfo, calibration: Sequence[Array] = (), symmetric: bool = False
+) -> onnx.ModelProto:
+    """Quantise an fp32 graph; `calibration` pictures are (H, W, 3) float32 in [0, 1].
+
+    With `symmetric`, as TensorRT wants it: zero is 0 in every tensor, and biases stay fp32. That is coarser, and ONNX
+    Runtime does not fuse it; so it is a file of its own.
+    """
     pictures = list(calibration) or demo_pictures()
     with tempfile.TemporaryDirectory() as folder:
         plain, prepared, done = (Path(folder) / name for name in ("plain.onnx", "prepared.onnx", "int8.onnx"))
         onnx.save(model, plain)
         quant_pre_process(plain, prepared, skip_symbolic_shape=True)
-        convolutions = [node.name for node in onnx.load(prepared).graph.node if node.op_type == "Conv"]
-        disabled, previous = convolutions[:1] + convolutions[-1:], logging.root.manager.disable
+        disabled, previous = kept_in_full(onnx.load(prepared)), logging.root.manager.disable
         logging.disable(logging.WARNING)  # it recommends the preparation that was just done
         try:
             quantize_static(
@@ -71,9 +85,10 @@ def to_int8(model: onnx.ModelProto, info: ModelInfo, calibration: Sequence[Array
                 op_types_to_quantize=["Conv"],
                 nodes_to_exclude=disabled,
                 per_channel=True,
-                activation_type=QuantType.QUInt8,
+                activation_type=QuantType.QInt8 if symmetric else QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
                 calibrate_method=CalibrationMethod.MinMax,
+                extra_options={"ActivationSymmetric": symmetric, "QuantizeBias": not symmetric},
             )
         finally:
             logging.disable(previous)

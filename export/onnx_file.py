@@ -26,10 +26,12 @@ from cliplit.runtime.backends.pytorch import TorchNetwork, from_checkpoint
 
 from . import parity
 from .half import half_convolutions, to_half
+from .hosts import ANY, Host
 from .int8 import to_int8
-from .passes import pack_head, restore_names
+from .passes import drop_unused_opsets, fold, pack_head, restore_names
 
-OPSET = 17  # the first with everything used here; ONNX Runtime has had it since 1.13, TensorRT since 8.6
+OPSET = 11  # the first with everything used here (Resize with halves of pixels); every program has it
+INT8_OPSET = 13  # the first that quantises a channel at a time
 
 Precision = Literal["fp32", "fp16", "int8"]
 Shape = tuple[int, int, int]  # batch, height, width
@@ -41,6 +43,7 @@ def export_onnx(
     precision: Precision = "fp32",
     shape: Shape | None = None,
     calibration: Sequence[Array] = (),
+    host: Host = ANY,
 ) -> list[parity.Comparison]:
     """Export a checkpoint; returns the comparison of every back end of this machine with PyTorch.
 
@@ -49,6 +52,7 @@ def export_onnx(
     Args:
         shape: (N, H, W) for fixed sizes; None leaves all three free.
         calibration: for "int8": pictures (H, W, 3) float32 in [0, 1]; frames of the demo clip if there are none.
+        host: what the file is for, where no one file serves all.
 
     Raises:
         InputError, ModelError: `source` is no checkpoint of a network we know, or `shape` does not fit it.
@@ -59,7 +63,7 @@ def export_onnx(
         raise InputError(
             f"{shape[1]}x{shape[2]}: the {info.name} network wants sides that are a multiple of {network.multiple}"
         )
-    model = light_graph(network, info, precision, shape, calibration)
+    model = light_graph(network, info, precision, shape, calibration, host)
     reference = TorchNetwork(network, replace(info, shape=shape), Device("cpu"))
     with atomic_write(target) as temporary:
         temporary.write_bytes(model.SerializeToString())
@@ -72,15 +76,17 @@ def light_graph(
     precision: Precision = "fp32",
     shape: Shape | None = None,
     calibration: Sequence[Array] = (),
+    host: Host = ANY,
 ) -> onnx.ModelProto:
     """Build the checked graph of a network with its description inside."""
-    model = build_graph(network, shape)
+    model = build_graph(network, shape, host.packed_head, INT8_OPSET if precision == "int8" else OPSET)
     if precision == "fp16":
         model = to_half(model)
         if half_convolutions(model)[0] == 0:
             raise ParityError(f"{info.name}: no layer of it came out in half precision")
     elif precision == "int8":
-        model = to_int8(model, info, calibration)
+        model = to_int8(model, info, calibration, host.symmetric)
+        drop_unused_opsets(model)
     describe(model, replace(info, precision=precision, shape=shape))
     return model
 
@@ -92,15 +98,18 @@ def describe(model: onnx.ModelProto, info: ModelInfo) -> None:
     onnx.checker.check_model(model, full_check=True)
 
 
-def build_graph(network: LightNetwork, shape: Shape | None = None) -> onnx.ModelProto:
+def build_graph(
+    network: LightNetwork, shape: Shape | None = None, packed_head: bool = True, opset: int = OPSET
+) -> onnx.ModelProto:
     """Convert the network to ONNX: `picture` (N, 3, H, W) -> `light` (N, 1, H, W), in fp32."""
     side = 6 * network.multiple
     batch, height, width = shape or (1, side, side + 2 * network.multiple)
     axes = {"picture": {0: "N", 2: "H", 3: "W"}, "light": {0: "N", 2: "H", 3: "W"}}
     example = torch.rand(batch, 3, height, width)
-    model = trace(network.eval(), example, "picture", "light", axes if shape is None else None)
+    model = fold(trace(network.eval(), example, "picture", "light", axes if shape is None else None, opset))
     restore_names(model, {name: value.numpy() for name, value in network.state_dict().items()})
-    pack_head(model, network.multiple)
+    if packed_head:
+        pack_head(model, network.multiple)
     declare_output(model, [batch, 1, height, width] if shape else ["N", 1, "H", "W"])
     return model
 
@@ -117,7 +126,12 @@ def declare_output(model: onnx.ModelProto, dimensions: Sequence[int | str]) -> N
 
 
 def trace(
-    module: torch.nn.Module, example: torch.Tensor, source: str, result: str, axes: dict[str, dict[int, str]] | None
+    module: torch.nn.Module,
+    example: torch.Tensor,
+    source: str,
+    result: str,
+    axes: dict[str, dict[int, str]] | None,
+    opset: int = OPSET,
 ) -> onnx.ModelProto:
     """Trace a module of one input and one output to ONNX."""
     buffer = io.BytesIO()
@@ -128,8 +142,8 @@ def trace(
             module,
             (example,),
             buffer,
-            dynamo=False,  # the newer exporter bakes dynamic sizes into the pooling matrices
-            opset_version=OPSET,
+            dynamo=False,  # the newer exporter bakes dynamic sizes into the pooling
+            opset_version=opset,
             input_names=[source],
             output_names=[result],
             dynamic_axes=axes,

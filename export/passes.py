@@ -7,11 +7,29 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+import onnxslim
 from onnx import helper, numpy_helper
 
 from cliplit.arrays import Array
 
 PHASES = 4  # a side
+
+
+def fold(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Compute what does not depend on the input, and drop what nothing reads; a fixed size leaves no sums of sizes.
+
+    By onnxslim. Tensors of the network keep their names.
+    """
+    folded: onnx.ModelProto = onnxslim.slim(model)
+    return folded
+
+
+def drop_unused_opsets(model: onnx.ModelProto) -> None:
+    """Drop operator sets that no node is of: older programs refuse a file for a set they do not know."""
+    used = {node.domain for node in model.graph.node}
+    kept = [entry for entry in model.opset_import if entry.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
 
 
 def restore_names(model: onnx.ModelProto, weights: dict[str, Array]) -> None:

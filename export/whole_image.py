@@ -1,7 +1,8 @@
 """The whole enhancement as one graph: image in, enhanced image out, so that any ONNX host can be the filter.
 
 It contains the proxy, the network, the guided filter, the enlargement and the gain, as `Enhancer` with quality "fast",
-in tensor operations whose sizes are data (a traced graph would keep the example's sizes as constants).
+in tensor operations. Sizes are whole numbers computed from the image's shape, so that one graph takes every size and
+a program that fixes the size, or knows its range, can compute with them before it runs anything.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+import cv2
 import numpy as np
 import onnx
 import torch
@@ -34,9 +36,9 @@ from cliplit.runtime.light.proxy import LONGEST_SIDE
 from cliplit.runtime.network import LightMapNetwork
 
 from .half import to_half
-from .onnx_file import declare_output, describe, trace
+from .onnx_file import Shape, declare_output, describe, trace
 from .parity import Comparison, psnr, sample_pictures
-from .passes import pack_head, restore_names
+from .passes import fold, pack_head, restore_names
 
 ImageType = Literal["uint8", "float32"]
 LEAST_PEAK = 1e-4  # added to the brightest channel where it is divided by; fp16 holds it
@@ -61,7 +63,7 @@ class WholeImage(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Enhance images, (N, H, W, 3) uint8 or float32 in [0, 1]."""
-        colour = image.permute(0, 3, 1, 2).to(torch.float32)
+        colour = image.to(torch.float32).permute(0, 3, 1, 2)  # TensorRT takes uint8 into a cast, and out of one
         bounded = torch.where(torch.isnan(colour), torch.zeros_like(colour), colour / self.white).clamp(0.0, 1.0)
         slope, offset = self.coefficients(self.proxy(bounded))
         size = colour.shape[-2:]
@@ -78,40 +80,34 @@ class WholeImage(nn.Module):
         enhanced = colour * of_chroma + luma * (of_luma - of_chroma) * self.white
         if self.whole_numbers:  # what is below the maximum stays below the maximum
             limit = torch.where(peak < 1.0, self.white - 1.0, self.white)
-            enhanced = torch.minimum(torch.floor(enhanced + 0.5), limit).to(torch.uint8)
-        else:
-            enhanced = torch.where(colour < 1.0, enhanced, colour)
-        return enhanced.permute(0, 2, 3, 1)
+            return torch.minimum(torch.floor(enhanced + 0.5), limit).permute(0, 2, 3, 1).to(torch.uint8)
+        return torch.where(colour < 1.0, enhanced, colour).permute(0, 2, 3, 1)
 
     def luma(self, rgb: Tensor) -> Tensor:
         return (rgb * self.weights).sum(dim=1, keepdim=True)
 
     def proxy(self, bounded: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the network's input and, as 0-d tensors, its height and width before padding to even sides."""
-        rows, columns = bounded[0, 0, :, 0], bounded[0, 0, 0, :]
-        height, width = torch.ones_like(rows).sum(), torch.ones_like(columns).sum()
-        multiple = float(self.network.multiple)
-        short = torch.minimum(height, width)
-        long = torch.maximum(height, width)
+        """Return the network's input and, as 0-d whole numbers, its height and width before padding to even sides."""
+        height, width = (torch.as_tensor(side) for side in bounded.shape[-2:])
+        multiple = self.network.multiple
+        short, long = torch.minimum(height, width), torch.maximum(height, width)
         # scale = min(1, short side of the proxy / short, LONGEST_SIDE / long) as a fraction of whole numbers, so that
         # halves round as they do in `proxy_size`
-        goal = torch.full_like(short, float(self.network.proxy_short_side))
+        goal = torch.full_like(short, self.network.proxy_short_side)
         by_long = goal * long > LONGEST_SIDE * short
-        numerator = torch.where(by_long, LONGEST_SIDE, goal)
-        denominator = torch.maximum(torch.where(by_long, long, short), numerator)
-        h = torch.round(height * numerator / (denominator * multiple)).clamp(min=1.0) * multiple
-        w = torch.round(width * numerator / (denominator * multiple)).clamp(min=1.0) * multiple
+        numerator = torch.where(by_long, torch.full_like(goal, LONGEST_SIDE), goal)
+        denominator = torch.maximum(torch.where(by_long, long, short), numerator) * multiple
+        h, w = (rounded(side * numerator, denominator).clamp(min=1) * multiple for side in (height, width))
         shrinking = (h <= height) & (w <= width)
-        vertical = resampling(rows, height, h, shrinking)
-        horizontal = resampling(columns, width, w, shrinking)
+        vertical = resampling(height, h, shrinking)
+        horizontal = resampling(width, w, shrinking)
         return vertical @ bounded @ horizontal.transpose(0, 1), h, w
 
     def coefficients(self, proxy: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Compute slope and offset of the guided filter at proxy size, after strength: (N, 1, h, w) each."""
         padded, h, w = proxy
-        rows, columns = torch.arange(h), torch.arange(w)  # type: ignore[call-overload]
-        light = _crop(self.network(padded), rows, columns)
-        luma = self.luma(_crop(padded, rows, columns))
+        light = self.network(padded)[:, :, :h, :w]
+        luma = self.luma(padded[:, :, :h, :w])
         light = torch.where(torch.isnan(light), torch.ones_like(light), light)
         log_light = torch.log(light.clamp(2.0**self.floor, 1.0)) / math.log(2)
         mean_y, mean_l = _box(luma), _box(log_light)
@@ -121,24 +117,29 @@ class WholeImage(nn.Module):
         return _box(slope) * self.strength, _box(offset) * self.strength
 
 
-def resampling(line: Tensor, length: Tensor, goal: Tensor, shrinking: Tensor) -> Tensor:
+def rounded(dividend: Tensor, divisor: Tensor) -> Tensor:
+    """Divide positive whole numbers and round to the nearest, halves to the even one, as Python does."""
+    doubled = 2 * dividend + divisor
+    quotient = torch.div(doubled, 2 * divisor, rounding_mode="trunc")
+    odd = quotient - 2 * torch.div(quotient, 2, rounding_mode="trunc")
+    return torch.where(doubled == quotient * 2 * divisor, quotient - odd, quotient)
+
+
+def resampling(length: Tensor, goal: Tensor, shrinking: Tensor) -> Tensor:
     """Build the (goal rounded up to even, length) matrix that resamples a line: area average, or linear if it enlarges.
 
     The row that makes an odd side even repeats the last one.
     """
-    position = torch.cumsum(torch.ones_like(line), 0)[None, :] - 1.0
-    even = torch.ceil(goal / 2) * 2
-    cell = torch.minimum(torch.arange(even).to(line.dtype), goal - 1.0)[:, None]  # type: ignore[call-overload]
-    step = length / goal
+    even = torch.div(goal + 1, 2, rounding_mode="trunc") * 2
+    position = torch.arange(length).float()[None, :]  # type: ignore[call-overload]
+    cell = torch.arange(even).float()[:, None]  # type: ignore[call-overload]
+    last, end = (goal - 1).float(), (length - 1).float()
+    cell = torch.minimum(cell, last)
+    step = length.float() / goal.float()
     overlap = torch.minimum((cell + 1) * step, position + 1) - torch.maximum(cell * step, position)
-    centre = torch.minimum(((cell + 0.5) * step - 0.5).clamp(min=0.0), length - 1.0)
+    centre = torch.minimum(((cell + 0.5) * step - 0.5).clamp(min=0.0), end)
     linear = (1.0 - (centre - position).abs()).clamp(min=0.0)
     return torch.where(shrinking, overlap.clamp(min=0.0) / step, linear)
-
-
-def _crop(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Compute x[:, :, :h, :w] with sizes that are data."""
-    return x.index_select(2, rows.long()).index_select(3, columns.long())
 
 
 def _box(x: Tensor) -> Tensor:
@@ -153,18 +154,20 @@ def whole_image_graph(
     image_type: ImageType = "uint8",
     strength: float = 1.0,
     max_gain: float = MAX_GAIN,
+    shape: Shape | None = None,
 ) -> onnx.ModelProto:
-    """Build the graph `image` (N, H, W, 3) -> `enhanced` of the same shape; batch and size are free."""
+    """Build the graph `image` (N, H, W, 3) -> `enhanced` of the same shape; batch and size are free without `shape`."""
     whole = WholeImage(network, strength, max_gain, image_type == "uint8").eval()
-    example = torch.zeros(1, 200, 264, 3, dtype=torch.uint8 if image_type == "uint8" else torch.float32)
+    kind = torch.uint8 if image_type == "uint8" else torch.float32
+    example = torch.zeros(*(shape or (1, 200, 264)), 3, dtype=kind)
     axes = {name: {0: "N", 1: "H", 2: "W"} for name in ("image", "enhanced")}
-    model = trace(whole, example, "image", "enhanced", axes)
+    model = fold(trace(whole, example, "image", "enhanced", None if shape else axes))
     restore_names(model, {f"network.{name}": value.numpy() for name, value in network.state_dict().items()})
     pack_head(model, network.multiple)
-    declare_output(model, ["N", "H", "W", 3])
+    declare_output(model, [*(shape or ("N", "H", "W")), 3])
     if half:
         model = to_half(model)
-    describe(model, replace(info, precision="fp16" if half else "fp32", kind="image"))
+    describe(model, replace(info, precision="fp16" if half else "fp32", kind="image", shape=shape))
     return model
 
 
@@ -175,8 +178,12 @@ def export_whole_image(
     image_type: ImageType = "uint8",
     strength: float = 1.0,
     max_gain: float = MAX_GAIN,
+    shape: Shape | None = None,
 ) -> list[Comparison]:
     """Export a checkpoint as a whole-image graph; returns its comparison with `Enhancer` and PyTorch.
+
+    Args:
+        shape: (N, H, W) for fixed sizes, any; None leaves all three free.
 
     Raises:
         InputError: strength or max_gain out of range, or no such checkpoint.
@@ -186,10 +193,10 @@ def export_whole_image(
     reference = Enhancer(
         LightMapNetwork(TorchNetwork(network, info, Device("cpu"))), strength=strength, max_gain=max_gain
     )
-    model = whole_image_graph(network, info, half, image_type, strength, max_gain)
+    model = whole_image_graph(network, info, half, image_type, strength, max_gain, shape)
     with atomic_write(target) as temporary:
         temporary.write_bytes(model.SerializeToString())
-        lines = compare(temporary, reference, image_type)
+        lines = compare(temporary, reference, image_type, shape)
         if failed := [line for line in lines if not line.psnr >= LEAST_PSNR]:
             raise ParityError(
                 f"{source}: the whole-image graph in {failed[0].backend} differs from Enhancer on {failed[0].picture}: "
@@ -215,16 +222,17 @@ def hosts(path: Path) -> dict[str, Host]:
     return found
 
 
-def compare(path: Path, reference: Enhancer, image_type: ImageType) -> list[Comparison]:
+def compare(path: Path, reference: Enhancer, image_type: ImageType, shape: Shape | None = None) -> list[Comparison]:
     """Compare the graph in every host with the pipeline in numpy, C and PyTorch; errors are in units of white."""
     white = 255.0 if image_type == "uint8" else 1.0
     found = hosts(path)
     lines: dict[str, list[Comparison]] = {name: [] for name in found}
-    for title, picture in sample_pictures():
+    for title, sample in sample_pictures():
+        picture = sample if shape is None else cv2.resize(sample, shape[:0:-1], interpolation=cv2.INTER_AREA)
         image = np.round(picture * 255).astype(np.uint8) if image_type == "uint8" else picture
         expected = reference(image).astype(np.float64) / white
         for name, host in found.items():
-            enhanced = host(image[None])[0] / white
+            enhanced = host(np.repeat(image[None], shape[0] if shape else 1, axis=0))[-1] / white
             difference = np.abs(enhanced - expected)
             lines[name].append(
                 Comparison(name, title, float(difference.max()), float(difference.mean()), psnr(enhanced, expected))

@@ -29,7 +29,8 @@ from .trials import Trial, trials
 DISTRIBUTIONS = (
     "numpy", "opencv-python-headless", "opencv-python", "av", "click", "pillow", "tifffile", "tqdm", "onnxruntime",
     "onnxruntime-gpu", "openvino", "onnx", "torch", "tensorrt", "tensorrt-cu12", "tensorrt-cu13", "cuda-python",
-    "cuda-bindings", "pycuda",
+    "cuda-bindings", "pycuda", "tensorrt-rtx-cu12", "tensorrt-rtx-cu13", "onnxruntime-ep-nv-tensorrt-rtx",
+    "onnxruntime-ep-nv-tensorrt-rtx-cu12", "onnxruntime-ep-nv-tensorrt-rtx-cu13", "onnxslim",
 )  # fmt: skip
 RUNS = 5
 

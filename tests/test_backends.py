@@ -160,7 +160,10 @@ def test_devices():
             Device.parse(wrong)
 
 
-@pytest.mark.parametrize("backend", ["auto", "onnxruntime", "onnxruntime-tensorrt", "tensorrt", "pytorch"])
+@pytest.mark.parametrize(
+    "backend",
+    ["auto", "onnxruntime", "onnxruntime-tensorrt", "tensorrt", "tensorrt-rtx", "onnxruntime-tensorrt-rtx", "pytorch"],
+)
 def test_cuda_asked_for_and_not_there_is_an_error(backend):
     if not nvidia_driver().problem:
         pytest.skip("there is a card")

@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 
 from cliplit.errors import BackendError, ModelError
-from cliplit.runtime.backends import device_memory, engine_file, tensorrt_build, tensorrt_native
+from cliplit.runtime.backends import device_memory, engine_file, tensorrt_build, tensorrt_library, tensorrt_native
 from cliplit.runtime.backends.devices import Device, nvidia_driver
 from cliplit.runtime.backends.engine_file import EngineHeader, Machine, Shapes
 from cliplit.runtime.backends.model_file import BUNDLED
+from cliplit.runtime.backends.tensorrt_library import TENSORRT, TENSORRT_RTX, import_library, logger_of
 
 MACHINE = Machine("11.4.0.106", "13.0", "NVIDIA H200", "9.0", "Linux x86_64")
 HEADER = EngineHeader("lite", "ab" * 32, "fp16", Shapes.fixed((1, 192, 336)), MACHINE)
@@ -79,6 +80,31 @@ def test_what_does_not_fit_is_said_in_words(change, words):
     assert found.path() == HEADER.path()  # the same place in the cache: seen and replaced, not kept beside
 
 
+def test_a_portable_engine_fits_what_the_library_says_and_no_less():
+    made = Machine("RTX 1.7.1.116", "any", "any", "8.0+", "any")
+    here = Machine("RTX 1.7.1.116", "13.0", "NVIDIA GeForce RTX 4090", "8.9", "Windows AMD64")
+    wanted, found = replace(HEADER, machine=here), replace(HEADER, machine=made)
+    assert found.mismatches(wanted) == []
+    for capability, fits in [("8.0", True), ("12.0", True), ("10.3", True), ("7.5", False)]:
+        other = replace(wanted, machine=replace(here, compute_capability=capability))
+        assert (not found.mismatches(other)) is fits, capability
+    turing = replace(HEADER, machine=replace(made, compute_capability="7.5"))
+    assert turing.mismatches(wanted) == ["compute capability 7.5, here 8.9"]
+    other = replace(wanted, machine=replace(here, tensorrt="RTX 1.8.0.1"))
+    assert found.mismatches(other) == ["TensorRT RTX 1.7.1.116, here RTX 1.8.0.1"]
+
+
+def test_a_bit_that_flipped_is_seen(tmp_path):
+    path = tmp_path / "a.engine"
+    engine_file.write_engine(path, HEADER, b"engine" * 100)
+    data = bytearray(path.read_bytes())
+    data[-77] ^= 4
+    path.write_bytes(data)
+    assert engine_file.read_header(path) == HEADER
+    with pytest.raises(ModelError, match="engine in it is damaged"):
+        engine_file.read_engine(path)
+
+
 def test_another_model_or_shape_is_another_place():
     assert HEADER.mismatches(HEADER) == []
     others = [replace(HEADER, model_sha256="cd" * 32), replace(HEADER, shapes=Shapes.fixed((1, 192, 256)))]
@@ -110,7 +136,7 @@ def test_half_precision_is_read_from_the_inspector():
 class FakeTensorRt(types.ModuleType):
     """The few calls of the module we make, recorded; what `build_serialized_network` gives is the test's choice."""
 
-    def __init__(self, layers=(HALF,), built=b"ENGINE", parses=True):
+    def __init__(self, layers=(HALF,), built=b"ENGINE", parses=True, convolutions=("half", "float")):
         super().__init__("tensorrt")
         self.__version__, self.calls, self.builds = "11.4.0.106", [], 0
         fake = self
@@ -147,7 +173,17 @@ class FakeTensorRt(types.ModuleType):
 
             def create_network(self, flags):
                 fake.calls.append(("flags", flags))
-                return types.SimpleNamespace(get_input=lambda i: types.SimpleNamespace(name="picture"))
+                made = [
+                    types.SimpleNamespace(
+                        type="conv", get_output=lambda i, kind=kind: types.SimpleNamespace(dtype=kind)
+                    )
+                    for kind in convolutions
+                ]
+                return types.SimpleNamespace(
+                    get_input=lambda i: types.SimpleNamespace(name="picture", shape=(-1, 3, -1, -1)),
+                    num_layers=len(made),
+                    get_layer=lambda i: made[i],
+                )
 
             def create_builder_config(self):
                 self.config = Config()
@@ -176,7 +212,7 @@ class FakeTensorRt(types.ModuleType):
                 return parses
 
             def get_error(self, index):
-                return types.SimpleNamespace(desc=lambda: "no importer for Frobnicate")
+                return types.SimpleNamespace(desc=lambda: "no importer", node_operator=lambda: "Frobnicate")
 
         class Runtime:
             def __init__(self, logger):
@@ -192,6 +228,8 @@ class FakeTensorRt(types.ModuleType):
 
         self.ILogger, self.IProgressMonitor, self.Builder = ILogger, IProgressMonitor, Builder
         self.OnnxParser, self.Runtime = OnnxParser, Runtime
+        self.LayerType = types.SimpleNamespace(CONVOLUTION="conv")
+        self.DataType = types.SimpleNamespace(HALF="half")
         self.NetworkDefinitionCreationFlag = types.SimpleNamespace(STRONGLY_TYPED=1)
         self.MemoryPoolType = types.SimpleNamespace(WORKSPACE="workspace")
         self.ProfilingVerbosity = types.SimpleNamespace(DETAILED="detailed")
@@ -223,8 +261,31 @@ def test_an_fp32_engine_is_not_passed_off_as_fp16():
     assert tensorrt_build.build_engine(trt, LITE, HEADER.shapes, "fp32") == b"ENGINE"
 
 
+@pytest.mark.parametrize("convolutions", [("half", "float", "float"), ("float",), ("half", "half", "float", "float")])
+def test_a_file_that_says_fp16_and_is_not_is_refused_before_the_build(convolutions):
+    trt = FakeTensorRt(convolutions=convolutions)
+    with pytest.raises(ModelError, match=r"lite\.onnx: says fp16, and \d of its \d convolutions are in fp32"):
+        tensorrt_build.build_engine(trt, LITE, HEADER.shapes, "fp16")
+    assert trt.builds == 0
+
+
+def test_the_first_error_is_the_cause_and_there_is_one_logger():
+    trt = FakeTensorRt()
+    logger = logger_of(trt)
+    assert logger_of(trt) is logger
+    assert logger.cause == "no reason given"
+    logger.log(trt.ILogger.WARNING, "a weak\n guess")
+    logger.log(trt.ILogger.INFO, "all is well")
+    assert logger.cause == "a weak guess"
+    logger.log(trt.ILogger.ERROR, "MIN<=OPT<=MAX")
+    logger.log(trt.ILogger.INTERNAL_ERROR, "cudaError 35")
+    assert logger.cause == "MIN<=OPT<=MAX"
+    logger.clear()
+    assert logger.cause == "no reason given"
+
+
 def test_failures_of_parser_and_builder_have_their_reason():
-    with pytest.raises(ModelError, match="no importer for Frobnicate"):
+    with pytest.raises(ModelError, match="Frobnicate: no importer"):
         tensorrt_build.build_engine(FakeTensorRt(parses=False), LITE, HEADER.shapes, "fp32")
     with pytest.raises(BackendError, match=r"could not build lite\.onnx for 1x192x336: out of tactics"):
         tensorrt_build.build_engine(FakeTensorRt(built=None), LITE, HEADER.shapes, "fp32")
@@ -413,16 +474,20 @@ def test_a_damaged_engine_is_built_anew(network, caplog):
     assert "not an engine file" in caplog.text
 
 
-def test_versions_we_do_not_know_are_refused(monkeypatch):
-    for version in ("8.6.1", "12.0"):
-        module = types.ModuleType("tensorrt")
+@pytest.mark.parametrize(
+    "library, versions, words",
+    [(TENSORRT, ("8.6.1", "12.0"), "10 or 11 is needed"), (TENSORRT_RTX, ("0.9", "2.0", "10.1"), "1 is needed")],
+)
+def test_versions_we_do_not_know_are_refused(monkeypatch, library, versions, words):
+    for version in versions:
+        module = types.ModuleType(library.module)
         module.__version__ = version
-        monkeypatch.setitem(sys.modules, "tensorrt", module)
-        with pytest.raises(BackendError, match=f"TensorRT {version} is installed, 10 or 11"):
-            tensorrt_native.import_tensorrt()
-    monkeypatch.setitem(sys.modules, "tensorrt", None)
-    with pytest.raises(BackendError, match=r' install .*\[tensorrt\]"'):
-        tensorrt_native.import_tensorrt()
+        monkeypatch.setitem(sys.modules, library.module, module)
+        with pytest.raises(BackendError, match=f"{library.name} {version} is installed, {words}"):
+            import_library(library)
+    monkeypatch.setitem(sys.modules, library.module, None)
+    with pytest.raises(BackendError, match=rf' install .*\[{library.extra}\]"'):
+        import_library(library)
 
 
 def test_device_memory_names_what_is_missing(monkeypatch):
@@ -471,10 +536,10 @@ METHODS = {
         "create_timing_cache", "set_timing_cache", "get_timing_cache",
     ],
     "ITimingCache": ["serialize"],
-    "INetworkDefinition": ["get_input"],
+    "INetworkDefinition": ["get_input", "num_layers", "get_layer"],
     "IOptimizationProfile": ["set_shape"],
     "OnnxParser": ["parse", "num_errors", "get_error"],
-    "ParserError": ["desc"],
+    "ParserError": ["desc", "node_operator"],
     "Runtime": ["deserialize_cuda_engine"],
     "ICudaEngine": ["create_engine_inspector", "create_execution_context", "get_tensor_name"],
     "EngineInspector": ["get_engine_information"],
@@ -486,23 +551,40 @@ METHODS = {
 }  # fmt: skip
 
 
-def test_our_calls_exist_in_tensorrt():
+# Those of TensorRT for RTX alone, and of TensorRT alone.
+METHODS_RTX = {
+    "IBuilderConfig": ["num_compute_capabilities", "set_compute_capability"],
+    "ICudaEngine": ["create_runtime_config"],
+    "IRuntimeConfig": ["cuda_graph_strategy", "create_runtime_cache", "set_runtime_cache", "get_runtime_cache"],
+    "IRuntimeCache": ["serialize", "deserialize"],
+}
+ONLY_RTX = {"ComputeCapability", "CudaGraphStrategy.WHOLE_GRAPH_CAPTURE"}
+
+
+@pytest.mark.parametrize("library", [TENSORRT, TENSORRT_RTX], ids=lambda library: library.module)
+def test_our_calls_exist(library):
     """Against the real bindings, which load without a card if their libraries are there (or stand-ins for them)."""
     try:
-        trt = importlib.import_module("tensorrt_bindings")
+        trt = importlib.import_module(f"{library.module}_bindings" if library is TENSORRT else library.module)
     except (ImportError, OSError):
-        trt = pytest.importorskip("tensorrt", exc_type=ImportError)
-    for module in (tensorrt_build, tensorrt_native):
-        for name in called(module, "trt"):
+        trt = pytest.importorskip(library.module, exc_type=ImportError)
+    for module in (tensorrt_build, tensorrt_native, tensorrt_library):
+        own = {name.removeprefix("_trt.") for name in called(module, "self") if name.startswith("_trt.")}
+        for name in called(module, "trt") | own - {"__version__"}:
+            if library is TENSORRT and name in ONLY_RTX:
+                continue
             target = trt
             for part in name.split("."):
-                assert hasattr(target, part), f"{name} in TensorRT {trt.__version__}"
+                assert hasattr(target, part), f"{name} in {library.name} {trt.__version__}"
                 target = getattr(target, part)
-    for kind, methods in METHODS.items():
-        for method in methods:
-            assert hasattr(getattr(trt, kind), method), f"{kind}.{method} in TensorRT {trt.__version__}"
-    tensorrt_build.logger_of(trt).log(trt.ILogger.ERROR, "x")
+    for methods in (METHODS, METHODS_RTX if library is TENSORRT_RTX else {}):
+        for kind, names in methods.items():
+            for method in names:
+                assert hasattr(getattr(trt, kind), method), f"{kind}.{method} in {library.name} {trt.__version__}"
+    logger_of(trt).log(trt.ILogger.ERROR, "x")
     tensorrt_build.progress_monitor(trt, lambda *a: None).phase_start("a", None, 3)
+    for _, capability in library.targets:
+        assert not capability or hasattr(trt.ComputeCapability, capability)
 
 
 @pytest.mark.gpu

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .light_network import LightNetwork
+from .pooling import pointwise
 
 WIDTHS = (16, 24, 32, 40)
 
@@ -27,10 +28,11 @@ class GlobalContext(nn.Module):
         self.expand = nn.Linear(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        mean = x.mean(dim=(2, 3))
-        spread = ((x - mean[:, :, None, None]) ** 2).mean(dim=(2, 3)).add(1e-6).sqrt()
-        context = self.expand(F.leaky_relu(self.squeeze(torch.cat([mean, spread], dim=1)), 0.1))
-        return x + context[:, :, None, None]
+        mean = x.mean(dim=(2, 3), keepdim=True)
+        apart = x - mean
+        spread = (apart * apart).mean(dim=(2, 3), keepdim=True).add(1e-6).sqrt()
+        squeezed = F.leaky_relu(pointwise(self.squeeze, torch.cat([mean, spread], dim=1)), 0.1)
+        return x - -pointwise(self.expand, squeezed)  # not a sum: OpenCV 5 fuses one with the convolution, wrongly
 
 
 class LiteUNet(LightNetwork):

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from ..constants import LUMA_WEIGHTS
 from .light_network import LightNetwork
+from .pooling import pointwise
 
 WIDTHS = (16, 28, 40, 64)
 FLOOR = 2.0**-7  # of the picture's level, added to linear light: what lies deeper is noise and 8-bit steps
@@ -41,9 +42,10 @@ class GlobalContext(nn.Module):
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
         """(N, C, h, w) features; (N, 1, h, w) share of each position that is picture."""
         mean = masked_mean(x, valid)
-        spread = masked_mean((x - mean) ** 2, valid).add(1e-6).sqrt()
-        context = self.expand(F.leaky_relu(self.squeeze(torch.cat([mean, spread], dim=1)[:, :, 0, 0]), 0.1))
-        return x + context[:, :, None, None]
+        apart = x - mean
+        spread = masked_mean(apart * apart, valid).add(1e-6).sqrt()
+        squeezed = F.leaky_relu(pointwise(self.squeeze, torch.cat([mean, spread], dim=1)), 0.1)
+        return x - -pointwise(self.expand, squeezed)  # not a sum: OpenCV 5 fuses one with the convolution, wrongly
 
 
 class RelativeUNet(LightNetwork):
@@ -85,7 +87,7 @@ class RelativeUNet(LightNetwork):
         y3 = self.merge3(x3 + _double(self.up3(x4)))
         y2 = self.merge2(x2 + _double(self.up2(y3)))
         y1 = self.merge1(x1 + _double(self.up1(y2)))
-        slope = torch.sigmoid(0.3 * self.slope(masked_mean(x4, coarse)[:, :, 0, 0]) + 2.5)[:, :, None, None]
+        slope = torch.sigmoid(0.3 * pointwise(self.slope, masked_mean(x4, coarse)) + 2.5)
         wanted = 2.0 * _double(self.head(y1)) + MIDDLE  # the level below which this pixel is lifted
         stops = slope * KNEE * F.softplus((wanted - level) / KNEE)
         return torch.exp(-LN2 * CODED_STOPS * stops)

@@ -56,8 +56,14 @@ class PyramidPooling(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         size = x.shape[-2:]
-        context = [F.interpolate(f(x), size, mode="bilinear", align_corners=True) for f in self.features]
+        context = [_enlarged(f(x), size) for f in self.features]
         return self.fuse(torch.cat([x, *context], dim=1))
+
+
+def _enlarged(cells: Tensor, size: torch.Size) -> Tensor:
+    if cells.shape[-1] == 1:  # the same values as below, where OpenCV 5 reads beyond the one cell
+        return F.interpolate(cells, size, mode="nearest")
+    return F.interpolate(cells, size, mode="bilinear", align_corners=True)
 
 
 class _RevivableReLU(torch.autograd.Function):

@@ -100,6 +100,19 @@ BACKENDS = (
         "ONNX Runtime's TensorRT provider",
         arguments={"tensorrt": True},
     ),
+    Row(
+        "onnxruntime-tensorrt-rtx",
+        "onnx_runtime_plugin",
+        ("cuda",),
+        "ONNX Runtime with NVIDIA's plug-in for RTX cards; kernels are compiled once and kept",
+    ),
+    Row(
+        "tensorrt-rtx",
+        "tensorrt_native",
+        ("cuda",),
+        "TensorRT for RTX; takes the engine beside the model, or builds one in a second",
+        arguments={"library": "tensorrt_rtx"},
+    ),
     Row("tensorrt", "tensorrt_native", ("cuda",), "TensorRT itself; builds an engine once and keeps it"),
     Row("pytorch", "pytorch", ("cuda", "cpu"), "PyTorch, for research", suffixes=(".onnx", *CHECKPOINT_SUFFIXES)),
 )

@@ -1,9 +1,9 @@
-"""Engine files and their cache. An engine fits one TensorRT, one GPU and one system, which its header names.
+"""Engine files and their cache. A header names what the engine fits: one TensorRT, one GPU and one system, or more.
 
     magic, header length (4 bytes, little endian), engine length (8 bytes), header (JSON), engine
 
-TensorRT itself detects some mismatches, crashes on others and always blames the file. Engines stay in the cache; only
-the ONNX file is distributed (R5.6).
+TensorRT itself detects some mismatches, crashes on others and always blames the file. Its engines stay in the cache;
+those of TensorRT for RTX fit many cards and may lie beside the ONNX file, too (R5.6).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from .home import home
 
 MAGIC = b"CLIPLIT-ENGINE\n"
 FORMAT = 1
+ANYTHING = "any"
 _LENGTHS = struct.Struct("<IQ")
 
 Size = tuple[int, int, int]  # N, H, W
@@ -53,13 +54,28 @@ class Shapes:
 
 @dataclass(frozen=True)
 class Machine:
-    """The software and hardware an engine is bound to."""
+    """The software and hardware an engine is bound to, or that is here.
+
+    In the header of a portable engine "any" stands for what it is not bound to, and a compute capability with a plus
+    ("8.0+") is the least one.
+    """
 
     tensorrt: str
     cuda: str
     gpu: str
     compute_capability: str
     system: str
+
+    def fits(self, here: Machine, name: str) -> bool:
+        """Tell whether what an engine says of `name`, a field, fits the machine that is here."""
+        said, found = getattr(self, name), getattr(here, name)
+        if name == "compute_capability" and said.endswith("+"):
+            return _numbers(said.rstrip("+")) <= _numbers(found.rstrip("+"))
+        return said in (ANYTHING, found)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdigit())
 
 
 @dataclass(frozen=True)
@@ -89,7 +105,7 @@ class EngineHeader:
         found = [
             f"{words[field.name]} {getattr(self.machine, field.name)}, here {getattr(wanted.machine, field.name)}"
             for field in fields(Machine)
-            if getattr(self.machine, field.name) != getattr(wanted.machine, field.name)
+            if not self.machine.fits(wanted.machine, field.name)
         ]
         if self.model_sha256 != wanted.model_sha256:
             found.insert(0, "another model file")
@@ -101,7 +117,8 @@ class EngineHeader:
 
 
 def write_engine(path: Path, header: EngineHeader, engine: bytes) -> None:
-    text = json.dumps({"format": FORMAT, **asdict(header)}).encode()
+    content = {"format": FORMAT, **asdict(header), "engine_sha256": hashlib.sha256(engine).hexdigest()}
+    text = json.dumps(content).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as temporary, temporary.open("wb") as file:
         file.write(MAGIC + _LENGTHS.pack(len(text), len(engine)) + text)
@@ -135,10 +152,14 @@ def _read(path: Path, with_engine: bool) -> tuple[EngineHeader, bytes]:
         if content.pop("format") != FORMAT:
             raise ModelError(f"{path}: an engine file of another version of cliplit")
         shapes = Shapes(*(tuple(content["shapes"][name]) for name in ("least", "best", "most")))
+        checksum = content.pop("engine_sha256", None)
         content |= {"shapes": shapes, "machine": Machine(**content["machine"])}
-        return EngineHeader(**content), engine
+        header = EngineHeader(**content)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{path}: its header cannot be read ({error})") from error
+    if with_engine and checksum not in (None, hashlib.sha256(engine).hexdigest()):
+        raise ModelError(f"{path}: the engine in it is damaged")
+    return header, engine
 
 
 def cache_folder() -> Path:
@@ -147,7 +168,23 @@ def cache_folder() -> Path:
 
 def cached_engines() -> Iterator[tuple[Path, EngineHeader | ModelError]]:
     """Yield every engine file in the cache with its header, or with the error that reading it raised."""
-    for path in sorted(cache_folder().glob("*.engine")):
+    return _with_headers(cache_folder().glob("*.engine"))
+
+
+def beside(model: Path, shapes: Shapes, target: str = "") -> Path:
+    """Return the path of a portable engine beside its ONNX file; `target` is named where it is not the usual one."""
+    return model.with_name(".".join([model.stem, *([f"cc{target}"] if target else []), str(shapes), "engine"]))
+
+
+def engines_of(model: Path) -> Iterator[tuple[Path, EngineHeader | ModelError]]:
+    """Yield the engine files beside an ONNX file, as `cached_engines`."""
+    start = f"{model.stem}."
+    found = (path for path in model.parent.glob("*.engine") if path.name.startswith(start))
+    return _with_headers(found)
+
+
+def _with_headers(paths: Iterable[Path]) -> Iterator[tuple[Path, EngineHeader | ModelError]]:
+    for path in sorted(paths):
         try:
             yield path, read_header(path)
         except ModelError as error:

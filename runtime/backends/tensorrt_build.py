@@ -1,9 +1,10 @@
-"""From an ONNX file to a TensorRT engine; one path for TensorRT 10 and 11.
+"""From an ONNX file to an engine; one path for TensorRT 10 and 11 and for TensorRT for RTX.
 
-The network is strongly typed: the ONNX file states the precision of each tensor (R5.7). TensorRT 11 supports nothing
-else and has no `BuilderFlag.FP16`. After the build the engine inspector must show half precision if the file has it.
+The network is strongly typed: the ONNX file states the precision of each tensor (R5.7). TensorRT 11 and TensorRT for
+RTX support nothing else and have no `BuilderFlag.FP16`. Half precision is proven by the network's own layers before the
+build; where there is a card, by the engine inspector as well.
 
-Checked against the bindings of TensorRT 10.16 and 11.4 (`tests/test_tensorrt.py`); never run on a card so far.
+TensorRT for RTX builds in the tests. TensorRT 10.16 and 11.4 were checked against their bindings and never built.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from typing import Any
 from cliplit.errors import BackendError, ModelError
 from cliplit.files import atomic_write
 
+from .devices import nvidia_driver
 from .engine_file import Shapes, cache_folder
+from .tensorrt_library import TENSORRT, Library, logger_of
 
 WORKSPACE = 4 << 30  # bytes that layers may use while they run; TensorRT's own default is the whole card
 Progress = Callable[[str, int, int], object]  # phase, steps done, steps
@@ -31,63 +34,113 @@ def build_engine(
     precision: str,
     workspace: int = WORKSPACE,
     progress: Progress = lambda phase, done, steps: None,
+    library: Library = TENSORRT,
+    target: str = "",
 ) -> bytes:
     """Build the serialised engine.
 
     Args:
-        precision: of the ONNX file; for "fp16" the engine is checked for layers in half precision.
+        precision: of the ONNX file; for "fp16" its layers, and the engine's, are checked.
+        target: one of the library's; the least compute capability that it is for.
 
     Raises:
-        ModelError: TensorRT does not take the file.
+        ModelError: TensorRT does not take the file, or it is not of the precision it says.
         BackendError: the build fails, or the engine came out in another precision.
     """
     logger = logger_of(trt)
+    logger.clear()
+    version = f"{library.name} {trt.__version__}"
     builder = trt.Builder(logger)
-    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    parser = trt.OnnxParser(network, logger)
-    if not parser.parse(model.read_bytes(), str(model)):
-        errors = "; ".join(parser.get_error(i).desc() for i in range(parser.num_errors))
-        raise ModelError(f"{model}: TensorRT {trt.__version__} does not take it: {errors}")
+    network, parser = parsed(trt, builder, model, version)  # the parser holds the weights
+    if precision == "fp16":
+        check_network(trt, network, model)
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace)
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # or the inspector names layers without types
     config.progress_monitor = progress_monitor(trt, progress)
+    if capability := dict(library.targets).get(target):
+        config.num_compute_capabilities = 1
+        config.set_compute_capability(getattr(trt.ComputeCapability, capability), 0)
     profile = builder.create_optimization_profile()
-    channels = 3
-    sizes = [(n, channels, h, w) for n, h, w in (shapes.least, shapes.best, shapes.most)]
-    profile.set_shape(network.get_input(0).name, *sizes)
+    source = network.get_input(0)
+    images = tuple(source.shape)[-1] == 3  # a whole-image file
+    sizes = [(n, h, w, 3) if images else (n, 3, h, w) for n, h, w in (shapes.least, shapes.best, shapes.most)]
+    profile.set_shape(source.name, *sizes)
     if config.add_optimization_profile(profile) < 0:
-        raise BackendError(f"TensorRT refuses the shapes {shapes}: {logger.last}")
+        raise BackendError(f"{version} refuses the shapes {shapes}: {logger.cause}")
     timings = timing_cache_path(trt)
-    cache = config.create_timing_cache(timings.read_bytes() if timings.is_file() else b"")
-    if not config.set_timing_cache(cache, False):  # of another card
-        config.set_timing_cache(config.create_timing_cache(b""), False)
+    if library.timing_cache:
+        cache = config.create_timing_cache(timings.read_bytes() if timings.is_file() else b"")
+        if not config.set_timing_cache(cache, False):  # of another card
+            config.set_timing_cache(config.create_timing_cache(b""), False)
 
     engine = builder.build_serialized_network(network, config)
     if engine is None:
-        raise BackendError(f"TensorRT {trt.__version__} could not build {model.name} for {shapes}: {logger.last}")
+        raise BackendError(f"{version} could not build {model.name} for {shapes}: {logger.cause}")
     data = bytes(memoryview(engine))
-    timings.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(timings) as temporary:
-        temporary.write_bytes(memoryview(config.get_timing_cache().serialize()))
-    if precision == "fp16":
+    del parser
+    if library.timing_cache:
+        timings.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(timings) as temporary:
+            temporary.write_bytes(memoryview(config.get_timing_cache().serialize()))
+    if precision == "fp16" and not (library.portable and nvidia_driver().problem):
         check_half(inspect(trt, data, logger), model)
     return data
+
+
+def parsed(trt: ModuleType, builder: Any, model: Path, version: str) -> tuple[Any, Any]:
+    """Return (the builder's network of an ONNX file, its parser). Raises ModelError, with the cause, if not taken."""
+    logger = logger_of(trt)
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse(model.read_bytes(), str(model)):
+        cause = logger.cause
+        if parser.num_errors:
+            error = parser.get_error(0)
+            cause = f"{error.node_operator() or 'the file'}: {first_cause(error.desc())}"
+        raise ModelError(f"{model}: {version} does not take it: {cause}")
+    return network, parser
+
+
+def first_cause(text: str) -> str:
+    """Return a parser's message without its echoes: its first two lines, the node and what is wrong with it."""
+    return ": ".join(line.strip() for line in text.strip().splitlines()[:2])
+
+
+def check_network(trt: ModuleType, network: Any, model: Path) -> None:
+    """Check that all convolutions but the head are in half precision. Raises ModelError if not."""
+    half, full = convolutions(trt, network)
+    if full > 1 or half == 0:
+        raise ModelError(
+            f"{model}: says fp16, and {full} of its {half + full} convolutions are in fp32, where only the head should "
+            "be; export the model again with: cliplit-export CHECKPOINT --fp16"
+        )
+
+
+def convolutions(trt: ModuleType, network: Any) -> tuple[int, int]:
+    """Count a network's convolutions in (half precision, fp32)."""
+    layers = (network.get_layer(index) for index in range(network.num_layers))
+    kinds = [layer.get_output(0).dtype for layer in layers if layer.type == trt.LayerType.CONVOLUTION]
+    half = kinds.count(trt.DataType.HALF)
+    return half, len(kinds) - half
 
 
 def inspect(trt: ModuleType, engine: bytes, logger: Any) -> str:
     """Return the engine's description of its layers, JSON."""
     loaded = trt.Runtime(logger).deserialize_cuda_engine(engine)
     if loaded is None:
-        raise BackendError(f"TensorRT {trt.__version__} cannot load the engine it has just built: {logger.last}")
+        raise BackendError(f"TensorRT {trt.__version__} cannot load the engine it has just built: {logger.cause}")
     text: str = loaded.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
     return text
 
 
 def check_half(information: str, model: Path) -> None:
-    """Check that layers of the engine exchange half-precision tensors. Raises BackendError if none does."""
+    """Check that layers of the engine exchange half-precision tensors. Raises BackendError if none does.
+
+    An inspector that names no types, as TensorRT for RTX may, says nothing; the network's layers were checked before.
+    """
     half, layers = half_layers(information)
-    if half == 0:
+    if half == 0 and "datatype" in information.lower():
         raise BackendError(
             f"{model.name}: the engine came out without a layer in half precision ({layers} layers looked at); "
             "export the model again with: cliplit-export CHECKPOINT --fp16"
@@ -112,22 +165,6 @@ def half_layers(information: str) -> tuple[int, int]:
 def timing_cache_path(trt: ModuleType) -> Path:
     """Return the file of measured layer times; TensorRT itself checks that they are from this card."""
     return cache_folder() / f"timing-{trt.__version__}.cache"
-
-
-def logger_of(trt: ModuleType) -> Any:
-    """Create a logger that keeps the last warning or error instead of printing it."""
-
-    class Keep(trt.ILogger):  # type: ignore[misc,name-defined]
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-            self.last = "no reason given"
-
-        def log(self, severity: Any, message: str) -> None:
-            first_warning = severity == trt.ILogger.WARNING and self.last == "no reason given"
-            if severity <= trt.ILogger.ERROR or first_warning:
-                self.last = " ".join(message.split())
-
-    return Keep()
 
 
 def progress_monitor(trt: ModuleType, progress: Progress) -> Any:

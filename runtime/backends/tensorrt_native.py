@@ -1,7 +1,7 @@
-"""TensorRT itself: an engine per size, built once and cached, run with pinned memory on two streams.
+"""TensorRT and TensorRT for RTX: an engine per size, built once and cached, run with pinned memory on two streams.
 
-Never run on a card so far. The calls were checked against the bindings of TensorRT 10.16 and 11.4 and of cuda-python
-13; the code around them is tested.
+Never run on a card so far. Engines of TensorRT for RTX 1.7 are built by the tests; the other calls were checked
+against the bindings of TensorRT 10.16 and 11.4, of TensorRT for RTX 1.7 and of cuda-python 13.
 """
 
 from __future__ import annotations
@@ -13,20 +13,22 @@ import queue
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from cliplit.arrays import Array
-from cliplit.errors import BackendError, ModelError, first_line
-from cliplit.install import install_hint
+from cliplit.errors import BackendError, ModelError
+from cliplit.files import atomic_write
 
 from . import engine_file
 from .device_memory import Memory, open_memory
 from .devices import Device, cuda_problem, nvidia_driver
-from .engine_file import EngineHeader, Machine, Shapes, Size
+from .engine_file import ANYTHING, EngineHeader, Machine, Shapes, Size
 from .model_file import ModelInfo, model_info
-from .tensorrt_build import WORKSPACE, Progress, build_engine, logger_of
+from .tensorrt_build import WORKSPACE, Progress, build_engine
+from .tensorrt_library import LIBRARIES, PORTABLE, TENSORRT, Library, import_library, logger_of
 
 log = logging.getLogger("cliplit")
 LANES = 2  # one copies while the other computes, when two threads call
@@ -35,10 +37,10 @@ LANES = 2  # one copies while the other computes, when two threads call
 class Lane:
     """One execution context with its stream, its pinned and its device memory, for one size."""
 
-    def __init__(self, engine: Any, memory: Memory, size: Size) -> None:
+    def __init__(self, engine: Any, memory: Memory, size: Size, settings: Any = None) -> None:
         batch, height, width = size
         self._memory, self._stream = memory, memory.stream()
-        self._context = engine.create_execution_context()
+        self._context = engine.create_execution_context(*(() if settings is None else (settings,)))
         source, result = (engine.get_tensor_name(i) for i in range(2))
         self._context.set_optimization_profile_async(0, self._stream)
         memory.synchronize(self._stream)
@@ -50,7 +52,7 @@ class Lane:
             self._context.set_tensor_address(name, address)
         self._start()  # TensorRT sets up on the first run, which a graph must not contain
         memory.synchronize(self._stream)
-        self._graph = memory.capture(self._start, self._stream)
+        self._graph = memory.capture(self._start, self._stream) if settings is None else None
 
     def _start(self) -> None:
         self._memory.to_device(self._addresses[0], self._source, self._stream)
@@ -78,10 +80,18 @@ class Lane:
 
 
 class TensorRtNetwork:
-    """`Backend` by TensorRT."""
+    """`Backend` by TensorRT or TensorRT for RTX."""
 
-    def __init__(self, trt: ModuleType, path: Path, device: Device, memory: Memory, machine: Machine) -> None:
-        self._trt, self._path, self._memory, self._machine = trt, path, memory, machine
+    def __init__(
+        self,
+        trt: ModuleType,
+        path: Path,
+        device: Device,
+        memory: Memory,
+        machine: Machine,
+        library: Library = TENSORRT,
+    ) -> None:
+        self._trt, self._path, self._memory, self._machine, self._library = trt, path, memory, machine, library
         self._logger = logger_of(trt)
         self._runtime = trt.Runtime(self._logger)
         self._sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -90,7 +100,7 @@ class TensorRtNetwork:
         self._lanes: queue.Queue[Lane] = queue.Queue()
         self.info: ModelInfo = model_info(path)
         self.device, self.precision = str(device), self.info.precision
-        self.detail = f"TensorRT {trt.__version__}, CUDA {machine.cuda} through {memory.name}, {machine.gpu}"
+        self.detail = f"{library.name} {trt.__version__}, CUDA {machine.cuda} through {memory.name}, {machine.gpu}"
 
     def __call__(self, pictures: Array) -> Array:
         batch, _, height, width = pictures.shape
@@ -115,21 +125,58 @@ class TensorRtNetwork:
             for _ in range(LANES):
                 self._lanes.get().close()
             self._size = None
-        engine = self._runtime.deserialize_cuda_engine(self._engine_for(size))
+        data = self._engine_for(size)
+        self._logger.clear()
+        engine = self._runtime.deserialize_cuda_engine(data)
         if engine is None:
-            raise BackendError(f"TensorRT does not load the engine: {self._logger.last}")
+            raise BackendError(f"{self._library.name} does not load the engine: {self._logger.cause}")
+        settings = self._settings(engine)
         self._lanes = queue.Queue()
         for _ in range(LANES):
-            self._lanes.put(Lane(engine, self._memory, size))
+            self._lanes.put(Lane(engine, self._memory, size, settings))
+        if settings is not None:
+            self._keep_kernels(settings)
         self._size = size
 
+    def _settings(self, engine: Any) -> Any:
+        """Return the engine's runtime settings where the library has them: kernels compiled before, CUDA graphs."""
+        if not self._library.own_graphs:
+            return None
+        settings = engine.create_runtime_config()
+        settings.cuda_graph_strategy = self._trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+        cache = settings.create_runtime_cache()
+        if (path := self.kernels_path()).is_file():
+            cache.deserialize(path.read_bytes())  # False where they are of another card, driver or version
+        settings.set_runtime_cache(cache)
+        return settings
+
+    def _keep_kernels(self, settings: Any) -> None:
+        """Keep the kernels that the first runs compiled; without them the next start compiles again."""
+        data = bytes(memoryview(settings.get_runtime_cache().serialize()))
+        path = self.kernels_path()
+        if data and not (path.is_file() and path.read_bytes() == data):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_write(path) as temporary:
+                temporary.write_bytes(data)
+
+    def kernels_path(self) -> Path:
+        """Return the file of compiled kernels for this model on this card."""
+        machine = self._machine
+        key = hashlib.sha256(f"{self._sha256} {machine.gpu} {machine.tensorrt}".encode()).hexdigest()[:12]
+        return engine_file.cache_folder() / f"kernels-{self.info.name}-{key}.cache"
+
     def _engine_for(self, size: Size) -> bytes:
-        """Return a cached engine for this size, or whose range covers it; else build one."""
-        for path, header in engine_file.cached_engines():
-            if isinstance(header, ModelError) or header.model_sha256 != self._sha256 or header.shapes.are_fixed:
+        """Return an engine for this size, or whose range covers it, from beside the model or the cache; else build."""
+        for path, header in (*engine_file.engines_of(self._path), *engine_file.cached_engines()):
+            if isinstance(header, ModelError) or header.model_sha256 != self._sha256:
                 continue
+            if header.shapes.are_fixed and path.parent == engine_file.cache_folder():
+                continue  # `engine` looks there, and says why one does not fit
             if header.shapes.cover(size) and not header.mismatches(self.header(header.shapes)):
-                return engine_file.read_engine(path)[1]
+                try:
+                    return engine_file.read_engine(path)[1]
+                except ModelError as error:
+                    log.warning("note: passing over %s", error)
         return self.engine(Shapes.fixed(size))
 
     def header(self, shapes: Shapes) -> EngineHeader:
@@ -149,48 +196,53 @@ class TensorRtNetwork:
                 log.warning("note: rebuilding %s, which was made for: %s", path.name, "; ".join(reasons))
             except ModelError as error:
                 log.warning("note: rebuilding: %s", error)
-        log.warning("note: building a TensorRT engine for %s, once; this takes a minute or more", shapes)
-        engine = build_engine(self._trt, self._path, shapes, self.precision, workspace, progress)
-        engine_file.write_engine(path, wanted, engine)
+        slow = "" if self._library.portable else "; this takes a minute or more"
+        log.warning("note: building an engine of %s for %s, once%s", self._library.name, shapes, slow)
+        target = target_of(self._library, self._machine.compute_capability)
+        engine = build_engine(self._trt, self._path, shapes, self.precision, workspace, progress, self._library, target)
+        made_for = wanted.machine if not self._library.portable else portable_machine(self._trt, target)
+        engine_file.write_engine(path, replace(wanted, machine=made_for), engine)
         return engine
 
 
-def open_model(path: Path, device: Device, threads: int) -> TensorRtNetwork:
+def open_model(path: Path, device: Device, threads: int, library: str = TENSORRT.module) -> TensorRtNetwork:
     """Open a model, ignoring `threads`. Raises BackendError if TensorRT, its CUDA bindings or the card is missing."""
-    trt = require(device)
+    chosen = LIBRARIES[library]
+    trt = require(device, chosen)
     memory = open_memory(device.index)
-    return TensorRtNetwork(trt, path, device, memory, this_machine(trt, device, memory))
+    return TensorRtNetwork(trt, path, device, memory, this_machine(trt, device, memory, chosen), chosen)
 
 
-def require(device: Device) -> ModuleType:
+def require(device: Device, library: Library = TENSORRT) -> ModuleType:
     """Import TensorRT. Raises BackendError if it, or the card, is missing."""
-    trt = import_tensorrt()
+    trt = import_library(library)
     if problem := cuda_problem(device):
         raise BackendError(f"{device} cannot be used: {problem}")
     return trt
 
 
-def import_tensorrt() -> ModuleType:
-    """Import the module. Raises BackendError, with the command that helps, if it is missing or unsupported."""
-    try:
-        import tensorrt
-    except (ImportError, OSError) as error:  # OSError: its libraries
-        raise BackendError(
-            f"TensorRT cannot be used ({first_line(error)}); install it with: {install_hint('tensorrt')}"
-        ) from error
-    version: str = tensorrt.__version__
-    if version.split(".")[0] not in ("10", "11"):
-        raise BackendError(
-            f"TensorRT {version} is installed, 10 or 11 is needed; install it with: {install_hint('tensorrt')}"
-        )
-    module: ModuleType = tensorrt
-    return module
+def target_of(library: Library, capability: str) -> str:
+    """Return the library's target for a card of this compute capability, "" where there is nothing to choose."""
+    exact = [target for target, _ in library.targets if target == capability]
+    return exact[0] if exact else PORTABLE if library.targets else ""
 
 
-def this_machine(trt: ModuleType, device: Device, memory: Memory) -> Machine:
+def portable_header(trt: ModuleType, model: Path, info: ModelInfo, shapes: Shapes, target: str) -> EngineHeader:
+    """Return the header of a portable engine of an ONNX file."""
+    checksum = hashlib.sha256(model.read_bytes()).hexdigest()
+    return EngineHeader(info.name, checksum, info.precision, shapes, portable_machine(trt, target))
+
+
+def portable_machine(trt: ModuleType, target: str) -> Machine:
+    """Describe what a portable engine is bound to: the library's version and a compute capability."""
+    capability = f"{target}+" if target == PORTABLE else target
+    return Machine(f"RTX {trt.__version__}", ANYTHING, ANYTHING, capability, ANYTHING)
+
+
+def this_machine(trt: ModuleType, device: Device, memory: Memory, library: Library = TENSORRT) -> Machine:
     name, capability = nvidia_driver().cards[device.index]
     return Machine(
-        tensorrt=trt.__version__,
+        tensorrt=f"RTX {trt.__version__}" if library.portable else trt.__version__,
         cuda=memory.cuda_version(),
         gpu=name,
         compute_capability=f"{capability[0]}.{capability[1]}",

@@ -1,0 +1,203 @@
+"""What a card does, for the day one is at hand: predictions beside measurements, one table and one JSON.
+
+    benchmarks/gpu.sh                                           # environment, tests and this
+    python -m cliplit.benchmarks.gpu --json gpu.json
+    python -m cliplit.benchmarks.gpu --device cpu --tiny        # every step, at a size at which it means nothing
+
+**Never run on a card so far.** Each step has a limit of its own and becomes a line when it fails, so that one that does
+not work costs no other. A prediction is the larger of operations and bytes over the card's rates, at its best.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cliplit.arrays import Array
+from cliplit.command import reports_errors
+from cliplit.errors import first_line
+from cliplit.runtime.backends import open_backend
+from cliplit.runtime.backends.model_file import find_model
+from cliplit.runtime.backends.pytorch import from_onnx
+
+from .exact import cuda_rows
+
+Size = tuple[int, int]
+# Dense fp16 operations a second with tensor cores, and bytes a second of memory; NVIDIA's data sheets of the cards.
+RATES = {"H100": (989e12, 3.35e12), "H200": (989e12, 4.8e12), "RTX 4090": (165e12, 1.008e12)}
+GOALS = {"unet 1920x1080": 250.0, "unet 3840x2160": 60.0, "lite batch 8": 2000.0}  # frames a second
+
+
+@dataclass(frozen=True)
+class Work:
+    """Operations and bytes of the convolutions for one picture; halves, each read and written once."""
+
+    operations: float
+    bytes: float
+
+    def seconds(self, card: str) -> float | None:
+        """Predict the least time on a card, None for one whose rates are not known."""
+        for name, (operations, memory) in RATES.items():
+            if name in card:
+                return max(self.operations / operations, self.bytes / memory)
+        return None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line: frames a second measured (None: failed, see note), predicted at best, and the goal."""
+
+    step: str
+    measured: float | None
+    predicted: float | None
+    goal: float | None
+    note: str
+
+
+def counted(network: nn.Module, size: Size, sample: Size = (96, 160)) -> Work:
+    """Count what a network's convolutions do for a picture of `size`, from a run at `sample`."""
+    found = [0.0, 0.0]
+
+    def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        assert isinstance(layer, nn.Conv2d)
+        each = layer.in_channels * layer.kernel_size[0] * layer.kernel_size[1]
+        found[0] += 2.0 * output.numel() * each
+        found[1] += 2.0 * (inputs[0].numel() + output.numel())
+
+    hooks = [layer.register_forward_hook(count) for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+    with torch.inference_mode():
+        network(torch.zeros(1, 3, *sample))
+    for hook in hooks:
+        hook.remove()
+    share = size[0] * size[1] / (sample[0] * sample[1])
+    return Work(found[0] * share, found[1] * share)
+
+
+def seconds(work: Callable[[], object], device: str, repeats: int) -> float:
+    """Return the median time of a call after three to warm up: CUDA events on a card, the clock elsewhere."""
+    for _ in range(3):
+        work()
+    times = []
+    for _ in range(repeats):
+        if device.startswith("cuda"):
+            start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+            start.record()  # type: ignore[no-untyped-call]
+            work()
+            stop.record()  # type: ignore[no-untyped-call]
+            torch.cuda.synchronize()
+            times.append(start.elapsed_time(stop) / 1e3)  # type: ignore[no-untyped-call]
+        else:
+            begin = time.perf_counter()
+            work()
+            times.append(time.perf_counter() - begin)
+    return statistics.median(times)
+
+
+def network_ways(name: str, size: Size, batch: int, device: str, repeats: int) -> Iterator[tuple[str, float]]:
+    """Time a network in half precision: eager, compiled, as one CUDA graph; (way, seconds a batch)."""
+    half = torch.float16 if device.startswith("cuda") else torch.float32
+    network = from_onnx(find_model(name))[0].eval().to(device, half, memory_format=torch.channels_last)
+    pictures = torch.rand(batch, 3, *size, device=device, dtype=half).contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        yield "eager", seconds(lambda: network(pictures), device, repeats)
+        if not device.startswith("cuda"):
+            return
+        compiled = torch.compile(network)
+        yield "compile", seconds(lambda: compiled(pictures), device, repeats)  # type: ignore[no-untyped-call]
+        graph = torch.cuda.CUDAGraph()  # type: ignore[no-untyped-call]
+        with torch.cuda.graph(graph):  # warmed up by the eager runs
+            network(pictures)
+        yield "CUDA graph", seconds(graph.replay, device, repeats)
+
+
+def backend_seconds(name: str, backend: str, size: Size, batch: int, device: str, repeats: int) -> float:
+    """Time a back end from host memory to host memory, copies included, by the clock."""
+    opened = open_backend(name, backend, device)
+    pictures: Array = np.random.default_rng(0).random((batch, 3, *size), dtype=np.float32)
+    return seconds(lambda: opened(pictures), "cpu", repeats)
+
+
+def steps(device: str, tiny: bool) -> Iterator[tuple[str, Callable[[], Iterator[Row]]]]:
+    """Yield (name, step): what is measured, in the order of its worth."""
+    on_card = device.startswith("cuda")
+    card = torch.cuda.get_device_name(device) if on_card else "cpu"
+    repeats = 2 if tiny else 20
+    sizes = [(32, 48)] if tiny else [(1080, 1920), (2160, 3840)]
+    lite: Size = (32, 48) if tiny else (192, 336)
+    batches = (1, 2) if tiny else (1, 2, 4, 8)
+
+    def row(step: str, each: float, work: Work | None = None, note: str = "") -> Row:
+        best = work.seconds(card) if work else None
+        return Row(step, 1 / each, 1 / best if best else None, GOALS.get(step), note)
+
+    def exact() -> Iterator[Row]:
+        for size in sizes:
+            for text in cuda_rows(find_model("unet"), size, repeats, 4, 60, device):
+                yield Row(f"exact unet {size[1]}x{size[0]}", None, None, None, text)
+
+    def networks(name: str, size: Size) -> Iterator[Row]:
+        work = counted(from_onnx(find_model(name))[0].eval(), size)
+        for batch in batches:
+            for way, taken in network_ways(name, size, batch, device, repeats):
+                title = f"{name} batch {batch}" if name == "lite" else f"{name} {size[1]}x{size[0]}"
+                yield row(title, taken / batch, work, f"{way}, batch {batch}")
+
+    def engines() -> Iterator[Row]:
+        for backend in ("tensorrt-rtx", "onnxruntime-tensorrt-rtx", "onnxruntime") if on_card else ("onnxruntime",):
+            for batch in batches:
+                try:
+                    each = backend_seconds("lite", backend, lite, batch, device, repeats) / batch
+                    yield row(f"lite {backend} batch {batch}", each, None, "host to host")
+                except Exception as error:  # a back end that does not work here is a line
+                    yield Row(f"lite {backend} batch {batch}", None, None, None, first_line(error))
+
+    if on_card:
+        yield "exact mode, network and apply; a clip", exact
+    yield "lite", lambda: networks("lite", lite)
+    for size in sizes:
+        yield f"unet {size[1]}x{size[0]}", lambda size=size: networks("unet", size)  # type: ignore[misc]
+    yield "engines", engines
+
+
+def rows(device: str, tiny: bool, limit: float) -> Iterator[Row]:
+    """Run the steps until `limit` seconds are gone; one that fails, or was not begun, is a line."""
+    begin = time.monotonic()
+    for name, step in steps(device, tiny):
+        if time.monotonic() - begin > limit:
+            yield Row(name, None, None, None, f"not begun: {limit:.0f} s were over")
+            continue
+        try:
+            yield from step()
+        except Exception as error:  # of CUDA, a compiler, a library: whatever it is, the others go on
+            yield Row(name, None, None, None, f"failed: {type(error).__name__}: {first_line(error)}")
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--device", default="cuda", show_default=True)
+@click.option("--tiny", is_flag=True, help="A size at which every step runs and none means anything.")
+@click.option("--limit", default=300.0, show_default=True, help="Seconds after which no step is begun.")
+@click.option("--json", "target", type=click.Path(path_type=Path), help="Also write the rows here.")
+@reports_errors
+def main(device: str, tiny: bool, limit: float, target: Path | None) -> None:
+    """Measure what a card does, beside what it should do."""
+    done = []
+    click.echo(f"{'step':32} {'frames/s':>10} {'at best':>10} {'goal':>8}  note")
+    for row in rows(device, tiny, limit):
+        done.append(row)
+        numbers = (f"{value:.1f}" if value is not None else "-" for value in (row.measured, row.predicted, row.goal))
+        click.echo("{:32} {:>10} {:>10} {:>8}  {}".format(row.step, *numbers, row.note))
+    if target is not None:
+        target.write_text(json.dumps([asdict(row) for row in done], indent=2))
+
+
+if __name__ == "__main__":
+    main()
