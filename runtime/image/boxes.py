@@ -1,0 +1,47 @@
+"""Boxes of ISO 14496-12, as AVIF, HEIC and JPEG XL files are made of."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+INSIDE = {b"meta": 4, b"iprp": 0, b"ipco": 0}  # boxes that hold boxes, and the bytes before those
+BRANDS = {b"avif": "AVIF", b"avis": "AVIF", b"heic": "HEIF", b"heix": "HEIF", b"heim": "HEIF", b"heis": "HEIF",
+          b"hevc": "HEIF", b"hevx": "HEIF", b"crx ": "raw"}  # fmt: skip
+
+
+def boxes(data: bytes, start: int = 0, end: int | None = None) -> Iterator[tuple[bytes, bytes]]:
+    """Yield (type, content) of each box, and of those inside that hold properties of pictures."""
+    end = len(data) if end is None else end
+    at = start
+    while at + 8 <= end:
+        size, kind = struct.unpack_from(">I4s", data, at)
+        head = 8
+        if size == 1 and at + 16 <= end:
+            (size,) = struct.unpack_from(">Q", data, at + 8)
+            head = 16
+        stop = end if size == 0 else at + size
+        if stop > end or stop < at + head:
+            return
+        if kind in INSIDE:
+            yield from boxes(data, at + head + INSIDE[kind], stop)
+        else:
+            yield kind, data[at + head : stop]
+        at = stop
+
+
+def brand(data: bytes) -> str:
+    """Name the format by the brands of the first box, empty for another."""
+    if data[4:8] != b"ftyp":
+        return ""
+    size = min(struct.unpack_from(">I", data)[0], 256)
+    brands = [data[at : at + 4] for at in (8, *range(16, size, 4))]
+    return next((BRANDS[each] for each in brands if each in BRANDS), "")
+
+
+def nclx(data: bytes) -> tuple[int, int, int, bool] | None:
+    """Return the first colour code points (primaries, transfer, matrix, full range), None without any."""
+    for kind, content in boxes(data):
+        if kind == b"colr" and content[:4] == b"nclx" and len(content) >= 11:
+            return (*struct.unpack_from(">HHH", content, 4), bool(content[10] & 0x80))
+    return None
