@@ -39,6 +39,45 @@ def brand(data: bytes) -> str:
     return next((BRANDS[each] for each in brands if each in BRANDS), "")
 
 
+def exif_item(data: bytes) -> bytes:
+    """Return the EXIF block of an AVIF or HEIC file, empty without one (ISO 23008-12, annex A)."""
+    found = dict(boxes(data))
+    places, kinds = found.get(b"iloc", b""), found.get(b"iinf", b"")
+    if len(places) < 8 or len(kinds) < 6:
+        return b""
+    start = 4 + (2 if kinds[0] == 0 else 4)
+    wanted = {
+        int.from_bytes(info[4 : 6 if info[0] == 2 else 8], "big")
+        for kind, info in boxes(kinds, start)
+        if kind == b"infe" and info[0] in (2, 3) and info[(8 if info[0] == 2 else 10) :][:4] == b"Exif"
+    }
+    for item, at, length in _places(places):
+        if item in wanted and at + length <= len(data) and length > 4:
+            return data[at + 4 + struct.unpack_from(">I", data, at)[0] : at + length]
+    return b""
+
+
+def _places(content: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield (item, place in the file, length) of items in one piece (ISO 14496-12, 8.11.3)."""
+    version, widths = content[0], struct.unpack_from(">H", content, 4)[0]
+    offset, length, base, index = (widths >> shift & 15 for shift in (12, 8, 4, 0))
+    at = 6
+
+    def number(width: int) -> int:
+        nonlocal at
+        at += width
+        return int.from_bytes(content[at - width : at], "big")
+
+    for _ in range(number(2 if version < 2 else 4)):
+        item = number(2 if version < 2 else 4)
+        method = number(2) & 15 if version else 0
+        number(2)
+        start = number(base)
+        extents = [(number(index if version else 0), number(offset), number(length)) for _ in range(number(2))]
+        if method == 0 and len(extents) == 1:
+            yield item, start + extents[0][1], extents[0][2]
+
+
 def nclx(data: bytes) -> tuple[int, int, int, bool] | None:
     """Return the first colour code points (primaries, transfer, matrix, full range), None without any."""
     for kind, content in boxes(data):

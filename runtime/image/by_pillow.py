@@ -6,6 +6,7 @@ AVIF needs Pillow 11.3; its 10 and 12 bits, which Pillow would cut to 8, are dec
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,9 @@ def read_avif(data: bytes, where: str) -> Picture:
     with Image.open(io.BytesIO(data), formats=["AVIF"]) as image:
         if getattr(image, "n_frames", 1) > 1:
             raise InputError(f"{where}: holds {image.n_frames} pictures (animated); only one is supported")
-        belongings = from_pillow(image, code)
+        # Pillow makes an orientation of irot and imir, and a new block with it: the one in the file is taken.
+        block = exif.with_orientation(boxes.exif_item(data).removeprefix(exif.PREFIX), exif.orientation_of(image))
+        belongings = replace(from_pillow(image, code), exif=block)
         alpha = "A" in image.mode
         if depth == 8:
             pixels = np.asarray(image.convert("RGBA" if alpha else "RGB"))
@@ -69,8 +72,9 @@ def to_16(pixels: Array, depth: int) -> Array:
 def from_pillow(image: Image.Image, code: tuple[int, int, int, bool] | None = None) -> Belongings:
     """Take what a plug-in of Pillow returns as bytes: AVIF's and WebP's."""
     block = image.info.get("exif") or b""
+    block = bytes(block).removeprefix(exif.PREFIX)
     return Belongings(
-        exif=bytes(block).removeprefix(exif.PREFIX), icc=image.info.get("icc_profile") or b"",
+        exif=block, resolution=exif.resolution_of(block), icc=image.info.get("icc_profile") or b"",
         xmp=image.info.get("xmp") or b"", cicp=cicp(code),
     )  # fmt: skip
 
@@ -86,6 +90,7 @@ def encode_avif(pixels: Array, gray: bool, belongings: Belongings, quality: int)
     """Encode 8 bits, 4:4:4."""
     if not features.check("avif"):
         raise BackendError("AVIF needs Pillow 11.3 or later, built with libavif")
+    belongings = replace(belongings, exif=exif.without_orientation(belongings.exif))  # for it, Pillow writes it anew
     return by_pillow(pixels, gray, belongings, "AVIF", {"quality": quality, "subsampling": "4:4:4"})
 
 

@@ -45,13 +45,15 @@ PIPE = "-"
 def main(
     paths: tuple[str, ...], jpeg_quality: int, jobs: int, max_pixels: int, overwrite: bool, quiet: bool, **settings: Any
 ) -> None:
-    """Relight pictures: PNG, JPEG, TIFF, WebP, AVIF, BMP, Radiance HDR; with the extra "pictures" HEIC, JPEG XL, OpenEXR
-    and camera raw, too. Keeps depth, alpha, orientation, profile, EXIF, XMP, IPTC, resolution and texts.
+    """Relight pictures, with all that belongs to them.
+
+    PNG, JPEG, TIFF, WebP, AVIF, BMP, Radiance HDR; with the extra "pictures" HEIC, JPEG XL, OpenEXR and camera raw.
+    Depth, alpha, orientation, profile, EXIF, XMP, IPTC, resolution and texts are kept; what cannot be is named.
 
     A single file IN is written to the file OUT. Several files, or a folder, are written into the folder OUT under
     their own names. - is standard input, or standard output in the format of the input. A file that fails is reported
     and the others are still processed (exit code 1).
-    """  # noqa: D205 - a first paragraph of two lines is what --help shows
+    """
     check_names(paths)
     from ..backends.devices import cores
     from ..folders import passed_over, plan
@@ -60,7 +62,8 @@ def main(
 
     sources, target = paths[:-1], paths[-1]
     if PIPE in paths:
-        return through_pipes(sources, target, jpeg_quality, max_pixels, overwrite, quiet, settings)
+        through_pipes(sources, target, jpeg_quality, max_pixels, overwrite, quiet, settings)
+        return
     check_folder(sources, Path(target))
     tasks = plan(sources, Path(target), PICTURES)
     single = len(tasks) == 1 and not Path(target).is_dir() and Path(sources[0]).is_file()
@@ -174,4 +177,3 @@ def through_pipes(
         sys.stdout.buffer.flush()
     for note in () if quiet else notes:
         click.echo(f"note: {'standard output' if target == PIPE else target}: {note}", err=True)
-

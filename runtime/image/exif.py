@@ -1,4 +1,4 @@
-"""What is read from and changed in an EXIF block: orientation, thumbnail, texts, resolution. All else stays as it is."""
+"""What is read and changed in an EXIF block: orientation, thumbnail, texts, resolution. All else stays as it is."""
 
 from __future__ import annotations
 
@@ -31,6 +31,12 @@ def orientation(block: bytes) -> int:
     return (ifd.number(tree, tree.root.entries.get(ORIENTATION)) or 0) if tree else 0
 
 
+def orientation_of(image: Image.Image) -> int:
+    """Return the orientation that Pillow found, 1 where it found none."""
+    found = image.getexif().get(ORIENTATION, 1)
+    return found if isinstance(found, int) and 1 <= found <= 8 else 1
+
+
 def with_orientation_1(block: bytes) -> bytes:
     """Say that the pixels stand upright, where the block says anything of it."""
     tree = ifd.parse(block)
@@ -39,6 +45,29 @@ def with_orientation_1(block: bytes) -> bytes:
         return block
     one = struct.pack(tree.order + {ifd.SHORT: "H", ifd.LONG: "I"}[entry.kind], 1)
     return block[: entry.at] + one + block[entry.at + len(one) :]
+
+
+def without_orientation(block: bytes) -> bytes:
+    """Take the orientation out, and leave all else in its place."""
+    tree = ifd.parse(block)
+    entry = tree.root.entries.get(ORIENTATION) if tree else None
+    if tree is None or entry is None or len(entry.data) > 4:
+        return block
+    first, row = struct.unpack_from(tree.order + "I", block, 4)[0], entry.at - 8
+    (count,) = struct.unpack_from(tree.order + "H", block, first)
+    end = first + 2 + 12 * count + 4
+    table = struct.pack(tree.order + "H", count - 1) + block[first + 2 : row] + block[row + 12 : end] + bytes(12)
+    return block[:first] + table + block[end:]
+
+
+def with_orientation(block: bytes, value: int) -> bytes:
+    """Say how the stored pixels are turned; a block is made if there is none, and it is needed."""
+    block = without_orientation(block)
+    tree = ifd.parse(block) if block else ifd.Tree()
+    if value == 1 or tree is None:
+        return block
+    entry = ifd.Entry(ifd.SHORT, struct.pack(tree.order + "H", value))
+    return ifd.block(replace(tree, root=replace(tree.root, entries={**tree.root.entries, ORIENTATION: entry})))
 
 
 def resolution(tree: ifd.Tree | None) -> tuple[Fraction, Fraction] | None:

@@ -52,16 +52,17 @@ def read_heic(data: bytes, where: str) -> Picture:
     start = block.find(exif.PREFIX)
     block = block[start + len(exif.PREFIX) :] if start >= 0 else block
     belongings = Belongings(
-        exif=exif.with_orientation_1(block), icc=info.get("icc_profile") or b"", xmp=info.get("xmp") or b"",
+        exif=exif.with_orientation_1(block),
+        resolution=exif.resolution_of(block), icc=info.get("icc_profile") or b"", xmp=info.get("xmp") or b"",
         cicp=None if info.get("icc_profile") else cicp(code),
     )  # fmt: skip
     notes = []
     if len(file) > 1:
         notes.append(f"holds {len(file)} pictures; the primary one is taken")
-    auxiliary = [name for name, there in (("depth map", info.get("depth_images")), ("auxiliary pictures, such as a gain "
-                 "map (HDR)", info.get("aux"))) if there]  # fmt: skip
-    if auxiliary:
-        notes.append(f"left out: {', '.join(auxiliary)}")
+    if info.get("depth_images"):
+        notes.append("the depth map is left out")
+    if info.get("aux"):
+        notes.append("auxiliary pictures, such as a gain map (HDR), are left out")
     return Picture(np.ascontiguousarray(pixels), gray, belongings, tuple(notes))
 
 
@@ -77,6 +78,5 @@ def encode_heic(pixels: Array, gray: bool, belongings: Belongings, quality: int)
         file.info["icc_profile"] = belongings.icc
     buffer = io.BytesIO()
     file.save(buffer, quality=quality, chroma=444, **{name: data for name, data in options.items() if data})
-    return buffer.getvalue(), [*lost(belongings), *(["HEIC is written with 10 bits; the picture had 16"] if deep else [])]
-
-
+    notes = ["HEIC is written with 10 bits; the picture had 16"] if deep else []
+    return buffer.getvalue(), lost(belongings) + notes

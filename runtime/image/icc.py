@@ -94,7 +94,8 @@ def matrix_profile(primaries: Sequence[tuple[float, float]], curve: Sequence[flo
     for name, data in tags.items():
         table += name + struct.pack(">II", at + len(body), len(data))
         body += data + b"\0" * (-len(data) % 4)
-    header = struct.pack(">I4sI4s4s4s", 132 - 4 + len(table) + len(body), b"\0" * 4, 0x04400000, b"mntr", b"RGB ", b"XYZ ")
+    whole = 128 + len(table) + len(body)
+    header = struct.pack(">I4sI4s4s4s", whole, b"\0" * 4, 0x04400000, b"mntr", b"RGB ", b"XYZ ")
     header += struct.pack(">6H4s", 2026, 1, 1, 0, 0, 0, b"acsp") + b"\0" * 28 + _fixed(D50)
     return header.ljust(128, b"\0") + table + body
 

@@ -1,4 +1,4 @@
-"""The TIFF structure, byte for byte: where EXIF blocks and TIFF files keep their entries (TIFF 6.0, BigTIFF, EXIF 2.32).
+"""The TIFF structure, byte for byte: where EXIF blocks and TIFF files keep their entries (TIFF 6.0, BigTIFF).
 
 Values are carried, never interpreted: a library that reads "© 2026 Jürgen" as ASCII and writes it again loses it, and
 one that meets a value of another type than it expects raises. Byte order stays that of the source, because some values
@@ -147,13 +147,13 @@ def block(tree: Tree) -> bytes:
 def with_entries(file: bytes, more: Ifd) -> bytes:
     """Return a TIFF file whose first directory has more entries; it is written again, at the end.
 
-    `more` is in the file's byte order. Entries that are there already stay.
+    `more` is in the file's byte order; its entries come before those of the same tags that are there.
     """
     tree = parse(file)
     if tree is None:
         raise ValueError("not a TIFF file")
     big = struct.unpack_from(tree.order + "H", file, 2)[0] == BIG
-    merged = Ifd({**more.entries, **tree.root.entries}, {**more.children, **tree.root.children})
+    merged = Ifd({**tree.root.entries, **more.entries}, {**tree.root.children, **more.children})
     file += b"\0" * (len(file) % 2)
     place = struct.pack(tree.order + ("Q" if big else "I"), len(file))
     at = 8 if big else 4

@@ -106,7 +106,7 @@ def fitted(form: Format, picture: Picture, pixels: Array, notes: list[str]) -> t
     """Change pixels and belongings into what a format holds; add to `notes` what that loses. Raises InputError."""
     belongings = picture.belongings
     if max(pixels.shape[:2]) > form.longest:
-        raise InputError(f"{form.name} holds {form.longest} pixels a side, and this is {pixels.shape[1]}x{pixels.shape[0]}")
+        raise InputError(f"{form.name} holds {form.longest} pixels a side, not {pixels.shape[1]}x{pixels.shape[0]}")
     if pixels.shape[2] == 4 and not form.alpha:
         if (pixels[..., 3] != (1 if pixels.dtype == np.float32 else np.iinfo(pixels.dtype).max)).any():
             raise InputError(f"{form.name} cannot hold the transparency of this picture; use .png, .webp or .tif")

@@ -56,8 +56,8 @@ def codestream(data: bytes) -> bytes:
     """Return the codestream, out of its container if there is one."""
     if not data.startswith(CONTAINER):
         return data
-    parts = [content if kind == b"jxlc" else content[4:] for kind, content in boxes.boxes(data) if kind in (b"jxlc", b"jxlp")]
-    return b"".join(parts)
+    start = {b"jxlc": 0, b"jxlp": 4}  # bytes before the codestream, which may come in parts
+    return b"".join(content[start[kind] :] for kind, content in boxes.boxes(data) if kind in start)
 
 
 def size_of(data: bytes) -> tuple[int, int]:
@@ -146,7 +146,9 @@ def read(data: bytes, where: str) -> Picture:
     if len(block) > 4:
         block = block[4 + struct.unpack_from(">I", block)[0] :]
     notes = ("left out: compressed metadata (a brob box)",) if b"brob" in found else ()
-    belongings = Belongings(exif=exif.with_orientation_1(block), xmp=found.get(b"xml ", b""))
+    belongings = Belongings(
+        exif=exif.with_orientation_1(block), resolution=exif.resolution_of(block), xmp=found.get(b"xml ", b"")
+    )
     return Picture(np.ascontiguousarray(pixels), gray, belongings, notes)
 
 

@@ -56,7 +56,7 @@ def exr_size(data: bytes) -> tuple[int, int]:
     return int(high[1]) - int(low[1]) + 1, int(high[0]) - int(low[0]) + 1
 
 
-class _as_file:  # noqa: N801 - used as a function
+class _as_file:
     """A temporary file with these bytes: OpenEXR opens names alone."""
 
     def __init__(self, data: bytes = b"") -> None:
@@ -80,7 +80,6 @@ def read_exr(data: bytes, where: str) -> Picture:
         with _as_file(data) as path:
             file = library.File(str(path), separate_channels=True)
             parts, header, channels = len(file.parts), file.header(), file.channels()
-            channels = {name: channel for name, channel in channels.items()}
             pixels = {name: np.array(channel.pixels) for name, channel in channels.items()}
     except (RuntimeError, ValueError, TypeError) as error:
         raise InputError(f"{where}: a damaged or unsupported OpenEXR file ({first_line(error)})") from error
@@ -88,8 +87,8 @@ def read_exr(data: bytes, where: str) -> Picture:
         raise InputError(f"{where}: holds {parts} parts; only one is supported")
     if header.get("type") in (library.deepscanline, library.deeptile):
         raise InputError(f"{where}: deep pixels are not supported")
-    colours = ("R", "G", "B") if {"R", "G", "B"} <= set(pixels) else ("Y",) if "Y" in pixels and "RY" not in pixels else ()
-    if not colours:
+    colours = ("R", "G", "B") if {"R", "G", "B"} <= set(pixels) else ("Y",)
+    if not set(colours) <= set(pixels) or "RY" in pixels:
         raise InputError(f"{where}: has channels {', '.join(sorted(pixels))}; expected R, G and B, or Y")
     if any(pixels[name].dtype.kind != "f" or pixels[name].shape != pixels[colours[0]].shape for name in colours):
         raise InputError(f"{where}: colours of whole numbers, or of different sizes, are not supported")
@@ -189,7 +188,7 @@ def encode_radiance(pixels: Array, gray: bool, belongings: Belongings) -> tuple[
     """Encode (H, W, 3) float32, which has no negative numbers here."""
     bgr = cv2.cvtColor(np.maximum(pixels, 0), cv2.COLOR_RGB2BGR)
     data = cv2.imencode(".hdr", bgr)[1].tobytes()
-    head, _, rest = data.partition(b"\n\n")
+    _, _, rest = data.partition(b"\n\n")
     kept = belongings.attributes if isinstance(belongings.attributes, Radiance) else Radiance()
     file = b"\n".join([b"#?RADIANCE", *kept.lines, b"FORMAT=32-bit_rle_rgbe"]) + b"\n\n" + rest
     notes = lost(belongings)
@@ -201,6 +200,7 @@ def encode_radiance(pixels: Array, gray: bool, belongings: Belongings) -> tuple[
 def lost(belongings: Belongings) -> list[str]:
     """Name what linear formats have no place for."""
     held = {"EXIF": belongings.exif, "XMP": belongings.xmp, "texts": belongings.texts,
-            "IPTC": belongings.iptc or belongings.photoshop}  # fmt: skip
+            "IPTC": belongings.iptc or belongings.photoshop,
+            "the resolution": belongings.resolution}  # fmt: skip
     left = [name for name, value in held.items() if value]
     return [f"this format has no place for {', '.join(left)}"] if left else []

@@ -1,4 +1,4 @@
-"""Camera raw, developed by LibRaw (rawpy, of the extra `pictures`). The thumbnail in it is never taken for the picture."""
+"""Camera raw, developed by LibRaw (rawpy, of the extra `pictures`); the thumbnail in it is never taken instead."""
 
 from __future__ import annotations
 

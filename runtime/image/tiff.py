@@ -74,6 +74,7 @@ def chosen_page(file: tifffile.TiffFile, where: str) -> tuple[Any, list[str]]:
 
 
 def _eight(page: Any, data: bytes, where: str, profile: bytes) -> tuple[Array, bool]:
+    data = exif.with_orientation_1(data)  # Pillow would turn the pixels by it
     with Image.open(io.BytesIO(data), formats=["TIFF"]) as image:
         image.seek(page.index)
         if image.size != (page.imagewidth, page.imagelength):
@@ -165,7 +166,8 @@ def encode(pixels: Array, gray: bool, belongings: Belongings) -> tuple[bytes, li
         pixels = pixels[..., [0, 3]] if alpha else pixels[..., 0]
     buffer = io.BytesIO()
     tifffile.imwrite(
-        buffer, pixels, photometric="minisblack" if gray else "rgb", planarconfig="contig" if pixels.ndim == 3 else None,
+        buffer, pixels, photometric="minisblack" if gray else "rgb",
+        planarconfig="contig" if pixels.ndim == 3 else None,
         extrasamples=["unassalpha"] if alpha else None, compression="zlib", metadata=None, software=False,
         byteorder=tree.order,
     )  # fmt: skip
@@ -175,20 +177,8 @@ def encode(pixels: Array, gray: bool, belongings: Belongings) -> tuple[bytes, li
     }  # fmt: skip
     entries = {tag: ifd.Entry(kind, data) for tag, (kind, data) in blobs.items() if data}
     own = ifd.without(tree.root, STRUCTURE)
-    file = ifd.with_entries(without_resolution(buffer.getvalue()), ifd.Ifd({**own.entries, **entries}, own.children))
+    file = ifd.with_entries(buffer.getvalue(), ifd.Ifd({**own.entries, **entries}, own.children))
     return file, exif.unkept_texts(belongings.texts)
-
-
-def without_resolution(file: bytes) -> bytes:
-    """Rename tifffile's own entries of an unknown resolution, 1 by 1, so that they do not stand in the way."""
-    tree = ifd.parse(file)
-    assert tree is not None
-    big = struct.unpack_from(tree.order + "H", file, 2)[0] == ifd.BIG
-    kept = ifd.without(tree.root, (exif.X_RESOLUTION, exif.Y_RESOLUTION, exif.RESOLUTION_UNIT))
-    at, form = (8, "Q") if big else (4, "I")
-    place = struct.pack(tree.order + form, len(file) + len(file) % 2)
-    file += b"\0" * (len(file) % 2)
-    return file[:at] + place + file[at + len(place) :] + ifd.directory(kept, tree.order, len(file), big)
 
 
 def raw_reason(data: bytes) -> str:

@@ -1,4 +1,4 @@
-"""XMP packets: the two halves that JPEG splits large ones into, and what speaks of a gain map that is no longer there."""
+"""XMP packets: the halves that JPEG splits large ones into, and what speaks of a gain map that is no longer there."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ GAIN_MAP = (
     "http://ns.google.com/photos/1.0/camera/",  # motion photos: where in the file the clip begins
 )
 SHORT_PACKET = (
-    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{rdf}"><rdf:Description rdf:about="" xmlns:xmpNote="{note}"'
-    ' xmpNote:HasExtendedXMP="{guid}"/></rdf:RDF></x:xmpmeta>'
+    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{rdf}"><rdf:Description rdf:about=""'
+    ' xmlns:xmpNote="{note}" xmpNote:HasExtendedXMP="{guid}"/></rdf:RDF></x:xmpmeta>'
 )
 
 
