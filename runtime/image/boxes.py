@@ -78,6 +78,19 @@ def _places(content: bytes) -> Iterator[tuple[int, int, int]]:
             yield item, start + extents[0][1], extents[0][2]
 
 
+# (quarter turns counter-clockwise, mirror axis or None) of irot and imir -> EXIF orientation (ISO 23008-12, 6.5.10).
+TURNED = {
+    (0, None): 1, (1, None): 8, (2, None): 3, (3, None): 6,
+    (0, 0): 4, (1, 0): 5, (2, 0): 2, (3, 0): 7, (0, 1): 2, (1, 1): 7, (2, 1): 4, (3, 1): 5,
+}  # fmt: skip
+
+
+def orientation(found: dict[bytes, bytes]) -> int:
+    """Return the EXIF orientation that the boxes irot and imir say, 1 without them."""
+    turns = found[b"irot"][0] & 3 if found.get(b"irot") else 0
+    return TURNED[turns, found[b"imir"][0] & 1 if found.get(b"imir") else None]
+
+
 def nclx(data: bytes) -> tuple[int, int, int, bool] | None:
     """Return the first colour code points (primaries, transfer, matrix, full range), None without any."""
     for kind, content in boxes(data):

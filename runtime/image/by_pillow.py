@@ -31,7 +31,7 @@ def read_avif(data: bytes, where: str) -> Picture:
         if getattr(image, "n_frames", 1) > 1:
             raise InputError(f"{where}: holds {image.n_frames} pictures (animated); only one is supported")
         # Pillow makes an orientation of irot and imir, and a new block with it: the one in the file is taken.
-        block = exif.with_orientation(boxes.exif_item(data).removeprefix(exif.PREFIX), exif.orientation_of(image))
+        block = exif.with_orientation(boxes.exif_item(data).removeprefix(exif.PREFIX), boxes.orientation(found))
         belongings = replace(from_pillow(image, code), exif=block)
         alpha = "A" in image.mode
         if depth == 8:
@@ -90,8 +90,10 @@ def encode_avif(pixels: Array, gray: bool, belongings: Belongings, quality: int)
     """Encode 8 bits, 4:4:4."""
     if not features.check("avif"):
         raise BackendError("AVIF needs Pillow 11.3 or later, built with libavif")
-    belongings = replace(belongings, exif=exif.without_orientation(belongings.exif))  # for it, Pillow writes it anew
-    return by_pillow(pixels, gray, belongings, "AVIF", {"quality": quality, "subsampling": "4:4:4"})
+    block, notes = exif.sound(belongings.exif)
+    belongings = replace(belongings, exif=exif.without_orientation(block))  # with one, Pillow writes the block anew
+    data, lost = by_pillow(pixels, gray, belongings, "AVIF", {"quality": quality, "subsampling": "4:4:4"})
+    return data, notes + lost
 
 
 def by_pillow(

@@ -31,15 +31,20 @@ def orientation(block: bytes) -> int:
     return (ifd.number(tree, tree.root.entries.get(ORIENTATION)) or 0) if tree else 0
 
 
-def orientation_of(image: Image.Image) -> int:
-    """Return the orientation that Pillow found, 1 where it found none."""
-    found = image.getexif().get(ORIENTATION, 1)
-    return found if isinstance(found, int) and 1 <= found <= 8 else 1
-
-
-def with_orientation_1(block: bytes) -> bytes:
-    """Say that the pixels stand upright, where the block says anything of it."""
+def sound(block: bytes) -> tuple[bytes, list[str]]:
+    """Return what can be read of a block, for writers that parse it, with a note on what is left out."""
     tree = ifd.parse(block)
+    if tree is None:
+        return b"", ["the EXIF block is damaged and left out"] if block else []
+    if tree.lost:
+        tags = ", ".join(map(str, sorted(set(tree.lost))))
+        return ifd.block(tree), [f"entries {tags} of the EXIF block are damaged and left out"]
+    return block, []
+
+
+def with_orientation_1(block: bytes, at: int | None = None) -> bytes:
+    """Say that the pixels stand upright, where the directory (at a place, or the first) says anything of it."""
+    tree = ifd.parse(block, at)
     entry = tree.root.entries.get(ORIENTATION) if tree else None
     if tree is None or entry is None or entry.kind not in (ifd.SHORT, ifd.LONG):
         return block

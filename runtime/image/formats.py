@@ -21,7 +21,7 @@ from cliplit.arrays import Array
 from cliplit.errors import InputError
 
 from ..folders import FileKind
-from . import boxes, by_pillow, heif, icc, ifd, jpeg, jxl, linear, png, raw, tiff
+from . import boxes, by_pillow, heif, icc, jpeg, jxl, linear, png, raw, tiff
 from .picture import Belongings, Picture
 
 Encoded = tuple[bytes, list[str]]
@@ -96,14 +96,6 @@ def size_of_jpeg(data: bytes, where: str) -> tuple[int, int]:
         return image.height, image.width
 
 
-def size_of_tiff(data: bytes, where: str) -> tuple[int, int]:
-    tree = ifd.parse(data)
-    sides = [ifd.number(tree, tree.root.entries.get(tag)) if tree else None for tag in (tiff.LENGTH, tiff.WIDTH)]
-    if not all(sides):
-        raise InputError(f"{where}: a damaged TIFF (it does not tell its size)")
-    return sides[0] or 0, sides[1] or 0
-
-
 def write_jpeg(pixels: Array, gray: bool, belongings: Belongings, quality: int) -> Encoded:
     return jpeg.encode(Image.fromarray(pixels).convert("L" if gray else "RGB"), belongings, quality)
 
@@ -116,7 +108,7 @@ def without_quality(encode: Callable[[Array, bool, Belongings], Encoded]) -> Wri
 FORMATS = (
     Format("PNG", (".png",), lambda data, where: png.size_of(data), png.read, without_quality(png.encode), deep=True),
     Format("JPEG", (".jpg", ".jpeg", ".jpe", ".jfif"), size_of_jpeg, read_jpeg, write_jpeg, alpha=False, longest=65500),
-    Format("TIFF", (".tif", ".tiff"), size_of_tiff, tiff.read, without_quality(tiff.encode), deep=True),
+    Format("TIFF", (".tif", ".tiff"), tiff.size_of, tiff.read, without_quality(tiff.encode), deep=True),
     Format("WEBP", (".webp",), size_by_pillow("WEBP"), by_pillow.read_webp, by_pillow.encode_webp, longest=16383),
     Format("AVIF", (".avif",), size_by_pillow("AVIF"), by_pillow.read_avif, by_pillow.encode_avif, turns=False,
            longest=65536),
@@ -124,7 +116,7 @@ FORMATS = (
            alpha=False, turns=False, longest=65535),
     Format("HEIC", (".heic", ".heif"), heif.size_of, heif.read_heic, heif.encode_heic, deep=True, turns=False,
            longest=16384),
-    Format("JPEG XL", (".jxl",), lambda data, where: jxl.size_of(data), jxl.read, jxl.encode, deep=True, turns=False),
+    Format("JPEG XL", (".jxl",), lambda data, where: jxl.size_of(data), jxl.read, jxl.encode, turns=False),
     Format("OpenEXR", (".exr",), lambda data, where: linear.exr_size(data), linear.read_exr,
            without_quality(linear.encode_exr), linear=True, turns=False),
     Format("Radiance HDR", (".hdr", ".pic"), lambda data, where: linear.radiance_header(data, where)[1],

@@ -31,8 +31,9 @@ __all__ = [
 ]  # fmt: skip
 
 
-def read_picture(path: Path, max_pixels: int = MAX_PIXELS) -> Picture:
+def read_picture(path: Path | str, max_pixels: int = MAX_PIXELS) -> Picture:
     """Decode a file. Raises InputError for anything but a still picture of the table, and for too many pixels."""
+    path = Path(path)
     check_file(path)
     return decode(path.read_bytes(), str(path), max_pixels)
 
@@ -166,7 +167,7 @@ def _coloured(form: Format, gray: bool, belongings: Belongings) -> Belongings:
         belongings = icc.with_profile(belongings)
     except ValueError as error:
         raise InputError(f"{form.name} cannot say these colours: {error}; use .png") from error
-    if gray and icc.channels(belongings.icc) == "GRAY" and form.name in ("WEBP", "HEIC"):
+    if gray and icc.channels(belongings.icc) == "GRAY" and form.name in ("WEBP", "AVIF", "HEIC"):
         raise InputError(f"{form.name} holds no gray, and this picture has a profile of gray; use .png, .jpg or .tif")
     return belongings
 

@@ -153,7 +153,7 @@ def read(data: bytes, where: str) -> Picture:
 
 
 def encode(pixels: Array, gray: bool, belongings: Belongings, quality: int) -> tuple[bytes, list[str]]:
-    """Encode 8 or 16 bits, upright, at the distance that cjxl takes for a quality."""
+    """Encode 8 bits, upright, at the distance that cjxl takes for a quality; imagecodecs would call 16 bits linear."""
     if belongings.icc and not icc.is_srgb(belongings.icc):
         raise InputError("JPEG XL is written as sRGB alone, and this picture's profile is another; use .png or .tif")
     if gray and pixels.shape[2] == 3:

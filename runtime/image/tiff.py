@@ -33,34 +33,46 @@ STRUCTURE = (
     319, *range(320, 331), *range(332, 348), *range(512, 522), 529, 530, 531, 532, 559, 34675, XMP, IPTC, PHOTOSHOP,
     34676, 37724, 50215, 50216, 50217, 50218, *range(65420, 65450),
 )  # fmt: skip
-WHITE_IS_ZERO, BLACK_IS_ZERO, RGB = 0, 1, 2
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, SEPARATED = 0, 1, 2, 5
 MOSAIC = (32803, 34892)  # colour filter array; linear raw
 REDUCED, MASK = 1, 4  # bits of NewSubfileType
-ASSOCIATED, UNASSOCIATED = 1, 2
+UNSPECIFIED, ASSOCIATED = 0, 1
 
 
 def read(data: bytes, where: str) -> Picture:
     """Decode a file of 8 or 16 bits. Raises InputError for others, and for several pages."""
-    tree = ifd.parse(data)
-    if tree is None:
-        raise InputError(f"{where}: a damaged picture (no TIFF directory)")
-    belongings = belongings_of(tree)
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
             page, notes = chosen_page(file, where)
+            tree = ifd.parse(data, page.offset)
+            if tree is None:
+                raise InputError(f"{where}: a damaged picture (no TIFF directory)")
+            belongings = belongings_of(tree)
             if tree.lost:
                 notes.append(f"entries {', '.join(map(str, sorted(set(tree.lost))))} lie outside the file and are lost")
             deep = page.bitspersample > 8
             pixels, gray = _deep(page, data, where) if deep else _eight(page, data, where, belongings.icc)
             converted = not deep and page.photometric in (5, 8, 9)
+            if tuple(page.extrasamples)[:1] == (UNSPECIFIED,):
+                notes.append("a channel that is neither colour nor alpha is left out")
+                pixels = pixels[..., :3]
     except InputError:
         raise
     except Exception as error:  # tifffile, its codecs and Pillow raise many types
         raise InputError(f"{where}: a damaged or unsupported TIFF ({first_line(error)})") from error
     if converted:
+        guess = page.photometric == SEPARATED and not belongings.icc
+        by = "by the plain formula, without a profile; its colours are a guess" if guess else "by their profile"
+        notes.append(f"CMYK or Lab colours were converted to sRGB {by}")
         belongings = replace(belongings, icc=b"")
-        notes.append("its colours were converted to sRGB")
     return Picture(pixels, gray, belongings, tuple(notes))
+
+
+def size_of(data: bytes, where: str) -> tuple[int, int]:
+    """(H, W) of the page that is read."""
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        page, _ = chosen_page(file, where)
+        return int(page.imagelength), int(page.imagewidth)
 
 
 def chosen_page(file: tifffile.TiffFile, where: str) -> tuple[Any, list[str]]:
@@ -74,7 +86,7 @@ def chosen_page(file: tifffile.TiffFile, where: str) -> tuple[Any, list[str]]:
 
 
 def _eight(page: Any, data: bytes, where: str, profile: bytes) -> tuple[Array, bool]:
-    data = exif.with_orientation_1(data)  # Pillow would turn the pixels by it
+    data = exif.with_orientation_1(data, page.offset)  # Pillow would turn the pixels by it
     with Image.open(io.BytesIO(data), formats=["TIFF"]) as image:
         image.seek(page.index)
         if image.size != (page.imagewidth, page.imagelength):
@@ -159,7 +171,8 @@ def belongings_of(tree: ifd.Tree) -> Belongings:
 
 def encode(pixels: Array, gray: bool, belongings: Belongings) -> tuple[bytes, list[str]]:
     """Encode (H, W, 3 or 4) uint8 or uint16, with all belongings that TIFF holds."""
-    block = exif.completed(belongings.exif, belongings.texts, belongings.resolution)
+    sound, notes = exif.sound(belongings.exif)
+    block = exif.completed(sound, belongings.texts, belongings.resolution)
     tree = ifd.parse(block) or ifd.Tree()
     alpha = pixels.shape[2] == 4
     if gray:
@@ -178,7 +191,7 @@ def encode(pixels: Array, gray: bool, belongings: Belongings) -> tuple[bytes, li
     entries = {tag: ifd.Entry(kind, data) for tag, (kind, data) in blobs.items() if data}
     own = ifd.without(tree.root, STRUCTURE)
     file = ifd.with_entries(buffer.getvalue(), ifd.Ifd({**own.entries, **entries}, own.children))
-    return file, exif.unkept_texts(belongings.texts)
+    return file, notes + exif.unkept_texts(belongings.texts)
 
 
 def raw_reason(data: bytes) -> str:
