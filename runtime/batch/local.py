@@ -11,6 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 from ..backends.devices import cores
 from .job import Job, Options, Outcome, failure
+from .lifetime import begin_worker, end_workers, interruptible
 from .long import Engine
 from .work import do
 
@@ -37,12 +38,12 @@ def run_local(jobs: Sequence[Job], options: Options, workers: int = 0, own_proce
     left = deque(jobs)
     while left:
         suspects: list[Job] = []
-        with make_pool(min(count, len(left)), own_process) as pool:
+        with make_pool(min(count, len(left)), own_process) as pool, ended_with(pool):
             running: dict[Future[Outcome], Job] = {}
             while (left or running) and not suspects:
                 while left and len(running) < count:
                     job = left.popleft()
-                    running[pool.submit(do, job, options)] = job
+                    running[pool.submit(do if own_process else do_as_worker, job, options)] = job
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     job = running.pop(future)
                     try:
@@ -57,9 +58,9 @@ def run_local(jobs: Sequence[Job], options: Options, workers: int = 0, own_proce
 def alone(job: Job, options: Options) -> Outcome:
     """Run a job in a process of its own, again if that dies."""
     for _ in range(options.retries + 1):
-        with make_pool(1, own_process=False) as pool:
+        with make_pool(1, own_process=False) as pool, ended_with(pool):
             try:
-                return pool.submit(do, job, options).result()
+                return pool.submit(do_as_worker, job, options).result()
             except BrokenProcessPool:
                 continue
     return failure(job, options, DIED.format(options.retries + 2), options.retries + 2)
@@ -69,4 +70,22 @@ def make_pool(count: int, own_process: bool) -> Executor:
     """Create a pool of spawned processes; forking with ONNX Runtime's threads may hang."""
     if own_process:
         return ThreadPoolExecutor(count)
-    return ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"))
+    return ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), begin_worker)
+
+
+def do_as_worker(job: Job, options: Options) -> Outcome:
+    """Run a job in a process of its own, which a signal ends."""
+    with interruptible():
+        return do(job, options)
+
+
+@contextlib.contextmanager
+def ended_with(pool: Executor) -> Iterator[None]:
+    """End the pool's processes at once where a run is given up: closing it would wait for the files under way."""
+    try:
+        yield
+    except (KeyboardInterrupt, GeneratorExit):
+        pool.shutdown(wait=False, cancel_futures=True)
+        if isinstance(pool, ProcessPoolExecutor):
+            end_workers()
+        raise

@@ -13,11 +13,12 @@ from cliplit.arrays import Array
 from cliplit.command import check_output
 from cliplit.errors import InputError
 
-from ..enhancer import Enhancer
+from ..enhancer import CODES_FROM, Enhancer
 from ..light.colour import HDR_NAMES, Coding
 from ..light.hdr import TRANSFERS
 from ..light.pixels import PlanarPixels
 from ..light.relighting import LightSettings, Relighting
+from .by_pillow import from_pillow
 from .image_io import MAX_PIXELS, Picture, format_of, read_picture, stored, upright, write_picture
 from .linear import to_coded, to_linear
 
@@ -109,11 +110,15 @@ def _enhance_image(
         raise InputError(f"a PIL image of mode {image.mode}; expected L, LA, RGB or RGBA")
     transparent = image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info
     gray = image.mode in ("1", "L", "LA")
-    relit = enhancer(np.asarray(image.convert("RGBA" if transparent else "RGB")))
-    if target is None:
-        result = Image.fromarray(relit)
-        return result.convert("LA" if transparent else "L") if gray else result
-    return write_picture(Path(target), Picture(relit, gray), relit, quality)
+    pixels = np.asarray(image.convert("RGBA" if transparent else "RGB"))
+    picture = Picture(pixels, gray, from_pillow(image))
+    relit = relight(picture, enhancer)
+    if target is not None:
+        return write_picture(Path(target), picture, relit, quality)
+    result = Image.fromarray(np.ascontiguousarray(relit))
+    result = result.convert("LA" if transparent else "L") if gray else result
+    result.info = {name: value for name, value in image.info.items() if name != "transparency"}
+    return result
 
 
 def relight(picture: Picture, enhancer: Enhancer) -> Array:
@@ -125,8 +130,9 @@ def relight(picture: Picture, enhancer: Enhancer) -> Array:
     code = picture.belongings.cicp
     if picture.linear:
         coded = np.concatenate([to_coded(pixels[..., :3]), pixels[..., 3:]], axis=2)
-        changed = enhancer(coded)
-        linear = np.where(changed[..., :3] == coded[..., :3], pixels[..., :3], to_linear(changed[..., :3]))
+        changed = enhancer(np.minimum(coded, CODES_FROM))[..., :3]  # above 1 nothing changes
+        same = (changed == coded[..., :3]) | (coded[..., :3] > CODES_FROM)
+        linear = np.where(same, pixels[..., :3], to_linear(changed))
         enhanced = np.concatenate([linear, pixels[..., 3:]], axis=2)
     elif code and code.transfer in HDR_NAMES and not picture.belongings.icc:
         enhanced = _relight_hdr(pixels, code.transfer, enhancer)
