@@ -128,8 +128,8 @@ def install(profiles: list[Profile], model: str, device: str) -> None:
         if not profile.started:
             spoiled = f"remove {profile.path}, " if profile.path.is_dir() else ""
             raise InputError(
-                f"{profile.path}: GIMP {profile.path.name} has not been started yet; {spoiled}start GIMP once and close "
-                "it, then install again"
+                f"{profile.path}: GIMP {profile.path.name} has not been started yet; {spoiled}start GIMP once and "
+                "close it, then install again"
             )
     command = worker_command(model, device)
     settings = {"version": __version__, "models": bundled_models(), "model": model, "device": device}

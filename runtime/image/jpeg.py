@@ -129,7 +129,7 @@ def belongings_of(parts: Parts) -> tuple[Belongings, list[str]]:
         notes.append("the gain map (HDR) is left out; the picture is its SDR rendition")
     elif parts.rest.startswith(SOI):
         notes.append("holds several pictures; the first is taken")
-    elif len(parts.rest.strip(b"\0")) > 16:
+    elif parts.rest.strip(b"\0"):
         clip = ", a clip by the look of it," if b"ftyp" in parts.rest[:4096] else ""
         notes.append(f"{len(parts.rest)} bytes after the picture{clip} are left out")
     if strange:
