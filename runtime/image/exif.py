@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from cliplit.arrays import Array
 
@@ -174,8 +174,7 @@ def _thumbnails(old: bytes, pixels: Array) -> list[bytes]:
             size = thumbnail.size
     except (OSError, ValueError, SyntaxError):
         return []
-    image = Image.fromarray(pixels).convert("RGB")
-    image.thumbnail(size, reducing_gap=2.0)
+    image = ImageOps.contain(Image.fromarray(pixels).convert("RGB"), size)
     canvas = Image.new("RGB", size)  # cameras put black beside what has another shape
     canvas.paste(image, ((size[0] - image.width) // 2, (size[1] - image.height) // 2))
     found = []
