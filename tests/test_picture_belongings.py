@@ -149,8 +149,8 @@ DAMAGED = {
     "a text for an orientation": b"II*\0\x08\0\0\0\x01\0\x12\x01\x02\0\x04\0\0\0abc\0\0\0\0\0",
     "more entries than bytes": b"II*\0\x08\0\0\0\xff\xff",
     "no structure": b"garbage",
-    "a value outside": b"MM\0*\0\0\0\x08\0\x02\x01\x0f\0\x02\xff\xff\xff\xff\0\0\0\x40\x01\x12\0\x03\0\0\0\x01\0\x06\0\0"
-    b"\0\0\0\0",
+    "a value outside": b"MM\0*\0\0\0\x08\0\x02\x01\x0f\0\x02\xff\xff\xff\xff\0\0\0\x40\x01\x12\0\x03\0\0\0\x01"
+    b"\0\x06\0\0\0\0\0\0",
     "a directory that is its own child": b"II*\0\x08\0\0\0\x01\0\x69\x87\x04\0\x01\0\0\0\x08\0\0\0\0\0\0\0",
 }
 

@@ -16,6 +16,7 @@ from cliplit.arrays import Array
 from cliplit.errors import CliplitError, InputError, first_line
 from cliplit.files import atomic_write
 
+from ..folders import CLIPS
 from . import exif, icc, linear
 from .formats import BY_SUFFIX, PICTURES, WRITTEN, Format, recognised
 from .picture import TURNS, Belongings, Picture, stored, upright
@@ -68,6 +69,8 @@ def decode(data: bytes, where: str, max_pixels: int = MAX_PIXELS) -> Picture:
 def format_of(path: Path) -> Format:
     """Return the format that a suffix names. Raises InputError for another suffix, and for what is only read."""
     form = BY_SUFFIX.get(path.suffix.lower())
+    if path.suffix.lower() in CLIPS.suffixes:
+        raise InputError(f"{path}: clips are written by cliplit-video")
     if form is None or form.write is None:
         raise InputError(
             f"{path}: suffix {path.suffix or '(none)'} is not one that can be written: {', '.join(WRITTEN)}"
