@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from cliplit.constants import MAX_GAIN
-from cliplit.errors import InputError
+from cliplit.errors import InputError, ModelError
 
 from ..enhancer import Enhancer, check_settings
 from ..light.colour import Coding, Colour
@@ -54,7 +54,9 @@ def is_result(path: str, root: str, target: str) -> bool:
     if not is_local(filesystem(target)[0]):
         return results.startswith(f"{root}/") and path.startswith(f"{results}/")
     inside, originals = Path(results), Path(os.path.realpath(root))
-    return inside.is_relative_to(originals) and Path(os.path.realpath(path)).is_relative_to(inside)
+    return (
+        inside != originals and inside.is_relative_to(originals) and Path(os.path.realpath(path)).is_relative_to(inside)
+    )
 
 
 def check_options(options: Options, jobs: Sequence[Job], here: bool) -> None:
@@ -65,7 +67,11 @@ def check_options(options: Options, jobs: Sequence[Job], here: bool) -> None:
     settings = options.enhancer
     check_settings(settings.get("strength", 1.0), settings.get("max_gain", MAX_GAIN), settings.get("quality", "fast"))
     if here:
-        Enhancer(model_here(options.model), threads=1, **settings)
+        path = model_here(options.model)
+        try:
+            Enhancer(path, threads=1, **settings)
+        except ModelError as error:
+            raise ModelError(str(error).replace(path, options.model.name)) from error
     if any(job.kind == "video" for job in jobs):
         check_encoding(Encoding(**options.encoding))
 

@@ -29,7 +29,9 @@ def read_avif(data: bytes, where: str) -> Picture:
         raise BackendError(f"{where}: AVIF needs Pillow 11.3 or later, built with libavif")
     with Image.open(io.BytesIO(data), formats=["AVIF"]) as image:
         if getattr(image, "n_frames", 1) > 1:
-            raise InputError(f"{where}: holds {image.n_frames} pictures (animated); only one is supported")
+            raise InputError(
+                f"{where}: holds {getattr(image, 'n_frames', 0)} pictures (animated); only one is supported"
+            )
         # Pillow makes an orientation of irot and imir, and a new block with it: the one in the file is taken.
         block = exif.with_orientation(boxes.exif_item(data).removeprefix(exif.PREFIX), boxes.orientation(found))
         belongings = replace(from_pillow(image, code), exif=block)
@@ -126,7 +128,9 @@ def encode_webp(pixels: Array, gray: bool, belongings: Belongings, quality: int)
 def read_webp(data: bytes, where: str) -> Picture:
     with Image.open(io.BytesIO(data), formats=["WEBP"]) as image:
         if getattr(image, "n_frames", 1) > 1:
-            raise InputError(f"{where}: holds {image.n_frames} pictures (animated); only one is supported")
+            raise InputError(
+                f"{where}: holds {getattr(image, 'n_frames', 0)} pictures (animated); only one is supported"
+            )
         return Picture(np.asarray(image.convert("RGBA" if "A" in image.mode else "RGB")), False, from_pillow(image))
 
 

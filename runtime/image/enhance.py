@@ -148,5 +148,6 @@ def _relight_hdr(pixels: Array, transfer: int, enhancer: Enhancer) -> Array:
     coding = Coding(depth=8 * pixels.dtype.itemsize, rgb=True, full_range=True, white=TRANSFERS[transfer].white)
     planes = PlanarPixels([np.ascontiguousarray(pixels[..., i]) for i in range(3)], coding, transfer=transfer)
     clip = Relighting(enhancer, LightSettings(time_constant=0.0))
-    relit = clip.relight(planes, clip.look([planes])[0], 0.0)
+    relit = planes.like()
+    clip.relight(planes, clip.look([planes])[0], 0.0, out=relit)
     return np.dstack([*relit.planes, *([pixels[..., 3]] if pixels.shape[2] == 4 else [])])

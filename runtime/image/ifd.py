@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 EXIF_IFD, GPS_IFD, INTEROP_IFD = 34665, 34853, 40965
 CHILDREN = (EXIF_IFD, GPS_IFD, INTEROP_IFD)  # entries that hold the place of another directory
 BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED, LONG8 = 1, 2, 3, 4, 5, 7, 16
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 CLASSIC, BIG = 42, 43
+Order = Literal["<", ">"]
 DEEPEST = 8  # directories within directories
 
 
@@ -40,14 +42,14 @@ class Tree:
     """A whole block.
 
     Attributes:
-        order: "<" or ">".
+        order: "<" or ">", as of `struct`.
         root: the first directory.
         second: the one after it: the thumbnail of an EXIF block, the next page of a TIFF.
         next_at: where the place of `second` is written.
         lost: tags whose values lie outside the block.
     """
 
-    order: str = "<"
+    order: Order = "<"
     root: Ifd = field(default_factory=Ifd)
     second: Ifd | None = None
     next_at: int = 0
@@ -59,8 +61,8 @@ def parse(data: bytes, at: int | None = None) -> Tree | None:
 
     `at` is the place of the first directory, where not the one that the header names.
     """
-    order = {b"II": "<", b"MM": ">"}.get(data[:2])
-    if order is None or len(data) < 8:
+    order: Order = "<" if data[:2] == b"II" else ">"
+    if data[:2] not in (b"II", b"MM") or len(data) < 8:
         return None
     magic = struct.unpack_from(order + "H", data, 2)[0]
     if magic not in (CLASSIC, BIG) or (magic == BIG and len(data) < 16):

@@ -44,7 +44,7 @@ def merged(packet: bytes, rest: bytes) -> bytes:
     for name, value in list(other[0].attributes.items()):
         if name.startswith("xmlns:") and not into[0].hasAttribute(name):
             into[0].setAttribute(name, value)
-    return first.documentElement.toxml().encode()
+    return _text(first)
 
 
 def without_gain_map(packet: bytes) -> tuple[bytes, bool]:
@@ -62,7 +62,12 @@ def without_gain_map(packet: bytes) -> tuple[bytes, bool]:
         for attribute in list((element.attributes or {}).values()):
             if attribute.namespaceURI in GAIN_MAP or attribute.value in GAIN_MAP:
                 element.removeAttributeNode(attribute)
-    return document.documentElement.toxml().encode(), True
+    return _text(document), True
+
+
+def _text(document: minidom.Document) -> bytes:
+    root = document.documentElement
+    return root.toxml().encode() if root else b""
 
 
 def _parsed(packet: bytes) -> minidom.Document:
