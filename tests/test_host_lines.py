@@ -77,7 +77,7 @@ def seen(path):
         context = container.streams.video[0].codec_context
         frame = next(container.decode(video=0))
         tags = int(frame.colorspace), int(context.color_primaries), int(context.color_trc)
-        y, cb, cr = (float(np.median(np.frombuffer(plane, np.uint8))) for plane in frame.planes[:3])
+        y, cb, cr = (float(np.median(np.frombuffer(bytes(plane), np.uint8))) for plane in frame.planes[:3])
     luma, blue, red = (y - 16) / 219, (cb - 128) / 224 * 1.8556, (cr - 128) / 224 * 1.5748
     green = luma - (0.2126 * red + 0.0722 * blue) / 0.7152
     return frame.format.name, tags, 255 * np.array([luma + red, green, luma + blue])
@@ -154,4 +154,4 @@ def test_melt_renders_a_project_with_the_filter_in_it(home, tmp_path):
 def planes_of(path):
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):
-            yield [np.frombuffer(plane, np.uint8) for plane in frame.planes]
+            yield [np.frombuffer(bytes(plane), np.uint8) for plane in frame.planes]
