@@ -28,7 +28,7 @@ PREFIX_SIZE, REQUEST_SIZE, REPLY_SIZE = _PREFIX.size, _REQUEST.size, _REPLY.size
 LONGEST_SIDE = 1 << 18  # of a picture; GIMP's own limit
 LARGEST_PICTURE = 1 << 30  # pixels
 LONGEST_MESSAGE = 4096  # bytes
-AUTOMATIC = 0.0  # in place of a largest gain: as much as the noise allows
+AUTOMATIC = -1.0  # in place of a largest gain: as much as the noise allows
 STILL = -1.0  # in place of a time constant: a picture by itself
 
 

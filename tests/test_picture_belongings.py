@@ -130,12 +130,9 @@ def test_an_exif_block_is_carried_as_bytes():
     """Nothing in it is understood; that is why all of it arrives."""
     block = b"II*\0\x08\0\0\0\x01\0\x7c\x92\x07\0\x06\0\0\0\x1a\0\0\0\0\0\0\0maker!"
     data = saved(Image.fromarray(COLOUR), "JPEG", exif=exif.PREFIX + block)
-    for form in ("JPEG", "PNG", "WEBP"):
-        carrier = decode(data, "x") if form == "JPEG" else carrier  # noqa: F821 - from the turn before
-        out, notes = written(form, carrier)
-        assert notes == []
-        carrier = decode(out, "x")
-        assert carrier.belongings.exif == block
+    for form in ("JPEG", "PNG", "WEBP", "JPEG"):
+        data, notes = written(form, decode(data, "x"))
+        assert notes == [] and decode(data, "x").belongings.exif == block
 
 
 def written(form, picture):
@@ -164,7 +161,8 @@ def test_damaged_exif_stops_nothing(form, kind):
     data = data[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + data[2:]
     out, notes = written(form, decode(data, "x"))
     back = decode(out, "x").belongings.exif
-    assert back == DAMAGED[kind] or any("damaged" in note for note in notes) or form in ("TIFF", "AVIF")
+    kept = {DAMAGED[kind], exif.with_orientation_1(DAMAGED[kind])}  # HEIC and JPEG XL are written upright
+    assert back in kept or any("damaged" in note for note in notes) or form in ("TIFF", "AVIF")
 
 
 def big_exif(size=90000):
