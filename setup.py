@@ -74,6 +74,7 @@ setup(
         "cliplit": ["py.typed", "recipes/*.yaml"],
         "cliplit.runtime": ["models/*", "demo/*"],
         "cliplit.benchmarks": ["page/*"],
+        "cliplit.plugins": ["kdenlive/*.xml"],
     },
     include_package_data=False,  # only what stands above; MANIFEST.in is for the source distribution
     ext_modules=extensions,

@@ -22,7 +22,7 @@ EXTRAS = {
     "onnxruntime": "cpu", "openvino": "openvino", "torch": "train", "torchvision": "train", "open_clip": "train",
     "yaml": "train", "OpenEXR": "train", "onnx": "export", "onnxscript": "export", "tensorboard": "metrics",
     "pyiqa": "metrics", "skimage": "bench", "matplotlib": "bench", "jinja2": "bench", "fsspec": "batch", "ray": "ray",
-    "tensorrt": "tensorrt",
+    "tensorrt": "tensorrt", "pillow_heif": "pictures", "imagecodecs": "pictures", "rawpy": "pictures",
 }  # fmt: skip
 
 

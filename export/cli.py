@@ -279,7 +279,7 @@ def read_pictures(folder: Path) -> list[Array]:
     import numpy as np
 
     from cliplit.runtime.folders import files_of
-    from cliplit.runtime.image.image_io import PICTURES, SUFFIXES, read_picture, upright
+    from cliplit.runtime.image.image_io import PICTURES, read_picture, upright
     from cliplit.runtime.light.gain import WHITE
 
     if not folder.is_dir():
@@ -290,7 +290,7 @@ def read_pictures(folder: Path) -> list[Array]:
         pixels = upright(picture.pixels, picture.orientation)[..., :3]
         found.append(pixels.astype(np.float32) / np.float32(WHITE[pixels.dtype]))
     if not found:
-        raise InputError(f"{folder}: no pictures ({', '.join(SUFFIXES)}) to calibrate with")
+        raise InputError(f"{folder}: no pictures ({', '.join(PICTURES.suffixes)}) to calibrate with")
     return found
 
 

@@ -73,7 +73,7 @@ def install_frei0r(model: str, device: str, check: bool) -> None:
     if check:
         frei0r.check()
         click.echo("frei0r: a frame went through")
-    click.echo("try: ffmpeg -i IN.mp4 -vf frei0r=cliplit:0.8 OUT.mp4")
+    click.echo(f"try: {frei0r.FFMPEG_LINE}")
 
 
 @main.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,14 @@ from .launch import worker_command
 
 SHARED_MEMORY = "3"  # the descriptor under which worker.c hands it over
 SIDE = 64
+WORKER = "cliplit.worker"  # the file that worker.c reads, beside the filter
+EFFECT = Path("effects") / "frei0r_cliplit.xml"
+
+# ffmpeg would hand RGB on to the encoder, which few players can show, and make BT.601 of it. As the filter takes RGB
+# alone, both conversions are named; for clips of less than 720 lines, smpte170m stands for bt709.
+FFMPEG_FILTER = "scale=in_color_matrix=bt709,format=rgba,frei0r=cliplit:0.8,scale=out_color_matrix=bt709,format=yuv420p"
+FFMPEG_TAGS = "-colorspace bt709 -color_primaries bt709 -color_trc bt709"
+FFMPEG_LINE = f"ffmpeg -i in.mp4 -vf {FFMPEG_FILTER} {FFMPEG_TAGS} -c:a copy out.mp4"
 
 
 def built_library() -> Path:
@@ -30,20 +39,46 @@ def folder() -> Path:
     return Path.home() / ".frei0r-1" / "lib"
 
 
+def kdenlive() -> Path:
+    """Return the folder in which Kdenlive keeps what belongs to its user."""
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "kdenlive"
+
+
+def is_ours(library: Path) -> bool:
+    """Return whether a filter is cliplit's: it looks for the file with its worker's command by that name."""
+    return WORKER.encode() in library.read_bytes()
+
+
 def installed_files() -> list[Path]:
-    return [path for path in (folder() / "cliplit.so", folder() / "cliplit.worker") if path.exists()]
+    """List what `install` wrote; a filter of the same name by somebody else is none of it."""
+    files = [folder() / "cliplit.so", folder() / WORKER, kdenlive() / EFFECT]
+    return [path for path in files if path.is_file() and (path.suffix != ".so" or is_ours(path))]
 
 
 def install(model: str, device: str) -> Path:
-    """Copy the filter and write its worker's command beside it; returns the filter's path."""
+    """Copy the filter and write its worker's command beside it; returns the filter's path.
+
+    Where Kdenlive has been started, the names and ranges of its sliders are installed, too.
+
+    Raises:
+        InputError: a filter of that name is there, and not ours.
+    """
     library = built_library().read_bytes()
+    there = folder() / "cliplit.so"
+    if there.exists() and not is_ours(there):
+        raise InputError(f"{there}: exists and is not cliplit's; move it away first")
     command = [*worker_command(model, device), "--shared", SHARED_MEMORY]
     folder().mkdir(parents=True, exist_ok=True)
-    with atomic_write(folder() / "cliplit.worker") as temporary:
+    with atomic_write(folder() / WORKER) as temporary:
         temporary.write_bytes("".join(f"{argument}\n" for argument in command).encode())
     with atomic_write(folder() / "cliplit.so") as temporary:
         temporary.write_bytes(library)
         temporary.chmod(0o755)
+    if kdenlive().is_dir():
+        effect = kdenlive() / EFFECT
+        effect.parent.mkdir(exist_ok=True)
+        with atomic_write(effect) as temporary:
+            temporary.write_bytes((Path(__file__).parent / "kdenlive" / effect.name).read_bytes())
     return folder() / "cliplit.so"
 
 

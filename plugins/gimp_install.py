@@ -50,6 +50,11 @@ class Profile:
         return (self.plug_in / MARK).is_file()
 
     @property
+    def started(self) -> bool:
+        """Whether GIMP has made the profile: it fills it at its first start, or moves an older one there."""
+        return self.path.is_dir() and any(each.name != "plug-ins" for each in self.path.iterdir())
+
+    @property
     def in_flatpak(self) -> bool:
         return ".var" in self.path.parts
 
@@ -69,7 +74,7 @@ def profile_roots() -> list[Path]:
 
 
 def find_profiles() -> list[Profile]:
-    """Find every profile the plug-in can use; for a GIMP that was never started, the one it will create."""
+    """Find every profile the plug-in can use; for a GIMP that was never started, the one it will make."""
     profiles = [
         Profile(path)
         for root in profile_roots()
@@ -114,14 +119,24 @@ def version_of(program: str) -> tuple[int, int] | None:
 
 
 def install(profiles: list[Profile], model: str, device: str) -> None:
-    """Write the plug-in's folder into each profile, replacing an earlier one."""
+    """Write the plug-in's folder into each profile, replacing an earlier one.
+
+    Raises:
+        InputError: GIMP has not made a profile yet, and would find one half made; or a folder there is not ours.
+    """
+    for profile in profiles:
+        if not profile.started:
+            spoiled = f"remove {profile.path}, " if profile.path.is_dir() else ""
+            raise InputError(
+                f"{profile.path}: GIMP {profile.path.name} has not been started yet; {spoiled}start GIMP once and "
+                "close it, then install again"
+            )
     command = worker_command(model, device)
     settings = {"version": __version__, "models": bundled_models(), "model": model, "device": device}
     for profile in profiles:
         if profile.plug_in.exists() and not profile.installed:
             raise InputError(f"{profile.plug_in}: exists and is not ours (no {MARK}); move it away first")
     for profile in profiles:
-        profile.path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".cliplit-", dir=profile.path) as scratch:
             folder = Path(scratch) / "cliplit"
             folder.mkdir()

@@ -28,6 +28,7 @@ PREFIX_SIZE, REQUEST_SIZE, REPLY_SIZE = _PREFIX.size, _REQUEST.size, _REPLY.size
 LONGEST_SIDE = 1 << 18  # of a picture; GIMP's own limit
 LARGEST_PICTURE = 1 << 30  # pixels
 LONGEST_MESSAGE = 4096  # bytes
+AUTOMATIC = -1.0  # in place of a largest gain: as much as the noise allows
 STILL = -1.0  # in place of a time constant: a picture by itself
 
 
@@ -67,7 +68,7 @@ class Request:
         pixels: their layout; gamma-coded, float samples nominally in [0, 1].
         width, height: in pixels; rows follow each other without a gap.
         exact: run the network at full size.
-        strength, max_gain: as in `Enhancer`.
+        strength, max_gain: as in `Enhancer`; AUTOMATIC for "auto".
         time_constant: of the temporal filter in seconds, 0 for none, STILL for a picture by itself.
         time: of the frame, in seconds; NaN where the host does not tell: one frame after the last.
         model: a bundled model's name, at most 16 bytes; empty for the worker's own choice.

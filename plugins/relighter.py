@@ -8,9 +8,9 @@ from cliplit.arrays import Array
 from cliplit.errors import InputError
 from cliplit.runtime import Enhancer, LightSettings, PackedRGB, Relighting
 from cliplit.runtime.backends.model_file import bundled_models
-from cliplit.runtime.enhancer import Quality, available_memory
+from cliplit.runtime.enhancer import MaxGain, Quality, available_memory
 
-from .protocol import Request
+from .protocol import AUTOMATIC, Request
 
 STILL_PICTURE = LightSettings(time_constant=0.0)
 FRAME = 1 / 25  # seconds; what is assumed where a host does not tell a frame's time
@@ -47,7 +47,8 @@ class Relighter:
 
     def _enhancer(self, request: Request) -> Enhancer:
         quality: Quality = "exact" if request.exact else "fast"
-        return self._opened(request.model, quality).adjusted(request.strength, request.max_gain, quality)
+        max_gain: MaxGain = "auto" if request.max_gain == AUTOMATIC else request.max_gain
+        return self._opened(request.model, quality).adjusted(request.strength, max_gain, quality)
 
     def _opened(self, model: str, quality: Quality) -> Enhancer:
         if (model, quality) not in self._enhancers:

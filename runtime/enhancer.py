@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from os import PathLike
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +25,9 @@ from .network import LightMapNetwork
 
 Quality = Literal["fast", "exact"]
 MaxGain = float | Literal["auto"]
+
+AS_FLOAT32 = (np.dtype(np.float64), np.dtype(np.float16))
+CODES_FROM = 2.0  # more than half of a float picture above this are codes, not light
 
 # Bytes a network needs for each pixel at full size: the widest layers of both are float32, a few alive at once.
 EXACT_BYTES_PER_PIXEL = 1100
@@ -52,7 +56,7 @@ class Enhancer:
 
     def __init__(
         self,
-        model: str | Path | LightMapNetwork = "lite",
+        model: str | PathLike[str] | LightMapNetwork = "lite",
         device: str = "auto",
         strength: float = 1.0,
         max_gain: MaxGain = MAX_GAIN,
@@ -62,37 +66,98 @@ class Enhancer:
     ) -> None:
         check_settings(strength, max_gain, quality)
         if not isinstance(model, LightMapNetwork):
-            model = LightMapNetwork(model, device, threads, backend, quality == "exact")
-        self.network = model
+            check_types(model, device, threads, backend)
+            name = model if isinstance(model, str) else Path(model)
+            model = LightMapNetwork(name, device, int(threads), backend, quality == "exact")
+        self.__dict__["network"] = model
         self._set(strength, max_gain, quality)
 
-    def _set(self, strength: float, max_gain: MaxGain, quality: Quality) -> None:
-        self.strength, self.quality = float(strength), quality
-        self.auto_max_gain = max_gain == "auto"  # whether callers of `refine` should measure what gain is gain_limit
-        self.max_gain = MAX_GAIN if max_gain == "auto" else float(max_gain)
+    network: LightMapNetwork
+    strength: float
+    quality: Quality
+    max_gain: float
+    auto_max_gain: bool  # whether callers of `refine` should measure what gain is gain_limit
 
-    def adjusted(self, strength: float, max_gain: MaxGain, quality: Quality = "fast") -> Enhancer:
-        """Another enhancer with the same network, which is not loaded again; for sliders."""
+    def _set(self, strength: float, max_gain: MaxGain, quality: Quality) -> None:
+        auto = isinstance(max_gain, str)
+        self.__dict__.update(
+            strength=float(strength),
+            quality=quality,
+            auto_max_gain=auto,
+            max_gain=MAX_GAIN if auto else float(max_gain),
+        )
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"an Enhancer does not change; for another one use adjusted({name}=...)")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError("an Enhancer does not change")
+
+    def __enter__(self) -> Enhancer:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Do nothing: the network is released with the last enhancer that uses it."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        raise TypeError(
+            "an Enhancer holds a loaded network and cannot be pickled or sent to another process; send its arguments, "
+            "and make one Enhancer in each process"
+        )
+
+    def __repr__(self) -> str:
+        gain = "'auto'" if self.auto_max_gain else f"{self.max_gain:g}"
+        name = self.network.info.name
+        return f"Enhancer({name!r}, strength={self.strength:g}, max_gain={gain}, quality={self.quality!r})"
+
+    def adjusted(
+        self, strength: float | None = None, max_gain: MaxGain | None = None, quality: Quality | None = None
+    ) -> Enhancer:
+        """Return another enhancer with the same network, which is not loaded again; for sliders.
+
+        What is not given stays as it is here.
+        """
+        strength = self.strength if strength is None else strength
+        max_gain = ("auto" if self.auto_max_gain else self.max_gain) if max_gain is None else max_gain
+        quality = self.quality if quality is None else quality
         check_settings(strength, max_gain, quality)
         other = copy.copy(self)
         other._set(strength, max_gain, quality)
         return other
 
+    def __copy__(self) -> Enhancer:
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        return other
+
+    def __deepcopy__(self, memo: object) -> Enhancer:
+        return copy.copy(self)
+
     def __call__(self, picture: Array) -> Array:
         """Relight a picture; returns a new array of the same shape and type.
 
         Args:
-            picture: (H, W, 3) RGB or (H, W, 4) RGBA, gamma-coded sRGB; uint8, uint16, or float32 in [0, 1].
+            picture: (H, W, 3) RGB or (H, W, 4) RGBA, gamma-coded sRGB; uint8, uint16, or float in [0, 1], float64 by
+                way of float32. Gray is (H, W) or (H, W, 1); (N, H, W, 3 or 4) are N pictures, each by itself.
                 Alpha is copied, and transparent pixels have no say in the light. In float pictures, values above 1 and
                 non-finite ones pass through unchanged. Bars and frames of one colour stay as they are, and what they
                 enclose comes out as it does without them.
 
         Raises:
-            InputError: another shape or type, or a picture too large for quality "exact" on this machine.
+            InputError: another shape or type, float of 0 to 255, or a picture too large for quality "exact" on this
+                machine.
         """
-        check_picture(picture)
+        check_picture(picture, batch=True)
         if self.strength == 0.0:
             return picture.copy()
+        if picture.dtype in AS_FLOAT32:
+            return self(picture.astype(np.float32)).astype(picture.dtype)
+        if not picture.dtype.isnative:
+            return self(picture.astype(picture.dtype.newbyteorder("="))).astype(picture.dtype)
+        if picture.ndim == 4:
+            return np.stack([self(each) for each in picture])
+        if picture.ndim == 2 or picture.shape[2] == 1:
+            return self(np.repeat(picture.reshape(*picture.shape[:2], 1), 3, axis=2))[..., 0].reshape(picture.shape)
         area = visible_area(picture)
         if area == whole(*picture.shape[:2]):
             return self._enhanced(picture)
@@ -107,8 +172,16 @@ class Enhancer:
         return apply_rgb(picture, self.coefficients(picture).scaled(self.strength))
 
     def light_map(self, picture: Array) -> Array:
-        """Compute the light map at full size, (H, W) float32 in [1 / max_gain, 1], before strength; 1 in bars."""
+        """Compute the light map at full size, (H, W) float32 in [1 / max_gain, 1], before strength; 1 in bars.
+
+        `picture` as for a call, one picture.
+        """
         check_picture(picture)
+        if picture.ndim == 2 or picture.shape[2] == 1:
+            picture = np.repeat(picture.reshape(*picture.shape[:2], 1), 3, axis=2)
+        if picture.dtype in AS_FLOAT32:
+            picture = picture.astype(np.float32)
+        picture = picture if picture.dtype.isnative else picture.astype(picture.dtype.newbyteorder("="))
         light = np.ones(picture.shape[:2], np.float32)
         area = visible_area(picture).slices
         luma = rgb_proxy(picture[area], picture[area].shape[:2]).luma
@@ -186,25 +259,58 @@ class Enhancer:
 
 
 def check_settings(strength: float, max_gain: MaxGain, quality: str) -> None:
-    """Raise InputError for a value out of range."""
+    """Raise InputError for a value out of range or of another type; numpy's numbers are numbers."""
+    if not _is_number(strength):
+        raise InputError(f"strength {strength!r} is no number")
     if not 0.0 <= strength <= 2.0:
         raise InputError(f"strength {strength} is outside 0..2")
-    if max_gain != "auto" and not (isinstance(max_gain, (int, float)) and 1.0 <= max_gain <= 256.0):
+    automatic = isinstance(max_gain, str) and max_gain == "auto"
+    if not automatic and not (_is_number(max_gain) and 1.0 <= max_gain <= 256.0):  # type: ignore[operator]
         raise InputError(f"max_gain {max_gain} is outside 1..256 and not 'auto'")
-    if quality not in ("fast", "exact"):
+    if not isinstance(quality, str) or quality not in ("fast", "exact"):
         raise InputError(f"quality {quality!r} is neither 'fast' nor 'exact'")
 
 
-def check_picture(picture: Array) -> None:
-    """Raise InputError for what is not a picture that can be enhanced."""
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
+def check_types(model: object, device: object, threads: object, backend: object) -> None:
+    """Raise InputError for arguments that would only fail deep inside."""
+    if not isinstance(model, str | PathLike):
+        raise InputError(f"model {model!r} is neither a name nor a path")
+    for name, value in (("device", device), ("backend", backend)):
+        if not isinstance(value, str):
+            raise InputError(f"{name} {value!r} is not a text; see docs/api.md")
+    if not isinstance(threads, int | np.integer) or isinstance(threads, bool) or threads < 0:
+        raise InputError(f"threads {threads!r} is not a whole number from 0")
+
+
+def check_picture(picture: Array, batch: bool = False) -> None:
+    """Raise InputError for what is not a picture that can be enhanced, or with `batch` several of them."""
     if not isinstance(picture, np.ndarray):
-        raise InputError(f"a picture must be a numpy array, not {type(picture).__name__}")
-    if picture.ndim != 3 or picture.shape[2] not in (3, 4):
-        raise InputError(f"a picture of shape {picture.shape}; expected (H, W, 3) or (H, W, 4)")
-    if picture.dtype not in WHITE:
+        raise InputError(
+            f"a picture must be a numpy array, not {type(picture).__name__}; cliplit.runtime.enhance_picture takes "
+            "paths and PIL images, too"
+        )
+    gray = picture.ndim == 2 or (picture.ndim == 3 and picture.shape[2] == 1)
+    several = batch and picture.ndim == 4 and picture.shape[3] in (3, 4)
+    if not gray and not several and (picture.ndim != 3 or picture.shape[2] not in (3, 4)):
+        raise InputError(f"a picture of shape {picture.shape}; expected (H, W), (H, W, 3) or (H, W, 4), RGB")
+    if picture.dtype.newbyteorder("=") not in WHITE and picture.dtype not in AS_FLOAT32:
         raise InputError(f"a picture of type {picture.dtype}; expected uint8, uint16 or float32")
     if 0 in picture.shape:
         raise InputError(f"an empty picture, shape {picture.shape}")
+    if picture.dtype.kind == "f" and _in_codes(picture):
+        raise InputError("a float picture with values of 0 to 255; float is from 0 to 1: divide it by 255")
+
+
+def _in_codes(picture: Array) -> bool:
+    """Return whether floats are codes of 8 or 16 bits: mostly beyond 1, where light from 0 to 1 has only highlights."""
+    colour = picture[..., :3] if picture.ndim > 2 else picture
+    sample = colour[:: max(1, colour.shape[0] // 256)] if colour.ndim < 4 else colour
+    finite = sample[np.isfinite(sample)]
+    return bool(finite.size and np.count_nonzero(finite > CODES_FROM) > finite.size / 2)
 
 
 def check_memory(height: int, width: int) -> None:

@@ -40,10 +40,12 @@ CLIPS = FileKind(
     {**dict.fromkeys(TO_MKV, ".mkv"), **dict.fromkeys(TO_MP4, ".mp4"), ".divx": ".avi", ".qt": ".mov"},
 )  # fmt: skip
 # Why other files of a folder are passed over, by suffix.
+PICTURE = "a picture, for cliplit-image"
 REASONS = {
-    "a picture, for cliplit-image": (
+    PICTURE: (
         ".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".heic", ".heif", ".avif", ".exr", ".dng", ".raw",
-        ".cr2", ".cr3", ".nef", ".arw", ".jp2", ".dpx",
+        ".cr2", ".cr3", ".nef", ".arw", ".jxl", ".hdr", ".jp2", ".j2k", ".dpx", ".psd", ".xcf", ".tga", ".ppm", ".svg",
+        ".ico",
     ),
     "sound alone": (".mp3", ".wav", ".flac", ".m4a", ".aac", ".ogg", ".opus", ".wma", ".aif", ".aiff", ".mka"),
     "subtitles": (".srt", ".ass", ".ssa", ".vtt", ".sub", ".idx", ".sup"),
@@ -117,7 +119,12 @@ def reason_for(name: PurePath, *kinds: FileKind) -> str:
         return "hidden"
     if any(suffix in kind.suffixes for kind in kinds):
         return ""
+    names = [kind.name for kind in kinds]
+    if "clips" not in names and suffix in CLIPS.suffixes:
+        return "a clip, for cliplit-video"
     known = next((reason for reason, suffixes in REASONS.items() if suffix in suffixes), "")
+    if "pictures" in names and known == PICTURE:
+        known = "a picture of a format that cannot be read"
     return known or f"not one of {', '.join(kind.name for kind in kinds)} by its suffix"
 
 

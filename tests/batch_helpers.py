@@ -11,7 +11,7 @@ import numpy as np
 from made import backlit, write_clip
 
 # Runs at the start of every Python process that has its folder in PYTHONPATH: the workers' jobs then do what their
-# file names say. `slow` waits, `deadly` kills the process, `once` kills it the first time only.
+# file names say. `slow` and `endless` wait, `deadly` kills the process, `once` kills it the first time only.
 MISBEHAVE = """
 import os, sys, pathlib, time
 
@@ -29,6 +29,8 @@ class Hook:
             def misbehaving(job, *rest):
                 log = pathlib.Path(os.environ["CLIPLIT_TEST_LOG"])
                 (log / f"{job.name.replace('/', '_')}.{os.getpid()}").touch()
+                if "endless" in job.name:
+                    time.sleep(300)
                 if "slow" in job.name:
                     time.sleep(0.4)
                 if "deadly" in job.name or ("once" in job.name and len(list(log.glob("*once*"))) == 1):

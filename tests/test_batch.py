@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from made import backlit, packets, read_clip
 
 fsspec = pytest.importorskip("fsspec", reason="needs the extra batch")
 
+from cliplit.runtime.batch import leftovers
 from cliplit.runtime.batch.cli import main
 from cliplit.runtime.batch.manifest import Manifest
 from cliplit.runtime.batch.plan import find_jobs
@@ -319,3 +321,107 @@ def test_progress_moves_inside_a_clip(monkeypatch):
     assert set(shares.update({"long.mp4"})) == {"long.mp4"}
     reports["long.mp4"](150, None)  # how long it is, is not known
     assert said.empty()
+def test_results_are_never_written_over_originals(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    source = make_folder(tmp_path / "src", ["a.png", "deeper/a.png"])
+    (tmp_path / "link").symlink_to(source)
+    before = digests(source)
+    for arguments, words in (
+        (("src", "src"), "SRC itself"), (("src", "link"), "SRC itself"), (("src/a.png", "src"), "is an original"),
+        (("src/*", "src"), "is an original"), (("src/deeper", "src/deeper/"), "SRC itself"),
+        (("", "out"), "empty name"),
+        (("src", ""), "empty name"), (("src", "src/a.png"), "is a file"), (("src/*.jpg", "out"), "fits this pattern"),
+    ):  # fmt: skip
+        result = CliRunner().invoke(main, [*arguments, "--overwrite"])
+        assert result.exit_code == 1 and words in result.output, (arguments, result.output)
+    assert digests(source) == before and sorted(p.name for p in tmp_path.iterdir()) == ["link", "src"]
+
+
+def test_results_inside_the_source_are_not_done_again(tmp_path):
+    source = make_folder(tmp_path / "src", ["a.png", "b/c.png"])
+    names = [job.name for job in find_jobs(str(source), str(source / "relit"))]
+    make_folder(source / "relit", ["a.png", "b/c.png"])
+    assert [job.name for job in find_jobs(str(source), str(source / "relit"))] == names == ["a.png", "b/c.png"]
+    assert [job.name for job in find_jobs(str(source / "b"), str(tmp_path))] == ["c.png"]  # SRC inside of DST
+
+
+def test_patterns_are_expanded(tmp_path):
+    make_folder(tmp_path / "src", ["a.png", "b.png", "deeper/c.png", "notes[1].png"])
+    names = lambda pattern: [job.name for job in find_jobs(f"{tmp_path}/src/{pattern}", f"{tmp_path}/out")]  # noqa: E731
+    assert names("[ab].png") == ["a.png", "b.png"]
+    assert names("*") == ["a.png", "b.png", "deeper/c.png", "notes[1].png"]
+    assert names("notes[1].png") == ["notes[1].png"]  # a name that is there is that name
+
+
+@pytest.mark.parametrize(
+    "options,words",
+    [
+        (("--strength", "-1"), "strength"), (("--codec", "h265x"), "no such video encoder"),
+        (("--preset", "bogus"), "bogus"), (("--model", "bad.onnx"), "bad.onnx"), (("--max-gain", "0"), "max_gain"),
+    ],
+)  # fmt: skip
+def test_wrong_options_are_found_once_before_anything_starts(tmp_path, monkeypatch, options, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.onnx").write_bytes(b"no model")
+    make_folder(tmp_path / "src", ["a.png", "b.png", "c.mp4"])
+    result = CliRunner().invoke(main, ["src", "out", *options])
+    assert result.exit_code == 1 and words in result.output
+    assert sum("error" in line for line in result.output.splitlines()) == 1
+    assert not list(tmp_path.glob("out/*.png")) and not (tmp_path / "out/.cliplit-batch").exists()
+
+
+def test_the_next_run_sweeps_what_a_killed_one_left(tmp_path):
+    source = make_folder(tmp_path / "src", ["a.png"])
+    out = tmp_path / "out"
+    out.mkdir()
+    ours, others = out / ".a.0123456789ab.png", [out / ".b.0123456789ab.png", out / ".a.short.png", out / "mine.png"]
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    left = Path(tempfile.gettempdir()) / f"cliplit-batch-{gone.pid}-abcd1234"
+    for path in (ours, *others):
+        path.write_bytes(b"x")
+    left.mkdir()
+    jobs = find_jobs(str(source), str(out))
+    with leftovers.work_folder() as mine:
+        leftovers.sweep(jobs, str(out))
+        assert mine.is_dir()
+    assert not ours.exists() and not left.exists() and all(path.exists() for path in others)
+    Manifest(str(out)).__enter__()
+    with leftovers.alone_in(str(out)) as first, leftovers.alone_in(str(out)) as second:
+        assert first and not second  # while another run works there, nothing is swept
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGKILL"])
+def test_workers_end_with_their_parent(tmp_path, number):
+    """At once and clean at SIGTERM; after kill -9 they follow by themselves."""
+    source = make_folder(tmp_path / "src", [f"endless{n}.png" for n in range(4)])
+    environment, log = misbehaving(tmp_path)
+    running = subprocess.Popen(
+        [*COMMAND, str(source), str(tmp_path / "out"), "--workers", "2", "--quiet"], env=os.environ | environment,
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
+    wait_until(lambda: len(list(log.glob("endless*"))) >= 2)
+    workers = {int(path.suffix[1:]) for path in log.glob("endless*")}
+    running.send_signal(getattr(signal, number))
+    running.communicate(timeout=120)
+    wait_until(lambda: not any(alive(worker) for worker in workers))
+    assert running.returncode == (130 if number == "SIGTERM" else -9)
+    if number == "SIGTERM":
+        assert not list((tmp_path / "out").glob(".endless*"))
+        assert not [f for w in workers for f in Path(tempfile.gettempdir()).glob(f"cliplit-batch-{w}-*")]
+
+
+def alive(process):
+    """Whether a process runs; one that ended and was not waited for does not."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_until(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come to pass"
+        time.sleep(0.1)

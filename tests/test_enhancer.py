@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -157,12 +159,12 @@ def test_bundled_models_say_what_they_are(model, network):
 @pytest.mark.parametrize(
     "picture",
     [
-        np.zeros((4, 4), np.uint8),
+        np.zeros((4,), np.uint8),
         np.zeros((4, 4, 2), np.uint8),
+        np.zeros((2, 4, 4, 1), np.uint8),
         np.zeros((0, 4, 3), np.uint8),
-        np.zeros((4, 4, 3), np.float64),
         np.zeros((4, 4, 3), np.int16),
-        np.zeros((4, 4, 3), ">u2"),
+        np.zeros((4, 4, 3), np.complex64),
         [[1, 2, 3]],
     ],
 )
@@ -199,3 +201,60 @@ def test_cuda_that_is_not_there_is_said():
 def test_exact_beyond_memory_is_refused_before_it_starts():
     with pytest.raises(InputError, match="fast"):
         check_memory(200_000, 200_000)
+
+
+def test_other_arrays_that_people_have(enhancer, backlit_picture):
+    """Gray, float64, the other byte order and batches give what the ordinary picture gives."""
+    reference = enhancer(backlit_picture)
+    gray = backlit_picture[..., 1]
+    expected = enhancer(np.dstack([gray] * 3))[..., 0]
+    assert np.array_equal(enhancer(gray), expected) and np.array_equal(enhancer(gray[..., None])[..., 0], expected)
+    halves = enhancer(backlit_picture / 255.0)
+    assert halves.dtype == np.float64
+    assert np.array_equal(halves.astype(np.float32), enhancer((backlit_picture / 255.0).astype(np.float32)))
+    deep = as_type(backlit_picture, np.uint16)
+    swapped = enhancer(deep.astype(">u2"))
+    assert swapped.dtype == np.dtype(">u2") and np.array_equal(swapped, enhancer(deep))
+    other = backlit(180, 320, 4)
+    batch = enhancer(np.stack([backlit_picture, other]))
+    assert np.array_equal(batch[0], reference) and np.array_equal(batch[1], enhancer(other))
+    assert enhancer.light_map(gray).shape == gray.shape
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_float_of_0_to_255_is_refused(enhancer, backlit_picture, kind):
+    """It came back as it was: all of it is above white."""
+    with pytest.raises(InputError, match="divide it by 255"):
+        enhancer(backlit_picture.astype(kind))
+    lights = np.full((40, 60, 3), 0.1, kind)
+    lights[:10] = 30.0  # a quarter of it brighter than white, as HDR pictures have
+    assert np.array_equal(enhancer(lights)[:10], lights[:10])
+
+
+def test_an_enhancer_does_not_change(enhancer):
+    with pytest.raises(AttributeError, match="adjusted"):
+        enhancer.strength = 0.5
+    with pytest.raises(AttributeError):
+        del enhancer.max_gain
+    exact = enhancer.adjusted(quality="exact", max_gain="auto")
+    softer = exact.adjusted(0.5)
+    assert (softer.strength, softer.quality, softer.auto_max_gain) == (0.5, "exact", True)
+    assert softer.network is enhancer.network
+    with Enhancer() as used:
+        assert used.adjusted(max_gain=np.float32(8)).max_gain == 8.0
+
+
+def test_pickling_says_what_to_do(enhancer):
+    with pytest.raises(TypeError, match="make one Enhancer in each process"):
+        pickle.dumps(enhancer)
+    assert copy.deepcopy(enhancer).network is enhancer.network
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"strength": "1"}, {"strength": None}, {"strength": float("nan")}, {"max_gain": None}, {"max_gain": True},
+     {"quality": ["fast"]}, {"model": 5}, {"threads": "2"}, {"threads": -1}, {"device": None}, {"backend": 3}],
+)  # fmt: skip
+def test_arguments_of_wrong_types_are_refused_by_name(arguments):
+    with pytest.raises(InputError, match=next(iter(arguments))):
+        Enhancer(**arguments)

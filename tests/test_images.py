@@ -13,6 +13,7 @@ import tifffile
 from click.testing import CliRunner
 from PIL import Image, ImageCms, PngImagePlugin
 
+from cliplit.errors import InputError
 from cliplit.runtime.image.cli import main
 from cliplit.runtime.image.image_io import TURNS, png_chunks, read_picture, stored, upright
 from made import backlit
@@ -183,7 +184,8 @@ def test_a_folder_with_bad_files_goes_on(tmp_path):
     assert result.returncode == 1
     for name in ("broken.jpg", "empty.png", "text.tif"):
         assert sum(name in line for line in result.stderr.splitlines()) == 1, result.stderr
-    assert "notes.txt" not in result.stderr
+    assert sum("notes.txt" in line for line in result.stderr.splitlines()) == 1  # named as passed over
+    assert "2 of 5 pictures written; 1 other files were passed over" in result.stdout
     written = sorted(str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*") if p.is_file())
     assert written == ["a b.png", "deeper/ü.jpg"]
 
@@ -241,3 +243,114 @@ def test_16bit_tiff_keeps_its_resolution_quietly(tmp_path, unit, per_inch):
     assert result.returncode == 0 and result.stderr == ""
     with Image.open(tmp_path / "out.tif") as written:
         assert written.info["dpi"] == pytest.approx((per_inch, per_inch), rel=1e-3)
+
+
+def test_whatever_a_file_raises_the_folder_goes_on(tmp_path, monkeypatch):
+    """One line for it, the summary, exit 1."""
+    source = tmp_path / "in"
+    source.mkdir()
+    for name in ("a.png", "b.png", "c.png"):
+        Image.fromarray(backlit(40, 60)).save(source / name)
+    from cliplit.runtime.image import enhance
+
+    relight = enhance.relight
+    raised = {"a": RuntimeError("of another library\nwith two lines"), "b": MemoryError()}
+
+    def failing(picture, enhancer):
+        error = raised.pop(next(iter(raised)), None) if raised else None
+        if error:
+            raise error
+        return relight(picture, enhancer)
+
+    monkeypatch.setattr(enhance, "relight", failing)
+    result = CliRunner().invoke(main, [str(source), str(tmp_path / "out"), "--jobs", "1"])
+    assert result.exit_code == 1 and "1 of 3 pictures written" in result.output
+    assert "a.png: RuntimeError: of another library\n" in result.output
+    assert "b.png: not enough memory\n" in result.output
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["c.png"]
+
+
+def test_a_single_file_that_fails_has_no_summary(tmp_path):
+    (tmp_path / "x.png").write_bytes(b"no picture")
+    result = CliRunner().invoke(main, [str(tmp_path / "x.png"), str(tmp_path / "o.png")])
+    assert result.exit_code == 1 and result.output.count("\n") == 1 and "not a picture" in result.output
+
+
+@pytest.mark.parametrize(
+    "arguments,code,words",
+    [
+        (("", "o.jpg"), 2, "empty name"),
+        (("a.png", ""), 2, "empty name"),
+        (("a.png", "b.png", "o.jpg"), 2, "looks like a picture"),
+        ((".", "o.jpg"), 2, "looks like a picture"),
+        (("http://h/a.jpg", "o.jpg"), 2, "cliplit-video"),
+        (("clip.mp4", "o.jpg"), 1, "cliplit-video"),
+        (("a.png", "o.mp4"), 1, "cliplit-video"),
+        (("a.png", "o.dng"), 1, "can be written"),
+        (("-", "a.png", "o.png"), 2, "one IN and one OUT"),
+        (("a.png", "o.png", "--max-pixels", "100"), 1, "more than 100 pixels"),
+    ],
+)
+def test_names_that_mean_something_else(tmp_path, monkeypatch, arguments, code, words):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.png", "b.png"):
+        Image.fromarray(backlit(40, 60)).save(name)
+    (tmp_path / "clip.mp4").write_bytes(b"\0\0\0\x20ftypisom\0\0\2\0isomiso2avc1mp41")
+    result = CliRunner().invoke(main, list(arguments))
+    assert result.exit_code == code and words in result.output, result.output
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.png", "clip.mp4"]
+
+
+def test_folders_take_what_single_files_take_and_name_the_rest(tmp_path):
+    source = tmp_path / "in"
+    source.mkdir()
+    for name in ("a.png", "b.bmp", "c.avif", "d.webp", "e.JPG", "f.tiff"):
+        Image.fromarray(backlit(40, 60)).save(source / name, "JPEG" if name == "e.JPG" else None)
+    for name in ("g.mp4", "h.txt", "i.jp2", ".hidden.png"):
+        (source / name).write_bytes(b"x")
+    result = CliRunner().invoke(main, [str(source), str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    assert "6 of 6 pictures written; 4 other files were passed over" in result.output
+    for name, reason in (
+        ("g.mp4", "cliplit-video"),
+        ("h.txt", "suffix"),
+        ("i.jp2", "cannot be read"),
+        (".hidden.png", "hidden"),
+    ):
+        assert any(name in line and reason in line for line in result.output.splitlines()), name
+    assert len(list((tmp_path / "out").iterdir())) == 6
+
+
+def test_pipes(tmp_path):
+    """- reads standard input and writes standard output, in the format that came in."""
+    from cliplit.runtime import enhance_picture
+
+    Image.fromarray(backlit(40, 60)).save(tmp_path / "in.png")
+    enhance_picture(tmp_path / "in.png", tmp_path / "expected.png")
+    code = "from cliplit.runtime.image.cli import main; main(prog_name='cliplit-image')"
+    data = (tmp_path / "in.png").read_bytes()
+    for arguments in (("-", "-"), (str(tmp_path / "in.png"), "-"), ("-", str(tmp_path / "out.png"))):
+        done = subprocess.run([sys.executable, "-c", code, *arguments], input=data, capture_output=True, timeout=240)
+        assert done.returncode == 0, done.stderr
+        written = done.stdout if arguments[1] == "-" else (tmp_path / "out.png").read_bytes()
+        assert written == (tmp_path / "expected.png").read_bytes()
+
+
+def test_pictures_of_other_libraries(tmp_path, enhancer):
+    from cliplit.runtime import enhance_picture
+
+    picture = backlit(40, 60)
+    expected = enhancer(picture)
+    image = Image.fromarray(picture)
+    image.info["icc_profile"] = PROFILE
+    relit = enhance_picture(image, enhancer=enhancer)
+    assert np.array_equal(np.asarray(relit), expected) and relit.info["icc_profile"] == PROFILE
+    assert enhance_picture(image.convert("L"), enhancer=enhancer).mode == "L"
+    assert np.array_equal(enhance_picture(picture, enhancer=enhancer), expected)
+    image.save(tmp_path / "in.png")
+    assert np.array_equal(enhance_picture(str(tmp_path / "in.png"), enhancer=enhancer), expected)
+    assert enhance_picture(image, tmp_path / "out.png", enhancer) == []
+    assert np.array_equal(read_picture(tmp_path / "out.png").pixels, expected)
+    assert read_picture(tmp_path / "out.png").belongings.icc == PROFILE
+    with pytest.raises(InputError, match="mode F"):
+        enhance_picture(Image.new("F", (4, 4)), enhancer=enhancer)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 import subprocess
 import sys
+from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -29,6 +32,7 @@ def run(tmp_path):
 def profile(home, version="3.0", root=".config/GIMP"):
     path = home / root / version
     path.mkdir(parents=True)
+    (path / "gimprc").touch()  # GIMP has been started
     return path
 
 
@@ -104,8 +108,7 @@ def test_a_folder_of_somebody_else_is_left_alone(run, tmp_path):
         (("install", "gimp"), 1, "start GIMP once"),
         (("install", "gimp", "--profile", "2.8"), 1, "GIMP 2.8 is past its end"),
         (("install", "gimp", "--profile", "elsewhere"), 1, "not a GIMP profile"),
-        (("install", "gimp", "--profile", "3.0", "--model", "nope"), 1, "worker does not start"),
-        (("install", "gimp", "--profile", "3.0", "--check"), 3, "not on the PATH"),
+        (("install", "gimp", "--profile", "3.0"), 1, "start GIMP once"),
         (("install", "frei0r", "--profile", "3.0"), 2, "--profile is for gimp"),
         (("install", "photoshop"), 2, "photoshop"),
         (("uninstall", "gimp"), 1, "in no GIMP profile"),
@@ -118,6 +121,60 @@ def test_failures_are_one_line_and_an_exit_code(run, arguments, code, words):
     assert words in done.stderr
     assert "Traceback" not in done.stderr
     assert code == 2 or done.stderr.count("\n") == 1
+
+
+def test_failures_of_an_installation_that_could_be(run, tmp_path):
+    profile(tmp_path)
+    done = run("install", "gimp", "--model", "nope")
+    assert done.returncode == 1 and "worker does not start" in done.stderr
+    assert run("install", "gimp", "--check").returncode == 3
+
+
+def test_gimp_that_was_never_started_keeps_its_first_start(run, tmp_path):
+    """A profile with nothing but our folder is neither made nor migrated by GIMP: 12 entries instead of 33."""
+    program = tmp_path / "bin/gimp"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho GNU Image Manipulation Program version 3.0.4\n")
+    program.chmod(0o755)
+    done = run("install", "gimp", PATH=str(program.parent))
+    assert done.returncode == 1 and "start GIMP once" in done.stderr and done.stderr.count("\n") == 1
+    assert not (tmp_path / ".config").exists()
+    spoiled = tmp_path / ".config/GIMP/3.0"
+    (spoiled / "plug-ins/cliplit").mkdir(parents=True)  # as earlier versions left it
+    done = run("install", "gimp")
+    assert done.returncode == 1 and f"remove {spoiled}" in done.stderr
+
+
+def test_a_filter_of_somebody_else_is_left_alone(run, tmp_path):
+    library = tmp_path / ".frei0r-1/lib/cliplit.so"
+    library.parent.mkdir(parents=True)
+    library.write_bytes(b"\x7fELF another filter of this name")
+    done = run("install", "frei0r")
+    assert done.returncode == 1 and "is not cliplit's" in done.stderr
+    assert library.read_bytes() == b"\x7fELF another filter of this name"
+    assert run("uninstall", "frei0r").returncode == 1 and library.exists()
+    library.unlink()
+    assert run("install", "frei0r").returncode == 0 and run("install", "frei0r").returncode == 0
+
+
+def test_kdenlive_gets_the_names_of_its_sliders(run, tmp_path):
+    """As its own effects have them: a parameter's name is the filter's, its range times `factor` the slider's."""
+    effect = tmp_path / ".local/share/kdenlive/effects/frei0r_cliplit.xml"
+    assert run("install", "frei0r").returncode == 0 and not effect.exists()
+    effect.parent.parent.mkdir(parents=True)
+    assert run("install", "frei0r").returncode == 0
+    root = ElementTree.parse(effect).getroot()
+    assert root.get("tag") == "frei0r.cliplit"
+    source = (Path(frei0r_install.__file__).parent / "frei0r/plugin.c").read_text()
+    for parameter in root.iter("parameter"):
+        name = parameter.get("name")
+        found = re.search(rf'{{"{name}", "[^"]*", ([\d.]+), ([\d.]+),\s*([\d.]+)}}', source)
+        default, low, high = map(float, found.groups())
+        shown = [float(parameter.get(key)) / float(parameter.get("factor")) for key in ("default", "min", "max")]
+        assert shown[:2] == [default, low] and shown[2] <= high
+        assert parameter.findtext("name")
+    assert len(list(root.iter("parameter"))) == 3
+    assert run("uninstall", "frei0r").returncode == 0 and not effect.exists()
 
 
 def test_frei0r_is_installed_checked_and_removed(run, tmp_path):

@@ -202,3 +202,11 @@ def test_any_bytes_are_a_request_or_an_error(data, marked):
     except ProtocolError:
         return
     assert request.size <= protocol.LARGEST_PICTURE * 16
+
+
+def test_the_gain_can_be_limited_by_the_noise(worker):
+    """As `Enhancer(max_gain="auto")` does it; the dark of this picture is nothing but noise."""
+    picture = scene(180, 320)
+    relit = ask(worker, picture, max_gain=protocol.AUTOMATIC)
+    np.testing.assert_array_equal(relit, Enhancer(max_gain="auto")(picture))
+    assert relit.mean() < ask(worker, picture).mean()

@@ -18,10 +18,10 @@ gi.require_version("GdkPixbuf", "2.0")
 
 from gi.repository import Gdk, GdkPixbuf, GimpUi, Gtk  # noqa: E402
 
-PREVIEW_SIDE = 560  # pixels, of its longest side
+PREVIEW = (560, 340)  # pixels; with the controls below it, a portrait fits on a screen of 768 lines
 LOOK = 30  # milliseconds between two looks at a running job
 LINE = 0xFFFFFFFF  # RGBA of the line between before and after
-ARGUMENTS = ("strength", "max-gain", "model", "exact")
+ARGUMENTS = ("strength", "max-gain", "automatic-gain", "model", "exact")
 
 
 def settle(procedure: Any, config: Any, drawable: Any, service: Service) -> bool:
@@ -29,8 +29,13 @@ def settle(procedure: Any, config: Any, drawable: Any, service: Service) -> bool
     GimpUi.init("cliplit")
     dialog = GimpUi.ProcedureDialog.new(procedure, config, None)
     dialog.get_scale_entry("strength", 1.0)
-    dialog.get_scale_entry("max-gain", 1.0)
+    gain = dialog.get_scale_entry("max-gain", 1.0)
+    gain.set_logarithmic(True)  # as the eye sees it: twice as bright is one step anywhere
     dialog.fill(list(ARGUMENTS))
+    dialog.set_sensitive("max-gain", True, config, "automatic-gain", True)
+    help_button = dialog.get_widget_for_response(Gtk.ResponseType.HELP)
+    if help_button is not None:  # GIMP's help has no page on us
+        help_button.hide()
     preview = Preview(drawable, config, service)
     area = dialog.get_content_area()
     area.pack_start(preview.widget, True, True, 6)
@@ -49,7 +54,7 @@ class Preview:
 
     def __init__(self, drawable: Any, config: Any, service: Service) -> None:
         self._config, self._service = config, service
-        self._layer = LayerPixels.of(drawable, PREVIEW_SIDE)
+        self._layer = LayerPixels.of(drawable, PREVIEW)
         self._pixels = self._layer.read()
         self._before = self._after = self._pixbuf(self._pixels)
         self._split = 0.5

@@ -39,10 +39,10 @@ class LayerPixels:
     format: str
 
     @classmethod
-    def of(cls, drawable: Any, longest_side: int | None = None) -> LayerPixels:
-        """Read the layer's pixels; with `longest_side`, a smaller picture for a preview."""
+    def of(cls, drawable: Any, within: tuple[int, int] | None = None) -> LayerPixels:
+        """Read the layer's pixels; with `within` (width, height), a smaller picture for a preview."""
         width, height = drawable.get_width(), drawable.get_height()
-        scale = min(1.0, longest_side / max(width, height)) if longest_side else 1.0
+        scale = min(1.0, within[0] / width, within[1] / height) if within else 1.0
         layout = Pixels.RGBA_FLOAT if drawable.has_alpha() else Pixels.RGB_FLOAT
         model = "R'G'B'A float" if drawable.has_alpha() else "R'G'B' float"
         space = Babl.format_get_space(drawable.get_format())

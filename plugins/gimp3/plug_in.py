@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import PurePath
 from typing import Any
 
 from ..attribution import AUTHORS, LICENCE, YEAR
@@ -13,6 +14,10 @@ from .libraries import Gegl, Gimp, GLib, GObject
 from .service import Installation, Service
 from .settings import INSTALLED_MODEL, settings_of
 
+MODELS = {  # those in the package: what stands beside the name, and the help
+    "lite": ("(fast)", "The small network, made for real time"),
+    "unet": ("(the paper's)", "The network of the paper: larger and slower"),
+}
 PROCEDURE = "plug-in-cliplit-enhance"
 TITLE = "Backlit Enhancement (CLIP-LIT)"
 
@@ -46,16 +51,39 @@ class PlugIn(Gimp.PlugIn):  # type: ignore[misc]
         procedure.set_attribution(AUTHORS, LICENCE, YEAR)
         flags = GObject.ParamFlags.READWRITE
         procedure.add_double_argument(
-            "strength", "_Strength", "0 changes nothing, 1 is the model's own choice", 0.0, 2.0, 1.0, flags
+            "strength",
+            "S_trength",
+            "0 changes nothing, 1 is the model's own choice, 2 is the most",
+            0.0,
+            2.0,
+            1.0,
+            flags,
         )
         procedure.add_double_argument(
-            "max-gain", "Maximum _gain", "Upper bound of the gain; lower it against noise", 1.0, 64.0, 16.0, flags
+            "max-gain",
+            "Largest _gain",
+            "How many times brighter the dark may become; lower it against noise",
+            1.0,
+            64.0,
+            16.0,
+            flags,
+        )
+        procedure.add_boolean_argument(
+            "automatic-gain",
+            "Limit the gain by the _noise",
+            "Measure the noise in the dark, and bring up no more than it allows; the largest gain does not count then",
+            False,
+            flags,
         )
         procedure.add_choice_argument(
             "model", "_Model", "The network that estimates the light", models(), INSTALLED_MODEL, flags
         )
         procedure.add_boolean_argument(
-            "exact", "_Exact", "Run the network at full size: slow, and needs much memory", False, flags
+            "exact",
+            "_Full size (slow)",
+            "Let the network see the whole picture and not a small one: seconds a megapixel, and a gigabyte of memory",
+            False,
+            flags,
         )
         return procedure
 
@@ -63,13 +91,15 @@ class PlugIn(Gimp.PlugIn):  # type: ignore[misc]
 def models() -> Any:
     """Return the choice of models: the one named at installation and all bundled ones."""
     choice = Gimp.Choice.new()
-    choice.add(INSTALLED_MODEL, 0, "As installed", "The one named when the plug-in was installed")
     try:
-        names = Installation.load().models
+        installation = Installation.load()
     except WorkerError:  # running says so; a procedure that is not there would say nothing
-        names = []
-    for number, name in enumerate(names):
-        choice.add(name, number + 1, name, "A model of the package")
+        installation = Installation([], [], "")
+    default = PurePath(installation.model).name or "the default"
+    choice.add(INSTALLED_MODEL, 0, f"Default ({default})", "The one named when the plug-in was installed")
+    for number, name in enumerate(installation.models):
+        words = MODELS.get(name, ("", "A model of the package"))
+        choice.add(name, number + 1, f"{name} {words[0]}".strip(), words[1])
     return choice
 
 

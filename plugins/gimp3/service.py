@@ -18,17 +18,18 @@ POLL = 0.05  # seconds between two looks at a running job
 
 @dataclass(frozen=True)
 class Installation:
-    """The installer's file for the plug-in: the worker's command and the available models."""
+    """The installer's file for the plug-in: the worker's command, the available models, and the default one."""
 
     command: list[str]
     models: list[str]
+    model: str  # the one named at installation
 
     @classmethod
     def load(cls) -> Installation:
         """Load the file. Raises WorkerError if it is missing or damaged."""
         try:
             content = json.loads(SETTINGS.read_text(encoding="utf-8"))
-            return cls(list(content["command"]), list(content["models"]))
+            return cls(list(content["command"]), list(content["models"]), str(content["model"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise WorkerError(f"{SETTINGS} cannot be used; run again: cliplit-plugins install gimp") from error
 

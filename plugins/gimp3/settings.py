@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..protocol import Request
+from ..protocol import AUTOMATIC, Request
 
 INSTALLED_MODEL = "default"
 
@@ -14,7 +14,7 @@ def settings_of(config: Any) -> Request:
     model = config.get_property("model")
     return Request(
         strength=config.get_property("strength"),
-        max_gain=config.get_property("max-gain"),
+        max_gain=AUTOMATIC if config.get_property("automatic-gain") else config.get_property("max-gain"),
         exact=config.get_property("exact"),
         model="" if model == INSTALLED_MODEL else model,
     )

@@ -74,26 +74,33 @@ def main(
 ) -> None:
     """Relight all pictures and clips below SRC into DST, under their own names.
 
-    SRC and DST are folders or fsspec URLs: s3://bucket/in, gs://bucket/out (install s3fs or gcsfs for them). A record
+    SRC and DST are folders or fsspec URLs: s3://bucket/in, gs://bucket/out (install s3fs or gcsfs for them); SRC may be
+    a pattern in quotes. A record
     of finished files is kept in DST/.cliplit-batch: run the same command again to do only what is missing, changed or
     failed. If a file fails, the exit code is 1 and DST/.cliplit-batch/failures.txt lists the reason.
     """
     if address and engine != "ray":
         raise click.UsageError("--address goes with --engine ray")
+    from .checks import check_names, check_options
     from .job import Options, failure
+    from .leftovers import alone_in, sweep
     from .long import rounds
     from .manifest import FAILURES, FOLDER, Manifest
     from .places import MEMORY, check_reachable, filesystem, protocols
     from .plan import find_jobs, passed_over, remaining, travelling_model
 
+    check_names(source, target)
     own_process = any(MEMORY in protocols(filesystem(place)[0]) for place in (source, target))
     check_reachable(source, target, own_process and engine == "local")
     encoding = {"codec": codec, "crf": crf, "preset": preset}
     options = Options(travelling_model(model), settings, encoding, jpeg_quality, retries, __version__)
     jobs = find_jobs(source, target)
-    for line in () if quiet else passed_over(source):
+    for line in () if quiet else passed_over(source, target):
         click.echo(f"note: {line}", err=True)
-    with Manifest(target) as manifest:
+    check_options(options, jobs, here=engine == "local")
+    with Manifest(target) as manifest, alone_in(target) as alone:
+        if alone:
+            sweep(jobs, target)
         left = remaining(jobs, target, manifest.read(), options, overwrite)
         manifest.claim(job.name for job in left.jobs)
         for job in left.foreign:

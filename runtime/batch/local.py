@@ -13,6 +13,7 @@ from typing import Any
 
 from ..backends.devices import cores
 from .job import Job, Options, Outcome, failure
+from .lifetime import begin_worker, end_workers, interruptible
 from .long import Engine
 from .progress import Shares, say_to
 from .work import do
@@ -52,12 +53,12 @@ def run_local(
     while left:
         suspects: list[Job] = []
         shares = Shares(queue.SimpleQueue() if own_process else CONTEXT.SimpleQueue())
-        with make_pool(min(count, len(left)), own_process, shares.queue) as pool:
+        with make_pool(min(count, len(left)), own_process, shares.queue) as pool, ended_with(pool):
             running: dict[Future[Outcome], Job] = {}
             while (left or running) and not suspects:
                 while left and len(running) < count:
                     job = left.popleft()
-                    running[pool.submit(do, job, options)] = job
+                    running[pool.submit(do if own_process else do_as_worker, job, options)] = job
                 finished = wait(running, timeout=TICK, return_when=FIRST_COMPLETED).done
                 moved(shares.update({job.name for job in running.values()}))
                 for future in finished:
@@ -74,9 +75,9 @@ def run_local(
 def alone(job: Job, options: Options) -> Outcome:
     """Run a job in a process of its own, again if that dies."""
     for _ in range(options.retries + 1):
-        with make_pool(1, own_process=False) as pool:
+        with make_pool(1, own_process=False) as pool, ended_with(pool):
             try:
-                return pool.submit(do, job, options).result()
+                return pool.submit(do_as_worker, job, options).result()
             except BrokenProcessPool:
                 continue
     return failure(job, options, DIED.format(options.retries + 2), options.retries + 2)
@@ -86,4 +87,28 @@ def make_pool(count: int, own_process: bool, said: Any = None) -> Executor:
     """Create a pool of spawned processes, which talk to the queue `said`; forking with ONNX's threads may hang."""
     if own_process:
         return ThreadPoolExecutor(count, initializer=say_to, initargs=(said,))
-    return ProcessPoolExecutor(count, mp_context=CONTEXT, initializer=say_to, initargs=(said,))
+    return ProcessPoolExecutor(count, CONTEXT, prepare_worker, (said,))
+
+
+def prepare_worker(said: Any) -> None:
+    """Make a spawned process end with its parent, and tell it where to say how far it is."""
+    begin_worker()
+    say_to(said)
+
+
+def do_as_worker(job: Job, options: Options) -> Outcome:
+    """Run a job in a process of its own, which a signal ends."""
+    with interruptible():
+        return do(job, options)
+
+
+@contextlib.contextmanager
+def ended_with(pool: Executor) -> Iterator[None]:
+    """End the pool's processes at once where a run is given up: closing it would wait for the files under way."""
+    try:
+        yield
+    except (KeyboardInterrupt, GeneratorExit):
+        pool.shutdown(wait=False, cancel_futures=True)
+        if isinstance(pool, ProcessPoolExecutor):
+            end_workers()
+        raise

@@ -2,38 +2,51 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from cliplit.errors import InputError
 
 from ..backends.model_file import BUNDLED, find_model
 from ..folders import CLIPS, reason_for
-from ..image.image_io import PICTURES
+from ..image.formats import PICTURES
+from .checks import check_names, check_originals, is_result
 from .job import Job, JobKind, Model, Options
-from .manifest import Past
+from .manifest import FOLDER, Past
 from .places import filesystem, identity
 
 
 def find_jobs(source: str, target: str) -> list[Job]:
-    """List every picture and clip below `source`. Raises InputError for none, or two with one target."""
-    system, root = filesystem(source)
-    found = system.find(root, detail=True)
-    if not found and not system.exists(root):
-        raise InputError(f"{source}: no such file or folder")
+    """List every picture and clip that `source` names: a file, a folder with all below it, or a pattern.
+
+    What lies in `target` are results of earlier runs, and passed over.
+
+    Raises:
+        InputError: for none, for two with one target, and where a result would replace what it is made from.
+    """
+    check_names(source, target)
+    system, root, found = listed(source)
     jobs = []
-    root_of_target = target.rstrip("/")
-    for path, info in sorted(found.items()):
-        name = PurePosixPath(path).name if path == root else path.removeprefix(root).lstrip("/")
+    root_of_target = target.rstrip("/") or "/"
+    for path, info in found.items():
+        name = name_below(path, root)
         kind = kind_of(name)
-        if kind is None or any(part.startswith(".") for part in PurePosixPath(name).parts):
+        if (
+            kind is None
+            or any(part.startswith(".") for part in PurePosixPath(name).parts)
+            or is_result(path, root, target)
+        ):
             continue
-        url, to = system.unstrip_protocol(path), f"{root_of_target}/{CLIPS.target_name(PurePosixPath(name))}"
+        rewritten = (PICTURES if kind == "picture" else CLIPS).target_name(PurePosixPath(name))
+        url, to = system.unstrip_protocol(path), f"{root_of_target}/{rewritten}"
         jobs.append(Job(name, url, to, root_of_target, kind, identity(info), int(info.get("size") or 0)))
     if not jobs:
-        raise InputError(f"{source}: no pictures or clips ({' '.join(PICTURES.suffixes + CLIPS.suffixes)})")
+        raise InputError(f"{source}: no pictures or clips, by their suffixes")
+    check_originals(jobs, target)
     seen: dict[str, Job] = {}
     for job in jobs:
         if other := seen.get(job.target):
@@ -42,10 +55,45 @@ def find_jobs(source: str, target: str) -> list[Job]:
     return jobs
 
 
-def passed_over(source: str) -> list[str]:
-    """List the files below `source` that no job is made for, each with the reason."""
+def is_pattern(source: str) -> bool:
+    system, path = filesystem(source)
+    return glob.has_magic(path) and not system.exists(path)
+
+
+def listed(source: str) -> tuple[Any, str, dict[str, dict[str, Any]]]:
+    """Return (file system, the folder that names count from, files by their paths in order).
+
+    Raises InputError where nothing has that name, or fits that pattern.
+    """
     system, root = filesystem(source)
-    names = [path.removeprefix(root).lstrip("/") for path in sorted(system.find(root)) if path != root]
+    if not is_pattern(source):
+        found = system.find(root, detail=True)
+        if not found and not system.exists(root):
+            raise InputError(f"{source}: no such file or folder")
+    else:
+        matched = system.glob(root, detail=True)
+        if not matched:
+            raise InputError(f"{source}: nothing fits this pattern")
+        found = {}
+        for path, info in matched.items():
+            found |= system.find(path, detail=True) if info.get("type") == "directory" else {path: info}
+        parts = PurePosixPath(root).parts
+        plain = next(number for number, part in enumerate(parts) if glob.has_magic(part))
+        root = str(PurePosixPath(*parts[:plain]))
+    return system, root, dict(sorted(found.items()))
+
+
+def name_below(path: str, root: str) -> str:
+    return PurePosixPath(path).name if path == root else path.removeprefix(root).lstrip("/")
+
+
+def passed_over(source: str, target: str = "") -> list[str]:
+    """List the files that `source` names and no job is made for, each with the reason."""
+    _, root, found = listed(source)
+    names = [
+        name_below(path, root) for path in found if path != root and not (target and is_result(path, root, target))
+    ]
+    names = [name for name in names if FOLDER not in PurePosixPath(name).parts]
     reasons = ((name, reason_for(PurePosixPath(name), PICTURES, CLIPS)) for name in names)
     return [f"{name} is passed over: {reason}" for name, reason in reasons if reason]
 

@@ -17,6 +17,7 @@ from ..image.enhance import enhance_picture
 from ..video.clip import Progress, enhance_video
 from . import long
 from .job import Job, Model, Options, Outcome, failure
+from .leftovers import work_folder
 from .places import fetched, filesystem, is_local, put, size_of
 from .progress import reporter
 
@@ -44,8 +45,7 @@ def do(job: Job, options: Options, threads: int = 1) -> Outcome:
 
 def run_job(job: Job, options: Options, enhancer: Enhancer) -> tuple[int, tuple[str, ...]]:
     """Relight a file; return (frames, notes). The target is written atomically."""
-    with tempfile.TemporaryDirectory(prefix="cliplit-batch-") as name:
-        folder = Path(name)
+    with work_folder() as folder:
         if job.kind == "states":
             return long.states(job, options, enhancer, folder), ()
         if job.kind == "segment":

@@ -1,39 +1,153 @@
-"""Relighting a picture file into another one."""
+"""Relighting a picture file into another one, or a picture of another library into one of its own kind."""
 
 from __future__ import annotations
 
+from os import PathLike
 from pathlib import Path
+from typing import overload
 
+import numpy as np
+from PIL import Image
+
+from cliplit.arrays import Array
 from cliplit.command import check_output
+from cliplit.errors import InputError
 
-from ..enhancer import Enhancer
-from .image_io import read_picture, stored, upright, write_picture
+from ..enhancer import CODES_FROM, Enhancer
+from ..light.colour import HDR_NAMES, Coding
+from ..light.hdr import TRANSFERS
+from ..light.pixels import PlanarPixels
+from ..light.relighting import LightSettings, Relighting
+from .by_pillow import from_pillow
+from .image_io import MAX_PIXELS, Picture, format_of, read_picture, stored, upright, write_picture
+from .linear import to_coded, to_linear
+
+AnyPath = str | PathLike[str]
 
 
+@overload
 def enhance_picture(
-    source: Path | str,
-    target: Path | str,
+    source: AnyPath | Image.Image | Array,
+    target: AnyPath,
     enhancer: Enhancer | None = None,
     quality: int = 95,
     overwrite: bool = False,
-) -> list[str]:
-    """Relight one picture file. The network sees it upright; it is stored as it was.
+    max_pixels: int = MAX_PIXELS,
+) -> list[str]: ...
+
+
+@overload
+def enhance_picture(source: Image.Image, target: None = None, enhancer: Enhancer | None = None) -> Image.Image: ...
+
+
+@overload
+def enhance_picture(
+    source: AnyPath | Array, target: None = None, enhancer: Enhancer | None = None, *, max_pixels: int = MAX_PIXELS
+) -> Array: ...
+
+
+def enhance_picture(
+    source: AnyPath | Image.Image | Array,
+    target: AnyPath | None = None,
+    enhancer: Enhancer | None = None,
+    quality: int = 95,
+    overwrite: bool = False,
+    max_pixels: int = MAX_PIXELS,
+) -> list[str] | Array | Image.Image:
+    """Relight a picture. The network sees it upright; a file is stored as it was.
 
     Args:
-        source: PNG, JPEG, TIFF or WebP, 8 or 16 bits.
-        target: its suffix names the format; it appears only when it is complete.
+        source: the path of a picture of any format of docs/images.md; or a PIL image of mode L, LA, RGB, RGBA, P or 1;
+            or an array as `Enhancer` takes it.
+        target: a path whose suffix names the format; the file appears only when it is complete.
         enhancer: by default `Enhancer()`.
-        quality: of JPEG and WebP, 1 to 100.
+        quality: of JPEG, WebP, AVIF, HEIC and JPEG XL, 1 to 100.
         overwrite: replace `target` if it exists.
+        max_pixels: a larger file is refused before it is decoded.
 
     Returns:
-        What could not be kept, by name.
+        With a target, what could not be kept, by name. Without one, the relighted picture: a PIL image for a PIL image,
+        an array for an array, and for a path an array (H, W, 3 or 4), upright.
 
     Raises:
         InputError: `source` is not a picture, or `target` cannot be written.
     """
-    source, target = Path(source), Path(target)
-    check_output(source, target, overwrite)
-    picture = read_picture(source)
-    enhanced = (enhancer or Enhancer())(upright(picture.pixels, picture.orientation))
-    return write_picture(target, picture, stored(enhanced, picture.orientation), quality)
+    if not isinstance(quality, int | np.integer) or not 1 <= quality <= 100:
+        raise InputError(f"quality {quality!r} is not a whole number from 1 to 100")
+    if not isinstance(source, str | PathLike):
+        return _enhance_object(source, target, enhancer, int(quality), overwrite)
+    path = Path(source)
+    if target is None:
+        picture = read_picture(path, max_pixels)
+        return np.ascontiguousarray(upright(relight(picture, enhancer or Enhancer()), picture.orientation))
+    target = Path(target)
+    check_output(path, target, overwrite)
+    format_of(target)  # before any work
+    picture = read_picture(path, max_pixels)
+    return write_picture(target, picture, relight(picture, enhancer or Enhancer()), int(quality))
+
+
+def _enhance_object(
+    source: Image.Image | Array, target: AnyPath | None, enhancer: Enhancer | None, quality: int, overwrite: bool
+) -> list[str] | Array | Image.Image:
+    if target is not None:
+        check_output(None, Path(target), overwrite)
+        format_of(Path(target))
+    if isinstance(source, Image.Image):
+        return _enhance_image(source, target, enhancer or Enhancer(), quality)
+    relit = (enhancer or Enhancer())(source)
+    if target is None:
+        return relit
+    if relit.dtype not in (np.uint8, np.uint16) or relit.ndim != 3:
+        raise InputError(f"an array of {relit.dtype}, shape {relit.shape}: files take (H, W, 3 or 4) uint8 or uint16")
+    return write_picture(Path(target), Picture(relit), relit, quality)
+
+
+def _enhance_image(
+    image: Image.Image, target: AnyPath | None, enhancer: Enhancer, quality: int
+) -> list[str] | Image.Image:
+    if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA"):
+        raise InputError(f"a PIL image of mode {image.mode}; expected L, LA, RGB or RGBA")
+    transparent = image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info
+    gray = image.mode in ("1", "L", "LA")
+    pixels = np.asarray(image.convert("RGBA" if transparent else "RGB"))
+    picture = Picture(pixels, gray, from_pillow(image))
+    relit = relight(picture, enhancer)
+    if target is not None:
+        return write_picture(Path(target), picture, relit, quality)
+    result = Image.fromarray(np.ascontiguousarray(relit))
+    result = result.convert("LA" if transparent else "L") if gray else result
+    result.info = {name: value for name, value in image.info.items() if name != "transparency"}
+    return result
+
+
+def relight(picture: Picture, enhancer: Enhancer) -> Array:
+    """Relight a decoded file; returns pixels as stored, of the same type.
+
+    Linear light is coded by sRGB's curve for it and decoded again; PQ and HLG go the way of HDR clips.
+    """
+    pixels = upright(picture.pixels, picture.orientation)
+    code = picture.belongings.cicp
+    if picture.linear:
+        coded = np.concatenate([to_coded(pixels[..., :3]), pixels[..., 3:]], axis=2)
+        changed = enhancer(np.minimum(coded, CODES_FROM))[..., :3]  # above 1 nothing changes
+        same = (changed == coded[..., :3]) | (coded[..., :3] > CODES_FROM)
+        linear = np.where(same, pixels[..., :3], to_linear(changed))
+        enhanced = np.concatenate([linear, pixels[..., 3:]], axis=2)
+    elif code and code.transfer in HDR_NAMES and not picture.belongings.icc:
+        enhanced = _relight_hdr(pixels, code.transfer, enhancer)
+    else:
+        enhanced = enhancer(pixels)
+    return stored(enhanced, picture.orientation)
+
+
+def _relight_hdr(pixels: Array, transfer: int, enhancer: Enhancer) -> Array:
+    """Relight a PQ or HLG signal: what the network sees is tone-mapped, and lights stay."""
+    if enhancer.strength == 0.0:
+        return pixels.copy()
+    coding = Coding(depth=8 * pixels.dtype.itemsize, rgb=True, full_range=True, white=TRANSFERS[transfer].white)
+    planes = PlanarPixels([np.ascontiguousarray(pixels[..., i]) for i in range(3)], coding, transfer=transfer)
+    clip = Relighting(enhancer, LightSettings(time_constant=0.0))
+    relit = planes.like()
+    clip.relight(planes, clip.look([planes])[0], 0.0, out=relit)
+    return np.dstack([*relit.planes, *([pixels[..., 3]] if pixels.shape[2] == 4 else [])])

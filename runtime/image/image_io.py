@@ -1,271 +1,182 @@
-"""Reading and writing of picture files, with bit depth, alpha, orientation, ICC profile and EXIF kept.
+"""Reading and writing of picture files of all formats of the table, with everything that belongs to them.
 
-Pillow for 8 bits, because it reads every mode and carries the metadata. It cannot hold 16 bits a channel, so those
-go through OpenCV (PNG) and tifffile (TIFF), with PNG's metadata chunks copied as they are. Paths are opened here,
-never in OpenCV, whose file names are not Unicode everywhere.
-
-Gains are applied to the stored values in the picture's own colour space, whose profile is kept; nothing is converted.
+Gains are applied to the stored values in the picture's own colour space, whose profile is kept; nothing is converted
+but CMYK and Lab, which have no red, green and blue, and what a format written cannot hold.
 """
 
 from __future__ import annotations
 
-import io
-import struct
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
-import tifffile
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from cliplit.arrays import Array
-from cliplit.errors import InputError
+from cliplit.errors import CliplitError, InputError, first_line
 from cliplit.files import atomic_write
 
-from ..folders import FileKind
+from ..folders import CLIPS
+from . import exif, icc, linear
+from .formats import BY_SUFFIX, PICTURES, WRITTEN, Format, recognised
+from .picture import TURNS, Belongings, Picture, stored, upright
+from .png import png_chunks
 
-SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP"}
-PICTURES = FileKind("pictures", tuple(SUFFIXES))
-DEEP = {"PNG", "TIFF"}  # formats that hold 16 bits
-OPAQUE = {"JPEG"}  # formats without alpha
-Image.MAX_IMAGE_PIXELS = 1 << 30  # lets 8K panoramas through; larger files count as decompression bombs
+MAX_PIXELS = 1 << 28  # 16384 x 16384; a small file can ask for all memory
+LARGEST = 1 << 30  # that any option allows
+Image.MAX_IMAGE_PIXELS = LARGEST  # Pillow's own limit, which warns at a fifth of a panorama
 
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-PNG_METADATA = {b"iCCP", b"eXIf", b"cHRM", b"gAMA", b"sRGB", b"pHYs", b"tEXt", b"iTXt", b"zTXt", b"tIME", b"cICP"}
-TIFF_METADATA = (270, 271, 272, 282, 283, 296, 305, 306, 315, 33432, 34675, 700)  # baseline texts, ICC, XMP
-ORIENTATION = 274
-BITS_PER_SAMPLE = 258
-TIFF_STRUCTURE = (*range(254, 260), 262, 266, 273, *range(277, 280), 284, 317, *range(320, 326), 338, 339)  # others
-RESOLUTION = (282, 283, 296)  # pixels per unit across and down, and the unit
-EXIF_BLOCKS = (34665, 34853)  # EXIF proper and GPS; Pillow writes those it was asked for
-
-# EXIF orientation -> (quarter turns counter-clockwise, then mirrored) that show the stored pixels upright.
-TURNS = {
-    1: (0, False), 2: (0, True), 3: (2, False), 4: (2, True),
-    5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False),
-}  # fmt: skip
+__all__ = [
+    "MAX_PIXELS", "PICTURES", "TURNS", "WRITTEN", "Belongings", "Picture", "png_chunks", "read_picture", "stored",
+    "upright", "write_picture",
+]  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A decoded file.
-
-    Attributes:
-        pixels: (H, W, 3 or 4) uint8 or uint16, RGB(A), as stored (not turned upright).
-        gray: the file is grayscale; the three channels are equal.
-        orientation: EXIF orientation, 1 to 8.
-        save_options: metadata for Pillow's `save`.
-        png_chunks, tiff_tags: metadata for 16-bit files.
-        notes: what cannot be kept.
-    """
-
-    pixels: Array
-    gray: bool = False
-    orientation: int = 1
-    save_options: dict[str, Any] = field(default_factory=dict)
-    png_chunks: tuple[bytes, ...] = ()
-    tiff_tags: tuple[Any, ...] = ()
-    notes: tuple[str, ...] = ()
+def read_picture(path: Path | str, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Decode a file. Raises InputError for anything but a still picture of the table, and for too many pixels."""
+    path = Path(path)
+    check_file(path)
+    return decode(path.read_bytes(), str(path), max_pixels)
 
 
-def read_picture(path: Path) -> Picture:
-    """Decode a file. Raises InputError for anything but a still picture of 8 or 16 bits per channel."""
+def check_file(path: Path) -> None:
+    """Raise InputError where no file of this name can be read."""
     if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    data = path.read_bytes()
+        raise InputError(f"{path}: is a folder" if path.is_dir() else f"{path}: no such file")
+
+
+def decode(data: bytes, where: str, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Decode a file's content; `where` names it in messages. Raises as `read_picture`."""
+    form = recognised(data, where)
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            pictures = getattr(image, "n_frames", 1)
-            if pictures > 1:
-                raise InputError(f"{path}: holds {pictures} pictures (animated or multi-page); only one is supported")
-            form, deep = str(image.format), is_deep(image, data)
-            if not deep:
-                return read_8bit(image)
-    except UnidentifiedImageError:
-        form, deep = ("TIFF", True) if data[:4] in (b"II*\0", b"MM\0*") else ("", False)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path}: a damaged or unsupported picture ({error})") from error
-    if form == "PNG":
-        return read_deep_png(path, data)
-    if form == "TIFF":
-        return read_deep_tiff(path, data)
-    raise InputError(f"{path}: not a picture that can be read ({', '.join(sorted(set(SUFFIXES.values())))})")
+        height, width = form.size(data, where)
+        if height * width > max_pixels:
+            raise InputError(
+                f"{where}: {width}x{height} is more than {max_pixels} pixels; --max-pixels raises the limit"
+            )
+        picture = form.read(data, where)
+    except CliplitError as error:
+        raise error if where in str(error) else type(error)(f"{where}: {error}") from error
+    except MemoryError as error:
+        raise InputError(f"{where}: not enough memory for its {width}x{height} pixels") from error
+    except Exception as error:  # decoders raise many types, and one file never ends a folder
+        raise InputError(f"{where}: a damaged or unsupported {form.name} picture ({first_line(error)})") from error
+    if 0 in picture.pixels.shape:
+        raise InputError(f"{where}: an empty picture")
+    return picture
 
 
-def is_deep(image: Image.Image, data: bytes) -> bool:
-    """Return whether a file has more than 8 bits per channel; Pillow silently reads deep colour as 8 bits."""
-    if image.format == "PNG":
-        return data[24] == 16  # bit depth in the IHDR chunk
-    if image.format == "TIFF":
-        return max(image.tag_v2.get(BITS_PER_SAMPLE, (1,))) > 8  # type: ignore[attr-defined]
-    return image.mode in ("I", "F") or image.mode.startswith("I;16")
-
-
-def read_8bit(image: Image.Image) -> Picture:
-    exif = image.getexif()
-    for block in EXIF_BLOCKS:
-        if block in exif:
-            exif.get_ifd(block)
-    for tag in TIFF_STRUCTURE:
-        exif.pop(tag, None)
-    options = {"icc_profile": image.info.get("icc_profile"), "dpi": image.info.get("dpi")}
-    options |= {"exif": exif.tobytes() if len(exif) else None, "xmp": image.info.get("xmp")}
-    gray = image.mode in ("1", "L", "LA", "La")
-    transparent = "transparency" in image.info or image.mode in ("LA", "La", "RGBA", "RGBa", "PA")
-    pixels = np.asarray(image.convert("RGBA" if transparent else "RGB"))
-    orientation = exif.get(ORIENTATION, 1)
-    return Picture(
-        pixels,
-        gray,
-        orientation if orientation in TURNS else 1,
-        {key: value for key, value in options.items() if value},
-    )
-
-
-def read_deep_png(path: Path, data: bytes) -> Picture:
-    pixels, gray = as_rgb(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED), path)
-    chunks = tuple(chunk for kind, chunk in png_chunks(data) if kind in PNG_METADATA)
-    with Image.open(io.BytesIO(data)) as image:
-        orientation = image.getexif().get(ORIENTATION, 1)
-    return Picture(pixels, gray, orientation if orientation in TURNS else 1, png_chunks=chunks)
-
-
-def as_rgb(pixels: Array | None, path: Path) -> tuple[Array, bool]:
-    """Convert OpenCV's gray, BGR or BGRA to RGB(A), and return whether it was gray."""
-    if pixels is None or pixels.dtype != np.uint16:
-        raise InputError(f"{path}: a damaged picture, or not 16 bits a channel")
-    if pixels.ndim == 2:
-        return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB), True
-    if pixels.shape[2] == 4:
-        return cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA), False
-    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), False
-
-
-def read_deep_tiff(path: Path, data: bytes) -> Picture:
-    try:
-        with tifffile.TiffFile(io.BytesIO(data)) as file:
-            if len(file.pages) != 1:
-                raise InputError(f"{path}: holds {len(file.pages)} pages; only one is supported")
-            page: Any = file.pages[0]
-            pixels = page.asarray()
-            tags = {tag.code: tag for tag in page.tags}
-            planar = page.planarconfig == 2 and pixels.ndim == 3
-    except InputError:
-        raise
-    except Exception as error:  # tifffile and its codecs raise many types
-        raise InputError(f"{path}: a damaged or unsupported TIFF ({error})") from error
-    pixels = np.moveaxis(pixels, 0, -1) if planar else pixels
-    if pixels.dtype != np.uint16 or pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (3, 4)):
+def format_of(path: Path) -> Format:
+    """Return the format that a suffix names. Raises InputError for another suffix, and for what is only read."""
+    form = BY_SUFFIX.get(path.suffix.lower())
+    if path.suffix.lower() in CLIPS.suffixes:
+        raise InputError(f"{path}: clips are written by cliplit-video")
+    if form is None or form.write is None:
         raise InputError(
-            f"{path}: TIFF of {pixels.dtype}, shape {pixels.shape}; expected 8 or 16 bit gray, RGB or RGBA"
+            f"{path}: suffix {path.suffix or '(none)'} is not one that can be written: {', '.join(WRITTEN)}"
         )
-    gray = pixels.ndim == 2
-    kept = tuple((t.code, t.dtype, t.count, t.value, True) for code, t in tags.items() if code in TIFF_METADATA)
-    orientation = int(tags[ORIENTATION].value) if ORIENTATION in tags else 1
-    if ORIENTATION in tags:
-        kept += ((ORIENTATION, 3, 1, orientation, True),)
-    notes = ("the EXIF block of a 16-bit TIFF is not copied",) if EXIF_BLOCKS[0] in tags else ()
-    rgb = np.ascontiguousarray(cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB) if gray else pixels)
-    return Picture(rgb, gray, orientation if orientation in TURNS else 1, tiff_tags=kept, notes=notes)
-
-
-def upright(pixels: Array, orientation: int) -> Array:
-    """Rotate stored pixels to the way they are displayed."""
-    turns, mirrored = TURNS[orientation]
-    turned = np.rot90(pixels, turns)
-    return turned[:, ::-1] if mirrored else turned
-
-
-def stored(pixels: Array, orientation: int) -> Array:
-    """Invert `upright`."""
-    turns, mirrored = TURNS[orientation]
-    return np.rot90(pixels[:, ::-1] if mirrored else pixels, -turns)
+    return form
 
 
 def write_picture(path: Path, picture: Picture, pixels: Array, jpeg_quality: int = 95) -> list[str]:
-    """Encode `pixels`, with the metadata of `picture`, in the format the suffix names; returns what was not kept.
+    """Encode `pixels`, with the belongings of `picture`, in the format the suffix names; returns what was not kept.
 
-    The file appears under its name only when complete. Raises InputError for an unknown suffix, or alpha in a format
-    that cannot hold it.
+    The file appears under its name only when complete. Raises InputError for an unknown suffix, or for alpha or colours
+    that the format cannot hold.
     """
-    form = SUFFIXES.get(path.suffix.lower())
-    if form is None:
-        raise InputError(f"{path}: suffix {path.suffix or '(none)'} is not one of {', '.join(SUFFIXES)}")
-    if pixels.shape[2] == 4 and form in OPAQUE:
-        raise InputError(f"{path}: {form} cannot hold the transparency of this picture; use .png, .webp or .tif")
-    notes = list(picture.notes)
-    if pixels.dtype == np.uint16 and form not in DEEP:
-        notes.append(f"{form} holds 8 bits; the picture had 16")
-        pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    data = encode(form, picture, np.ascontiguousarray(pixels), jpeg_quality)
+    data, notes = encode(format_of(path), str(path), picture, pixels, jpeg_quality)
     with atomic_write(path) as temporary:
         temporary.write_bytes(data)
     return notes
 
 
-def encode(form: str, picture: Picture, pixels: Array, jpeg_quality: int) -> bytes:
-    if pixels.dtype == np.uint16:
-        return encode_deep_png(picture, pixels) if form == "PNG" else encode_deep_tiff(picture, pixels)
-    options = dict(picture.save_options)
-    if form == "JPEG":
-        options |= {"quality": jpeg_quality, "subsampling": 0}
-    elif form == "WEBP":
-        options |= {"quality": jpeg_quality, "exact": True}
-    elif form == "TIFF":
-        options.pop("xmp", None)  # inside exif; no compression, for libtiff's writer cannot hold an EXIF block
-    image = Image.fromarray(pixels)
-    if picture.gray and pixels.shape[2] == 3:
-        image = image.convert("L")
-    elif picture.gray and form != "WEBP":
-        image = image.convert("LA")
-    buffer = io.BytesIO()
-    image.save(buffer, form, **options)
-    return buffer.getvalue()
+def encode(form: Format, where: str, picture: Picture, pixels: Array, quality: int = 95) -> tuple[bytes, list[str]]:
+    """Encode `pixels` as `write_picture` does; return the file's content and what was not kept."""
+    assert form.write is not None
+    notes = list(picture.notes)
+    try:
+        pixels, belongings = fitted(form, picture, pixels, notes)
+        data, lost = form.write(np.ascontiguousarray(pixels), picture.gray, belongings, quality)
+    except CliplitError as error:
+        raise error if where in str(error) else type(error)(f"{where}: {error}") from error
+    except MemoryError as error:
+        raise InputError(f"{where}: not enough memory to encode {pixels.shape[1]}x{pixels.shape[0]} pixels") from error
+    except Exception as error:  # encoders raise many types
+        raise InputError(f"{where}: cannot be encoded as {form.name} ({first_line(error)})") from error
+    return data, list(dict.fromkeys(notes + lost))
 
 
-def encode_deep_png(picture: Picture, pixels: Array) -> bytes:
-    if pixels.shape[2] == 4:
-        ordered = cv2.cvtColor(pixels, cv2.COLOR_RGBA2BGRA)
+def fitted(form: Format, picture: Picture, pixels: Array, notes: list[str]) -> tuple[Array, Belongings]:
+    """Change pixels and belongings into what a format holds; add to `notes` what that loses. Raises InputError."""
+    belongings = picture.belongings
+    if max(pixels.shape[:2]) > form.longest:
+        raise InputError(f"{form.name} holds {form.longest} pixels a side, not {pixels.shape[1]}x{pixels.shape[0]}")
+    if pixels.shape[2] == 4 and not form.alpha:
+        if (pixels[..., 3] != (1 if pixels.dtype == np.float32 else np.iinfo(pixels.dtype).max)).any():
+            raise InputError(f"{form.name} cannot hold the transparency of this picture; use .png, .webp or .tif")
+        notes.append(f"{form.name} holds no alpha; it was opaque everywhere")
+        pixels = pixels[..., :3]
+    if not form.turns:
+        pixels = np.ascontiguousarray(upright(pixels, belongings.orientation))
+        belongings = belongings.turned_upright()
+    if form.linear:
+        pixels, belongings = _linear(pixels, belongings, notes)
     else:
-        ordered = pixels[..., 0] if picture.gray else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-    _, encoded = cv2.imencode(".png", ordered)
-    data = encoded.tobytes()
-    header = len(PNG_SIGNATURE) + 25  # signature and IHDR; metadata goes before the pixels
-    return data[:header] + b"".join(picture.png_chunks) + data[header:]
+        pixels, belongings = _coded(form, pixels, belongings, notes)
+        belongings = _coloured(form, picture.gray, belongings)
+        block, note = exif.with_thumbnail_of(belongings.exif, to_8(pixels)) if belongings.exif else (b"", "")
+        belongings = replace(belongings, exif=block)
+        notes += [note] if note else []
+    return pixels, belongings
 
 
-def encode_deep_tiff(picture: Picture, pixels: Array) -> bytes:
-    buffer = io.BytesIO()
-    gray = picture.gray and pixels.shape[2] == 3
-    tifffile.imwrite(
-        buffer,
-        pixels[..., 0] if gray else pixels,
-        photometric="minisblack" if gray else "rgb",
-        extrasamples=["unassalpha"] if pixels.shape[2] == 4 else None,
-        compression="zlib",
-        metadata=None,
-        software=False,
-        extratags=[tag for tag in picture.tiff_tags if tag[0] not in RESOLUTION],
-        **resolution_of(picture.tiff_tags),
-    )
-    return buffer.getvalue()
+def _linear(pixels: Array, belongings: Belongings, notes: list[str]) -> tuple[Array, Belongings]:
+    if pixels.dtype == np.float32:
+        return pixels, belongings
+    try:
+        profile = icc.profile_for(belongings)
+    except ValueError as error:
+        raise InputError(f"linear formats are written from sRGB alone, and this picture has {error}") from error
+    if not icc.is_srgb(profile):
+        raise InputError("linear formats are written from sRGB alone, and this picture has another profile")
+    top = np.float32(np.iinfo(pixels.dtype).max)
+    scaled = pixels.astype(np.float32) / top
+    colour = linear.to_linear(scaled[..., :3])
+    return np.concatenate([colour, scaled[..., 3:]], axis=2), replace(belongings, icc=b"")
 
 
-def resolution_of(tags: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
-    """Return tifffile's arguments for the pixels per inch or centimetre; it takes them no other way."""
-    found = {code: value for code, _, _, value, _ in tags if code in RESOLUTION}
-    if not {282, 283} <= set(found):
-        return {}
-    return {"resolution": (found[282], found[283]), "resolutionunit": int(found.get(296, 2))}  # an inch by default
+def _coded(form: Format, pixels: Array, belongings: Belongings, notes: list[str]) -> tuple[Array, Belongings]:
+    """Bring float and 16 bits to what the format holds."""
+    if pixels.dtype == np.float32:
+        notes.append(f"{form.name} holds light from 0 to 1 alone: what was brighter is white now")
+        colour = np.nan_to_num(linear.to_coded(pixels[..., :3]), nan=0.0, posinf=1.0, neginf=0.0)
+        scaled = np.concatenate([colour, np.nan_to_num(pixels[..., 3:])], axis=2)
+        pixels = np.rint(np.clip(scaled, 0, 1) * 65535).astype(np.uint16)
+        if isinstance(belongings.attributes, linear.Exr) and belongings.attributes.others:
+            notes.append(f"left out: channels {', '.join(sorted(belongings.attributes.others))}")
+        belongings = replace(belongings, icc=linear.coded_profile(belongings), attributes=None)
+        return (pixels if form.deep else to_8(pixels)), belongings
+    if pixels.dtype == np.uint16 and not form.deep:
+        notes.append(f"{form.name} holds 8 bits; the picture had 16")
+        pixels = to_8(pixels)
+    return pixels, belongings
 
 
-def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield (type, whole chunk) of each chunk of a PNG file."""
-    at = len(PNG_SIGNATURE)
-    while at + 12 <= len(data):
-        (length,) = struct.unpack(">I", data[at : at + 4])
-        yield data[at + 4 : at + 8], data[at : at + 12 + length]
-        at += 12 + length
+def _coloured(form: Format, gray: bool, belongings: Belongings) -> Belongings:
+    """Say the colours as the format can. Raises InputError where it cannot."""
+    if form.name == "PNG":
+        return belongings
+    try:
+        belongings = icc.with_profile(belongings)
+    except ValueError as error:
+        raise InputError(f"{form.name} cannot say these colours: {error}; use .png") from error
+    if gray and icc.channels(belongings.icc) == "GRAY" and form.name in ("WEBP", "AVIF", "HEIC"):
+        raise InputError(f"{form.name} holds no gray, and this picture has a profile of gray; use .png, .jpg or .tif")
+    return belongings
+
+
+def to_8(pixels: Array) -> Array:
+    """Round uint16 to the nearest uint8."""
+    if pixels.dtype == np.uint8:
+        return pixels
+    return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)

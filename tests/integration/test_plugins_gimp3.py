@@ -74,6 +74,9 @@ def gimp(request):
 
 
 def install_into(gimp, *options):
+    if not list(gimp.outside(gimp.home).glob(".config/GIMP/3.*")):  # GIMP makes its profile at its first start
+        first = ["gimp-console", "-idf", "--batch-interpreter=python-fu-eval", "-b", "print('started')", "--quit"]
+        assert gimp.run(*first).returncode == 0
     installed = gimp.run(sys.executable, "-m", "cliplit.plugins", "install", "gimp", "--check", *options)
     assert installed.returncode == 0, installed.stderr
     assert f"has {gimp_install.PROCEDURE}" in installed.stdout

@@ -1,0 +1,140 @@
+"""ICC profiles: made for pictures that say their colours otherwise, and applied to what is not RGB (ICC.1:2022)."""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from PIL import Image, ImageCms
+
+from cliplit.arrays import Array
+
+from .picture import Belongings
+
+# Primaries and white of H.273 table 2: red, green, blue, white as (x, y).
+D65 = (0.3127, 0.3290)
+PRIMARIES = {
+    1: ((0.640, 0.330), (0.300, 0.600), (0.150, 0.060), D65),
+    5: ((0.640, 0.330), (0.290, 0.600), (0.150, 0.060), D65),
+    6: ((0.630, 0.340), (0.310, 0.595), (0.155, 0.070), D65),
+    9: ((0.708, 0.292), (0.170, 0.797), (0.131, 0.046), D65),
+    11: ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060), (0.314, 0.351)),
+    12: ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060), D65),
+}
+BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
+D50 = np.array([0.9642, 1.0, 0.8249])
+SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
+BT709_CURVE = (1 / 0.45, 1 / 1.099, 0.099 / 1.099, 1 / 4.5, 0.081)
+# Transfer code point of H.273 table 3 -> parametric curve of ICC.1 10.18: type 0 (gamma) or 3.
+CURVES: dict[int, tuple[float, ...]] = {
+    1: BT709_CURVE, 6: BT709_CURVE, 14: BT709_CURVE, 15: BT709_CURVE, 4: (2.2,), 5: (2.8,), 8: (1.0,), 13: SRGB_CURVE,
+    17: (2.6,),
+}  # fmt: skip
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+
+
+def profile_for(belongings: Belongings) -> bytes:
+    """Make a profile of what code points, or gAMA and cHRM, say; empty where they say sRGB or nothing.
+
+    Raises:
+        ValueError: no profile can say it: PQ, HLG, code points that are not known.
+    """
+    if belongings.icc:
+        return belongings.icc
+    code = belongings.cicp
+    if code:
+        if code.primaries in (1, 2) and code.transfer in (1, 2, 6, 13, 14, 15):
+            return b""
+        primaries = PRIMARIES.get(1 if code.primaries == 2 else code.primaries)
+        curve = CURVES.get(13 if code.transfer == 2 else code.transfer)
+        if primaries is None or curve is None:
+            raise ValueError(f"colours of code points {code.primaries} and {code.transfer} (ITU-T H.273)")
+        return matrix_profile(primaries, curve)
+    if belongings.intent is not None or (belongings.gamma is None and not belongings.chromaticities):
+        return b""
+    chosen = PRIMARIES[1]
+    if belongings.chromaticities:
+        white, red, green, blue = (
+            (belongings.chromaticities[i] / 100000, belongings.chromaticities[i + 1] / 100000) for i in (0, 2, 4, 6)
+        )
+        chosen = (red, green, blue, white)
+    near = np.allclose(np.array(chosen), np.array(PRIMARIES[1]), atol=0.002)
+    if near and belongings.gamma in (None, 45455):
+        return b""
+    if min(y for _, y in chosen) <= 0 or belongings.gamma == 0:
+        raise ValueError("colours of a gAMA or cHRM chunk that makes no sense")
+    return matrix_profile(chosen, SRGB_CURVE if belongings.gamma is None else (100000 / belongings.gamma,))
+
+
+def with_profile(belongings: Belongings) -> Belongings:
+    """Say by a profile what code points or chunks of PNG say, for formats that hold nothing else."""
+    return replace(belongings, icc=profile_for(belongings), cicp=None, gamma=None, chromaticities=(), intent=None)
+
+
+def matrix_profile(primaries: Sequence[tuple[float, float]], curve: Sequence[float]) -> bytes:
+    """Make a display profile of red, green, blue and white points and a parametric curve."""
+    xyz = np.array([[x / y, 1, (1 - x - y) / y] for x, y in primaries])
+    scale = np.linalg.solve(xyz[:3].T, xyz[3])
+    adapt = np.linalg.inv(BRADFORD) @ np.diag((BRADFORD @ D50) / (BRADFORD @ xyz[3])) @ BRADFORD
+    columns = adapt @ (xyz[:3] * scale[:, None]).T
+    kind = {1: 0, 5: 3}[len(curve)]
+    trc = b"para" + struct.pack(">IHH", 0, kind, 0) + _fixed(curve)
+    tags = {
+        b"desc": _text("made from the picture's own tags"),
+        b"cprt": _text("No copyright, use freely"),
+        b"wtpt": b"XYZ \0\0\0\0" + _fixed(D50),
+        b"chad": b"sf32\0\0\0\0" + _fixed(adapt.ravel()),
+        **{name: b"XYZ \0\0\0\0" + _fixed(columns[:, i]) for i, name in enumerate((b"rXYZ", b"gXYZ", b"bXYZ"))},
+        **dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), trc),
+    }
+    table, body, at = struct.pack(">I", len(tags)), b"", 132 + 12 * len(tags)
+    for name, data in tags.items():
+        table += name + struct.pack(">II", at + len(body), len(data))
+        body += data + b"\0" * (-len(data) % 4)
+    whole = 128 + len(table) + len(body)
+    header = struct.pack(">I4sI4s4s4s", whole, b"\0" * 4, 0x04400000, b"mntr", b"RGB ", b"XYZ ")
+    header += struct.pack(">6H4s", 2026, 1, 1, 0, 0, 0, b"acsp") + b"\0" * 28 + _fixed(D50)
+    return header.ljust(128, b"\0") + table + body
+
+
+def _fixed(numbers: Sequence[float] | Array) -> bytes:
+    return b"".join(struct.pack(">i", round(float(value) * 65536)) for value in numbers)
+
+
+def _text(text: str) -> bytes:
+    data = text.encode("utf-16-be")
+    return b"mluc" + struct.pack(">IIIHHII", 0, 1, 12, 0x656E, 0x5553, len(data), 28) + data
+
+
+def to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    """Convert CMYK, or Lab where `profile` is empty, to sRGB. Raises ValueError for a profile of another kind."""
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile)) if profile else ImageCms.createProfile("LAB")
+        changed = ImageCms.profileToProfile(image, source, SRGB, ImageCms.Intent.RELATIVE_COLORIMETRIC, "RGB",
+                                            flags=ImageCms.Flags.BLACKPOINTCOMPENSATION)  # fmt: skip
+    except (ImageCms.PyCMSError, OSError) as error:
+        raise ValueError(f"its ICC profile cannot be used ({error})") from error
+    assert changed is not None
+    return changed
+
+
+def is_srgb(profile: bytes) -> bool:
+    """Return whether a profile shows colours as sRGB does, within a code of 8 bits."""
+    if not profile:
+        return True
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        steps = np.linspace(0, 255, 6).astype(np.uint8)
+        cube = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(6, 36, 3)
+        shown = ImageCms.profileToProfile(Image.fromarray(cube), source, SRGB, ImageCms.Intent.RELATIVE_COLORIMETRIC)
+    except (ImageCms.PyCMSError, OSError):
+        return False
+    return bool(np.abs(np.asarray(shown).astype(int) - cube).max() <= 1)
+
+
+def channels(profile: bytes) -> str:
+    """Name the kind of colours a profile is of: "RGB", "GRAY", "CMYK"; empty for none."""
+    return profile[16:20].decode("ascii", "replace").strip()
