@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Literal
@@ -20,6 +21,7 @@ from .light.gain import WHITE, apply_rgb, full_size_log_light
 from .light.light_map import Coefficients, guided_coefficients, log_light, plain_coefficients, softly_bounded
 from .light.noise import noise_gain_limit, picture_noise
 from .light.proxy import Proxy, proxy_size, rgb_proxy, visible_area
+from .light.space import ColourSpace
 from .light.temporal import Steady
 from .network import LightMapNetwork
 
@@ -133,7 +135,7 @@ class Enhancer:
     def __deepcopy__(self, memo: object) -> Enhancer:
         return copy.copy(self)
 
-    def __call__(self, picture: Array) -> Array:
+    def __call__(self, picture: Array, space: ColourSpace | None = None) -> Array:
         """Relight a picture; returns a new array of the same shape and type.
 
         Args:
@@ -142,6 +144,7 @@ class Enhancer:
                 Alpha is copied, and transparent pixels have no say in the light. In float pictures, values above 1 and
                 non-finite ones pass through unchanged. Bars and frames of one colour stay as they are, and what they
                 enclose comes out as it does without them.
+            space: what the numbers of another space than sRGB mean; the light is looked at in sRGB, and applied to them.
 
         Raises:
             InputError: another shape or type, float of 0 to 255, or a picture too large for quality "exact" on this
@@ -151,25 +154,27 @@ class Enhancer:
         if self.strength == 0.0:
             return picture.copy()
         if picture.dtype in AS_FLOAT32:
-            return self(picture.astype(np.float32)).astype(picture.dtype)
+            return self(picture.astype(np.float32), space).astype(picture.dtype)
         if not picture.dtype.isnative:
-            return self(picture.astype(picture.dtype.newbyteorder("="))).astype(picture.dtype)
+            return self(picture.astype(picture.dtype.newbyteorder("=")), space).astype(picture.dtype)
         if picture.ndim == 4:
-            return np.stack([self(each) for each in picture])
+            return np.stack([self(each, space) for each in picture])
         if picture.ndim == 2 or picture.shape[2] == 1:
-            return self(np.repeat(picture.reshape(*picture.shape[:2], 1), 3, axis=2))[..., 0].reshape(picture.shape)
+            gray = np.repeat(picture.reshape(*picture.shape[:2], 1), 3, axis=2)
+            return self(gray, space)[..., 0].reshape(picture.shape)
         area = visible_area(picture)
         if area == whole(*picture.shape[:2]):
-            return self._enhanced(picture)
+            return self._enhanced(picture, space)
         enhanced = picture.copy()
-        enhanced[area.slices] = self._enhanced(np.ascontiguousarray(picture[area.slices]))
+        enhanced[area.slices] = self._enhanced(np.ascontiguousarray(picture[area.slices]), space)
         return enhanced
 
-    def _enhanced(self, picture: Array) -> Array:
+    def _enhanced(self, picture: Array, space: ColourSpace | None) -> Array:
         """Relight a picture without bars."""
-        if self.quality == "exact" and self.network.card is not None and not self.auto_max_gain:  # all on the card
+        on_card = self.quality == "exact" and self.network.card is not None and not self.auto_max_gain
+        if on_card and space is None:  # all of it there
             return self.network.card.rgb(picture, self.strength, self.max_gain)
-        return apply_rgb(picture, self.coefficients(picture).scaled(self.strength))
+        return apply_rgb(picture, self.coefficients(picture, space).scaled(self.strength))
 
     def light_map(self, picture: Array) -> Array:
         """Compute the light map at full size, (H, W) float32 in [1 / max_gain, 1], before strength; 1 in bars.
@@ -188,13 +193,19 @@ class Enhancer:
         light[area] = np.exp2(full_size_log_light(luma, self.coefficients(picture[area])))
         return light
 
-    def coefficients(self, picture: Array) -> Coefficients:
+    def coefficients(self, picture: Array, space: ColourSpace | None = None) -> Coefficients:
         """Compute the light map of a picture without bars in the form that is applied at full size."""
         proxy = rgb_proxy(picture, self.proxy_size(*picture.shape[:2]))
         gain_limit = math.inf
         if self.auto_max_gain:
             gain_limit = noise_gain_limit(picture_noise(picture))
-        return self.refine(self.log_light(proxy), proxy.luma, gain_limit)
+        if space is None:
+            return self.refine(self.log_light(proxy), proxy.luma, gain_limit)
+        bound = min(self.max_gain, gain_limit)
+        light = self.log_light(space.seen(proxy))
+        light = softly_bounded(light, bound) if bound < self.max_gain else light
+        own = space.own_log_light(light, proxy.luma)
+        return replace(self.refine(own, proxy.luma), floor=-math.log2(bound) * space.stretch)
 
     def proxy_size(self, height: int, width: int) -> tuple[int, int]:
         """(h, w) of what the network sees of a picture of this size: all of it with quality "exact".

@@ -321,6 +321,8 @@ def test_progress_moves_inside_a_clip(monkeypatch):
     assert set(shares.update({"long.mp4"})) == {"long.mp4"}
     reports["long.mp4"](150, None)  # how long it is, is not known
     assert said.empty()
+
+
 def test_results_are_never_written_over_originals(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     source = make_folder(tmp_path / "src", ["a.png", "deeper/a.png"])

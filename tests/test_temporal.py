@@ -114,7 +114,7 @@ def test_a_fade_stays_a_fade(enhancer, scene, part, way):
     """The ratio of output to input keeps within 10 % of what it is before the fade, or after it, until black.
 
     Of the backlit scene it is the shadow's, and within 15 %: the tone curve lifts by 1 / L in the end what it held back
-    by (1 - y^2) L^2 + y^2. How bright a dark scene that fades in will be cannot be known before; it is lifted afterwards.
+    by (1 - y^2) L^2 + y^2. How bright a dark scene that fades in will be cannot be known before: it is lifted later.
     """
     shares = np.concatenate([np.ones(15), np.linspace(1.0, 0.0, 50), np.zeros(5)])
     shares = shares if way == "out" else shares[::-1]

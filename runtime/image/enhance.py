@@ -18,6 +18,8 @@ from ..light.colour import HDR_NAMES, Coding
 from ..light.hdr import TRANSFERS
 from ..light.pixels import PlanarPixels
 from ..light.relighting import LightSettings, Relighting
+from ..light.space import ColourSpace
+from . import icc
 from .by_pillow import from_pillow
 from .image_io import MAX_PIXELS, Picture, format_of, read_picture, stored, upright, write_picture
 from .linear import to_coded, to_linear
@@ -137,8 +139,16 @@ def relight(picture: Picture, enhancer: Enhancer) -> Array:
     elif code and code.transfer in HDR_NAMES and not picture.belongings.icc:
         enhanced = _relight_hdr(pixels, code.transfer, enhancer)
     else:
-        enhanced = enhancer(pixels)
+        enhanced = enhancer(pixels, _space(picture))
     return stored(enhanced, picture.orientation)
+
+
+def _space(picture: Picture) -> ColourSpace | None:
+    """Read from what comes with the picture what its numbers mean."""
+    try:
+        return icc.space_of(icc.profile_for(picture.belongings))
+    except ValueError:  # code points that no profile can say
+        return None
 
 
 def _relight_hdr(pixels: Array, transfer: int, enhancer: Enhancer) -> Array:

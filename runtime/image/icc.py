@@ -12,6 +12,7 @@ from PIL import Image, ImageCms
 
 from cliplit.arrays import Array
 
+from ..light.space import ColourSpace
 from .picture import Belongings
 
 # Primaries and white of H.273 table 2: red, green, blue, white as (x, y).
@@ -133,6 +134,62 @@ def is_srgb(profile: bytes) -> bool:
     except (ImageCms.PyCMSError, OSError):
         return False
     return bool(np.abs(np.asarray(shown).astype(int) - cube).max() <= 1)
+
+
+SAMPLES = 4096  # of a curve
+XYZ_D50_TO_SRGB = np.array([
+    [3.1338561, -1.6168667, -0.4906146], [-0.9787684, 1.9161415, 0.0334540], [0.0719453, -0.2289914, 1.4052427],
+])  # fmt: skip
+
+
+def space_of(profile: bytes) -> ColourSpace | None:
+    """Read what numbers of a picture with this profile mean; None for sRGB, and for profiles made of tables.
+
+    Matrix and curves (ICC.1:2022, 8.3.3) or a gray curve (8.3.4): the profiles that cameras, phones and editors embed.
+    """
+    kind = channels(profile)
+    if not profile or kind not in ("RGB", "GRAY") or is_srgb(profile):
+        return None
+    try:
+        tags = _tags(profile)
+        names = [b"rTRC", b"gTRC", b"bTRC"] if kind == "RGB" else [b"kTRC"] * 3
+        curves = np.stack([_curve(tags[name]) for name in names])
+        if kind == "GRAY":
+            return ColourSpace(curves, np.eye(3, dtype=np.float32))
+        columns = [np.frombuffer(tags[name], ">i4", 3, 8) / 65536 for name in (b"rXYZ", b"gXYZ", b"bXYZ")]
+    except (KeyError, ValueError, struct.error, IndexError):
+        return None
+    return ColourSpace(curves, (XYZ_D50_TO_SRGB @ np.array(columns).T).astype(np.float32))
+
+
+def _tags(profile: bytes) -> dict[bytes, bytes]:
+    (count,) = struct.unpack_from(">I", profile, 128)
+    table = [struct.unpack_from(">4sII", profile, 132 + 12 * i) for i in range(min(count, 100))]
+    return {name: profile[at : at + size] for name, at, size in table}
+
+
+def _curve(tag: bytes) -> Array:
+    """Sample a curve (10.6 curveType, 10.18 parametricCurveType). Raises ValueError for another type."""
+    x = np.linspace(0.0, 1.0, SAMPLES)
+    if tag[:4] == b"curv":
+        (count,) = struct.unpack_from(">I", tag, 8)
+        values = np.frombuffer(tag, ">u2", count, 12).astype(np.float64)
+        if count == 0:
+            y = x
+        elif count == 1:
+            y = x ** (values[0] / 256)
+        else:
+            y = np.interp(x, np.linspace(0.0, 1.0, count), values / 65535)
+    elif tag[:4] == b"para":
+        (form,) = struct.unpack_from(">H", tag, 8)
+        numbers = np.frombuffer(tag, ">i4", (1, 3, 4, 5, 7)[form], 12) / 65536
+        g, a, b, c, d, e, f = [*numbers, *(1.0, 0.0, 0.0, 0.0, 0.0, 0.0)[len(numbers) - 1 :]]
+        if form in (1, 2):  # from -b / a on; below it a constant
+            c, d, e, f = 0.0, -b / a, c if form == 2 else 0.0, c if form == 2 else 0.0
+        y = np.where(x >= d, np.maximum(a * x + b, 0.0) ** g + e, c * x + f)
+    else:
+        raise ValueError("a curve of another type")
+    return np.maximum.accumulate(np.clip(y, 0.0, 1.0)).astype(np.float32)
 
 
 def channels(profile: bytes) -> str:

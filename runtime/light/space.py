@@ -1,0 +1,84 @@
+"""Pictures whose numbers mean other colours than sRGB's: linear ones, ProPhoto, Adobe RGB, Display P3, gray profiles.
+
+The network is shown sRGB whatever the file holds, so that the same scene gets the same light from any file. The light
+is applied to the file's own numbers: its map is changed so that the tone curve there gives what it gives in sRGB.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cliplit.arrays import Array
+
+from .gain import gain
+from .proxy import Proxy
+
+DARKEST = np.float32(2.0**-14)  # luma below which gains are those at it
+DEEP = 0.01  # of white in linear light, where the curve's exponent is measured for the bound of the gain
+SRGB_EXPONENT = 2.2  # of sRGB as a whole
+
+
+@dataclass(frozen=True)
+class ColourSpace:
+    """How numbers of a picture become light.
+
+    Attributes:
+        curves: (3, n) float32, rising: linear light in [0, 1] of n equally spaced codes of red, green, blue.
+        matrix: (3, 3), from linear light there to linear light of sRGB.
+    """
+
+    curves: Array
+    matrix: Array
+
+    def seen(self, proxy: Proxy) -> Proxy:
+        """Convert a proxy to sRGB; colours that sRGB has not are clipped."""
+        linear = np.stack([self._light(proxy.rgb[..., i], i) for i in range(3)], axis=-1)
+        shown = encoded(np.clip(linear @ self.matrix.T.astype(np.float32), 0.0, 1.0)).astype(np.float32)
+        return Proxy(shown, self._coded_luma(proxy), proxy.hidden)
+
+    def _coded_luma(self, proxy: Proxy) -> Array:
+        """Luma of the picture as sRGB codes it: of its own, so that both say the same of one point."""
+        return encoded(self._light(proxy.luma, 1)).astype(np.float32)
+
+    def own_log_light(self, log_light: Array, own: Array) -> Array:
+        """Change log2 of a light map for sRGB to one for these numbers, of luma `own`; all (h, w).
+
+        Each luma is lifted as the sRGB picture of it would be; the answer is the L with which these numbers get there.
+        """
+        own = np.maximum(own, DARKEST)
+        light = np.maximum(self._light(own, 1), np.float32(1e-9))
+        shown = encoded(light)
+        lifted = decoded(shown * gain(np.exp2(log_light), shown)) * (light / decoded(shown))
+        factor = np.maximum(self._code(lifted) / own, np.float32(1.0))
+        square = (1.0 / factor**2 - own * own) / np.maximum(1.0 - own * own, np.float32(1e-4))
+        bounded = np.clip(square, np.exp2(np.float32(2.0 * self.stretch) * log_light), 1.0)
+        return (0.5 * np.log2(bounded)).astype(np.float32)
+
+    @property
+    def stretch(self) -> float:
+        """Stops of these numbers for one of sRGB's, in the dark."""
+        code = float(np.interp(DEEP, self.curves[1], np.linspace(0.0, 1.0, self.curves.shape[1])))
+        half = float(np.interp(DEEP / 2, self.curves[1], np.linspace(0.0, 1.0, self.curves.shape[1])))
+        return SRGB_EXPONENT * float(np.log2(code / max(half, 1e-9)))
+
+    def _light(self, codes: Array, channel: int) -> Array:
+        curve = self.curves[channel]
+        return np.interp(codes, np.linspace(0.0, 1.0, len(curve)), curve).astype(np.float32)
+
+    def _code(self, light: Array) -> Array:
+        curve = self.curves[1]
+        return np.interp(light, curve, np.linspace(0.0, 1.0, len(curve))).astype(np.float32)
+
+
+def encoded(linear: Array) -> Array:
+    """Code linear light in [0, 1] by sRGB's curve (IEC 61966-2-1)."""
+    x = np.clip(linear, 0.0, 1.0).astype(np.float32)
+    return np.where(x <= 0.0031308, 12.92 * x, 1.055 * x ** np.float32(1 / 2.4) - 0.055).astype(np.float32)
+
+
+def decoded(coded: Array) -> Array:
+    """Undo `encoded`."""
+    x = np.clip(coded, 0.0, 1.0).astype(np.float32)
+    return np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** np.float32(2.4)).astype(np.float32)
