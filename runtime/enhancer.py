@@ -144,7 +144,7 @@ class Enhancer:
                 Alpha is copied, and transparent pixels have no say in the light. In float pictures, values above 1 and
                 non-finite ones pass through unchanged. Bars and frames of one colour stay as they are, and what they
                 enclose comes out as it does without them.
-            space: what the numbers of another space than sRGB mean; the light is looked at in sRGB, and applied to them.
+            space: what numbers of another space than sRGB mean; the light is looked at in sRGB, and applied to them.
 
         Raises:
             InputError: another shape or type, float of 0 to 255, or a picture too large for quality "exact" on this
