@@ -78,7 +78,9 @@ HELD = {  # what each format has a place for, besides EXIF, XMP and the profile
 
 @pytest.mark.parametrize("suffix", HELD)
 def test_all_of_a_jpeg_arrives(full, tmp_path, suffix):
-    pytest.importorskip({".heic": "pillow_heif", ".jxl": "imagecodecs"}.get(suffix, "PIL"), reason="extra pictures")
+    pytest.importorskip(
+        {".heic": "pillow_heif", ".jxl": "imagecodecs"}.get(suffix, "PIL"), reason="needs the extra pictures"
+    )
     target = tmp_path / f"out{suffix}"
     notes = carried(full, target)
     found = exiftool(target)
@@ -155,7 +157,9 @@ DAMAGED = {
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "WEBP", "AVIF", "HEIC", "JPEG XL"])
 @pytest.mark.parametrize("kind", DAMAGED)
 def test_damaged_exif_stops_nothing(form, kind):
-    pytest.importorskip({"HEIC": "pillow_heif", "JPEG XL": "imagecodecs"}.get(form, "PIL"), reason="extra pictures")
+    pytest.importorskip(
+        {"HEIC": "pillow_heif", "JPEG XL": "imagecodecs"}.get(form, "PIL"), reason="needs the extra pictures"
+    )
     segment = exif.PREFIX + DAMAGED[kind]
     data = saved(Image.fromarray(COLOUR), "JPEG")
     data = data[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + data[2:]

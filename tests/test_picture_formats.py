@@ -306,7 +306,9 @@ def test_a_missing_library_is_named_with_the_command(monkeypatch):
 
 @pytest.mark.parametrize("suffix", [".heic", ".jxl", ".avif"])
 def test_heic_jpeg_xl_and_avif_give_what_was_written(tmp_path, suffix):
-    pytest.importorskip({".heic": "pillow_heif", ".jxl": "imagecodecs"}.get(suffix, "PIL"), reason="extra pictures")
+    pytest.importorskip(
+        {".heic": "pillow_heif", ".jxl": "imagecodecs"}.get(suffix, "PIL"), reason="needs the extra pictures"
+    )
     for pixels, bits in ((COLOUR, 8), (np.dstack([COLOUR, ALPHA]), 8), (DEEP, 16)):
         notes = write_picture(tmp_path / f"o{suffix}", Picture(pixels), pixels)
         back = read_picture(tmp_path / f"o{suffix}").pixels
