@@ -66,7 +66,7 @@ def shot(count, coding, sampling=(2, 2), size=(HEIGHT, WIDTH), interlaced=False,
 def copies(frames):
     for frame in frames:
         copy = frame.copy()
-        copy.interlaced = frame.interlaced
+        copy.scan = frame.scan
         yield copy
 
 

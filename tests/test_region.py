@@ -14,7 +14,9 @@ from cliplit.runtime import Enhancer
 from cliplit.runtime.light.colour import Coding, Colour
 from cliplit.runtime.light.gain import apply_planes, apply_rgb
 from cliplit.runtime.light.light_map import Coefficients
+from cliplit.runtime.light.pixels import PackedRGB
 from cliplit.runtime.light.region import Region
+from cliplit.runtime.light.relighting import LightSettings, Relighting
 from cliplit.runtime.video.frame_loop import FrameLoop
 from cliplit.runtime.video.frames import Clip, Frame
 from cliplit.runtime.video.request import Steps
@@ -152,3 +154,21 @@ def test_wrong_usage(tmp_path, options):
     result = video_command(source, tmp_path / "out.mkv", *options, text=True)
     assert result.returncode == 2 and "Traceback" not in result.stderr
     assert not (tmp_path / "out.mkv").exists()
+
+
+@pytest.mark.parametrize("outside", [0, 255, "noise"])
+def test_what_lies_outside_has_no_say(enhancer, outside):
+    """The light in an area is that of its own picture; outside nothing changes, and the edge is soft."""
+    picture = backlit(360, 640)
+    other = np.random.default_rng(0).integers(0, 255, picture.shape, dtype=np.uint8)
+    other = other if outside == "noise" else np.full_like(picture, outside)
+    inside = np.s_[150:330, 100:400]
+    other[inside] = picture[inside]
+    results = []
+    for pixels in (PackedRGB(picture), PackedRGB(other)):
+        clip = Relighting(enhancer, LightSettings(0.0, Region(100, 150, 300, 180)))
+        results.append(clip.relight(pixels, clip.look([pixels])[0], 0.0).samples.astype(int))
+    assert np.abs(results[0][inside] - results[1][inside]).max() <= 1
+    changed = np.abs(results[0] - picture)
+    assert changed[:150].max() == 0 and changed[:, :100].max() == 0 and changed[200:300, 200:300].mean() > 10
+    assert np.abs(np.diff(changed[200:300, 90:200].astype(int), axis=1)).mean() < 2

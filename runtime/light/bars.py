@@ -49,6 +49,12 @@ class Area:
         """(height, width)."""
         return self.bottom - self.top, self.right - self.left
 
+    def within(self, other: Area) -> Area | None:
+        """Return what both cover; None for nothing."""
+        top, left = max(self.top, other.top), max(self.left, other.left)
+        bottom, right = min(self.bottom, other.bottom), min(self.right, other.right)
+        return Area(top, bottom, left, right) if top < bottom and left < right else None
+
     def aligned(self, rows: int, columns: int, height: int, width: int) -> Area:
         """Grown within the picture to edges that are multiples: chroma and fields have no others."""
         top, left = self.top - self.top % rows, self.left - self.left % columns

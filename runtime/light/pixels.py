@@ -42,8 +42,12 @@ class Pixels(Protocol):
         """Find the part that is picture, between bars; all of it where there are none."""
         ...
 
+    def aligned(self, area: Area) -> Area:
+        """Grow an area to edges that `cropped` can take."""
+        ...
+
     def cropped(self, area: Area) -> Any:
-        """Return pixels that are views of an area as `picture_area` gives them."""
+        """Return pixels that are views of an area as `picture_area` or `aligned` give them."""
         ...
 
     def noise_plane(self) -> tuple[Array, float, float]:
@@ -79,6 +83,9 @@ class PackedRGB:
 
     def picture_area(self) -> Area:
         return visible_area(self.samples)
+
+    def aligned(self, area: Area) -> Area:
+        return area
 
     def cropped(self, area: Area) -> PackedRGB:
         return replace(self, samples=self.samples[area.slices])
@@ -130,10 +137,11 @@ class PlanarPixels:
     def picture_area(self) -> Area:
         """Of luma alone (green where there is none), which is enough to tell bars."""
         plane = self.planes[1 if self.coding.rgb else 0]
+        return self.aligned(picture_area(plane, 1 / self.coding.numbers.y_scale))
+
+    def aligned(self, area: Area) -> Area:
         rows, columns = self._per_chroma_sample
-        return picture_area(plane, 1 / self.coding.numbers.y_scale).aligned(
-            rows * (2 if self.interlaced else 1), columns, *self.size
-        )
+        return area.aligned(rows * (2 if self.interlaced else 1), columns, *self.size)
 
     @property
     def _per_chroma_sample(self) -> tuple[int, int]:

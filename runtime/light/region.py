@@ -11,6 +11,7 @@ import numpy as np
 from cliplit.arrays import Array
 from cliplit.errors import InputError
 
+from .bars import Area
 from .light_map import Coefficients
 
 FEATHER = 0.12  # of the area's shorter side
@@ -19,12 +20,16 @@ FINEST = 8  # coefficient samples that an area's shorter side must span
 
 @dataclass(frozen=True)
 class Region:
-    """The area to enhance, in pixels of the stored picture: left, top, width, height."""
+    """The area to enhance, in pixels of the stored picture: left, top, width, height.
+
+    `hard` tells of top, bottom, left and right whether that edge is the picture's own; None lets the numbers tell.
+    """
 
     x: int
     y: int
     width: int
     height: int
+    hard: tuple[bool, bool, bool, bool] | None = None
 
     @classmethod
     def parse(cls, text: str) -> Region:
@@ -42,9 +47,22 @@ class Region:
         if self.x >= width or self.y >= height:
             raise InputError(f"area {self.x},{self.y},{self.width},{self.height} lies outside {width}x{height}")
 
-    def seen_from(self, x: int, y: int) -> Region:
-        """Return the same area of a picture whose corner lies at (x, y) of this one's."""
-        return replace(self, x=self.x - x, y=self.y - y)
+    @property
+    def area(self) -> Area:
+        """Rows and columns of it."""
+        return Area(self.y, self.y + self.height, self.x, self.x + self.width)
+
+    def seen_from(self, seen: Area, height: int, width: int) -> Region:
+        """Return the same area in an (height, width) picture's part `seen`.
+
+        Its edges are soft there, too, but for those that are the picture's own, or lie in bars around that part.
+        """
+        bottom, right = self.y + self.height, self.x + self.width
+        hard = (
+            self.y <= 0 or self.y < seen.top, bottom >= height or bottom > seen.bottom,
+            self.x <= 0 or self.x < seen.left, right >= width or right > seen.right,
+        )  # fmt: skip
+        return replace(self, x=self.x - seen.left, y=self.y - seen.top, hard=hard)
 
     def within(self, coefficients: Coefficients, height: int, width: int) -> Coefficients:
         """Restrict coefficients to the area in an (height, width) picture: outside, the gain is exactly 1.
@@ -58,20 +76,26 @@ class Region:
             rows, columns = (min(side, round(count / finer)) for side, count in ((height, rows), (width, columns)))
             slope, offset = (cv2.resize(m, (columns, rows), interpolation=cv2.INTER_LINEAR) for m in (slope, offset))
         feather = FEATHER * min(self.width, self.height)
-        down = ramp(self.y, self.height, height, rows, feather)
-        mask = np.outer(down, ramp(self.x, self.width, width, columns, feather)).astype(np.float32)
+        down_hard, across_hard = (self.hard[:2], self.hard[2:]) if self.hard else (None, None)
+        down = ramp(self.y, self.height, height, rows, feather, down_hard)
+        across = ramp(self.x, self.width, width, columns, feather, across_hard)
+        mask = np.outer(down, across).astype(np.float32)
         return replace(coefficients, slope=slope * mask, offset=offset * mask)
 
 
-def ramp(start: int, length: int, side: int, samples: int, feather: float) -> Array:
+def ramp(
+    start: int, length: int, side: int, samples: int, feather: float, hard: tuple[bool, bool] | None = None
+) -> Array:
     """Compute weights of `samples` along a side: 0 outside, rising smoothly to 1 over `feather` pixels inside.
 
-    They stay 0 as far inside as interpolation reaches.
+    They stay 0 as far inside as interpolation reaches. A hard first or last edge has no such rise; without
+    `hard` that is one at the side's own end.
     """
+    hard = hard or (start <= 0, start + length >= side)
     step = side / samples
     place = (np.arange(samples) + 0.5) * step
-    before = np.inf if start <= 0 else place - start
-    after = np.inf if start + length >= side else start + length - place
+    before = np.inf if hard[0] else place - start
+    after = np.inf if hard[1] else start + length - place
     reach = step if samples < side else 0.5
     share = np.clip((np.minimum(before, after) * np.ones(samples) - reach) / max(feather, 1e-6), 0.0, 1.0)
     return share * share * (3.0 - 2.0 * share)

@@ -143,9 +143,11 @@ class Relighting:
         return Light(log_light, seen.luma, signal.luma, transfer, area)
 
     def _area(self, pixels: Pixels) -> Area | None:
-        if not self.settings.bars:
-            return None
-        area = pixels.picture_area()
+        """Find what is looked at: what lies between bars, and of that the region's part; None for all of it."""
+        area = pixels.picture_area() if self.settings.bars else whole(*pixels.size)
+        region = self.settings.region
+        if region:
+            area = pixels.aligned(area.within(region.area) or area)
         return None if area == whole(*pixels.size) else area
 
     def relight(
@@ -166,7 +168,7 @@ class Relighting:
         if light.area:
             if out is not pixels:
                 pixels.copy_to(out)
-            region = region.seen_from(light.area.left, light.area.top) if region else None
+            region = region.seen_from(light.area, *pixels.size) if region else None
             pixels, out_area = pixels.cropped(light.area), out.cropped(light.area)
         else:
             out_area = out
