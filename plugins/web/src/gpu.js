@@ -26,16 +26,17 @@ out vec4 result;
 const SHRINK = `${HEAD}
 uniform ivec4 area; // left, top, width, height
 uniform ivec2 size; // of the result
+uniform int block; // side of the squares that are averaged first
 uniform bool weighted, enlarging;
 
 vec4 at(ivec2 place) { return texelFetch(source, area.xy + clamp(place, ivec2(0), area.zw - 1), 0); }
 
 void main() {
   ivec2 cell = ivec2(gl_FragCoord.xy);
-  vec2 scale = vec2(area.zw) / vec2(size);
+  vec2 blocks = vec2(area.zw / block), scale = blocks / vec2(size);
   vec3 colour = vec3(0.0);
   float alpha = 0.0, least = 1.0, seen = 0.0, covered = 0.0;
-  vec2 first = vec2(cell) * scale, last = min(vec2(cell + 1) * scale, vec2(area.zw));
+  vec2 first = vec2(cell) * scale, last = min(vec2(cell + 1) * scale, blocks);
   ivec2 start = ivec2(floor(first)), end = ivec2(ceil(last));
   if (enlarging) { // interpolated, as the few pictures smaller than the network's least size are
     vec2 middle = clamp((vec2(cell) + 0.5) * scale - 0.5, vec2(0.0), vec2(area.zw) - 1.0);
@@ -43,9 +44,9 @@ void main() {
     first = middle; // its distance to a pixel gives the weight
     end = start + 2;
   }
-  for (int y = start.y; y < end.y; y++) {
-    for (int x = start.x; x < end.x; x++) {
-      vec2 place = vec2(x, y);
+  for (int y = start.y * block; y < end.y * block; y++) {
+    for (int x = start.x * block; x < end.x * block; x++) {
+      vec2 place = vec2(x / block, y / block);
       vec2 share = enlarging ? 1.0 - abs(place - first) : min(place + 1.0, last) - max(place, first);
       vec4 pixel = at(ivec2(x, y));
       float weight = max(share.x, 0.0) * max(share.y, 0.0);
@@ -199,6 +200,7 @@ export class Gpu {
     const at = this.#use(this.shrinking, source);
     gl.uniform4i(at("area"), area.left, area.top, width, height);
     gl.uniform2i(at("size"), size.width, size.height);
+    gl.uniform1i(at("block"), halved({ height, width }, size));
     gl.uniform1i(at("weighted"), weighted ? 1 : 0);
     gl.uniform1i(at("enlarging"), size.height > height || size.width > width ? 1 : 0);
     return this.#drawAndRead(size);
@@ -336,6 +338,20 @@ export class Gpu {
     gl.readPixels(0, 0, size.width, size.height, gl.RGBA, gl.UNSIGNED_BYTE, samples);
     return samples;
   }
+}
+
+/**
+ * By how much Python's `shrink` halves a picture before it averages over areas; which pixels fall into which area
+ * depends on it.
+ * @param {Size} picture
+ * @param {Size} goal
+ */
+function halved({ height, width }, goal) {
+  let factor = 1;
+  while (height % 2 === 0 && width % 2 === 0 && height >= 2 * goal.height && width >= 2 * goal.width) {
+    [height, width, factor] = [height / 2, width / 2, factor * 2];
+  }
+  return factor;
 }
 
 /**

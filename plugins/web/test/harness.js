@@ -75,6 +75,8 @@ export async function saved(page, selector, to) {
 /** Run test/reference.py and return what it prints, as JSON. */
 export function python(...args) {
   const { status, stdout, stderr } = spawnSync(PYTHON, [path.join(here, "reference.py"), ...args], { encoding: "utf8", maxBuffer: 1 << 26 });
-  if (status !== 0) throw new Error(`${PYTHON} reference.py ${args.join(" ")}: ${stderr}`);
+  if (status !== 0) {
+    throw new Error(`${PYTHON} reference.py failed; CLIPLIT_PYTHON names a Python that has cliplit[cpu]: ${stderr}`);
+  }
   return JSON.parse(stdout);
 }

@@ -54,5 +54,5 @@ test("photos come out as Python's", { skip: !existsSync(PHOTOS) && "needs shared
 
 test("the page's network is the one that Python takes when it is not asked", () => {
   const { config } = JSON.parse(readFileSync(path.join(here, "..", "package.json"), "utf8"));
-  assert.equal(config.model, python("default-model"));
+  assert.equal(config.model, python("default"));
 });
