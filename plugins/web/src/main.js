@@ -237,7 +237,7 @@ function addToStrip(picture) {
   pictures.push(added);
   for (const { id, button } of pictures) button.setAttribute("aria-current", String(id === picture.id));
   element("strip").hidden = pictures.length < 2;
-  element("all-field").hidden = pictures.length < 2;
+  button("save-all").hidden = pictures.length < 2;
 }
 
 button("open").addEventListener("click", () => input("files").click());
@@ -296,7 +296,7 @@ async function busySaving(work) {
 }
 
 for (const format of /** @type {const} */ (["png", "jpeg"])) {
-  button(`save-${format}`).addEventListener("click", () => 
+  button(`save-${format}`).addEventListener("click", () =>
     busySaving(async () => {
       if (shown) await save(shown, format);
     }),

@@ -3,6 +3,9 @@
 reference.py pictures FOLDER          makes the pictures and prints their names
 reference.py relight MODEL FOLDER NAME...   relights them as NAME.reference.png
 reference.py compare A B ...          prints the PSNR of each pair
+reference.py files FOLDER             makes files of several kinds, good and broken
+reference.py camera FILE              makes a y4m clip that a camera can play: two shots, with a cut between them
+reference.py look PICTURE             prints size, orientation, and the quarter that is red
 reference.py default                  prints the model that `Enhancer` takes when it is not asked
 """
 
@@ -79,6 +82,39 @@ def make(folder: Path) -> list[str]:
     return [f"{name}.png" for name in MADE]
 
 
+ORIENTATION = 274  # tag of EXIF
+
+
+def make_files(folder: Path) -> list[str]:
+    """Write a turned JPEG, a large one, a 16-bit PNG, and what is no picture."""
+    Image.fromarray(scene(300, 400, 1)).save(folder / "photo.jpg", quality=92)
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6  # to be turned clockwise
+    quarters = np.zeros((300, 400, 3), np.uint8)
+    quarters[:150, :200] = 200, 30, 30  # the stored top left is the top right that is seen
+    Image.fromarray(quarters).save(folder / "turned.jpg", quality=95, exif=exif)
+    large = cv2.resize(scene(1000, 1500, 2), (6000, 4000), interpolation=cv2.INTER_LINEAR)
+    Image.fromarray(large).save(folder / "large.jpg", quality=90)
+    cv2.imwrite(str(folder / "deep.png"), scene(120, 160, 3).astype(np.uint16) * 257)
+    (folder / "broken.jpg").write_bytes((folder / "photo.jpg").read_bytes()[:200])
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "words.txt").write_text("no picture\n")
+    Image.fromarray(np.full((2, 9000, 3), 40, np.uint8)).save(folder / "wide.png")
+    return sorted(path.name for path in folder.iterdir())
+
+
+def make_camera(path: Path) -> list[int]:
+    """Write two shots of a second each, 320x240, 4:2:0 with 30 frames a second."""
+    width, height, frames = 320, 240, 30
+    with path.open("wb") as file:
+        file.write(f"YUV4MPEG2 W{width} H{height} F30:1 Ip A1:1 C420jpeg\n".encode())
+        for seed in (1, 2):
+            planes = cv2.cvtColor(scene(height, width, seed) // seed, cv2.COLOR_RGB2YUV_I420).tobytes()
+            for _ in range(frames):
+                file.write(b"FRAME\n" + planes)
+    return [2 * frames]
+
+
 def relight(model: str, folder: Path, names: list[str]) -> list[str]:
     enhancer = Enhancer(model, device="cpu")
     for name in names:
@@ -104,11 +140,27 @@ def psnr(first: Path, second: Path) -> float:
     return 99.0 if error == 0 else 10 * float(np.log10(255**2 / error))
 
 
+def look(path: Path) -> dict[str, object]:
+    with Image.open(path) as image:
+        orientation = image.getexif().get(ORIENTATION, 1)
+        pixels = np.asarray(image.convert("RGB")).astype(int)
+    excess = cv2.resize((pixels[..., 0] - pixels[..., 1]).astype(np.float32), (2, 2), interpolation=cv2.INTER_AREA)
+    row, column = np.unravel_index(int(excess.argmax()), excess.shape)
+    size = [pixels.shape[1], pixels.shape[0]]
+    return {"size": size, "orientation": orientation, "red": [int(column), int(row)]}
+
+
 def main(task: str, *arguments: str) -> object:
     if task == "pictures":
         return make(Path(arguments[0]))
     if task == "relight":
         return relight(arguments[0], Path(arguments[1]), list(arguments[2:]))
+    if task == "files":
+        return make_files(Path(arguments[0]))
+    if task == "camera":
+        return make_camera(Path(arguments[0]))
+    if task == "look":
+        return look(Path(arguments[0]))
     if task == "default":
         return inspect.signature(Enhancer).parameters["model"].default
     pairs = zip(arguments[::2], arguments[1::2], strict=True)
