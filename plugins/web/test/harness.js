@@ -11,7 +11,7 @@ import { chromium } from "playwright-core";
 export const here = path.dirname(fileURLToPath(import.meta.url));
 export const dist = path.join(here, "..", "dist");
 const CHROMIUM = process.env.CLIPLIT_CHROMIUM ?? ["/usr/bin/chromium", "/usr/bin/chromium-browser"].find(existsSync);
-const PYTHON = process.env.CLIPLIT_PYTHON ?? "python3";
+export const PYTHON = process.env.CLIPLIT_PYTHON ?? "python3";
 const TYPES = { html: "text/html", js: "text/javascript", mjs: "text/javascript", css: "text/css", wasm: "application/wasm", svg: "image/svg+xml", jpg: "image/jpeg" };
 // WebGL2 by the processor, as there is no card in CI.
 const SOFTWARE = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"];
@@ -52,7 +52,7 @@ export async function openPage(browser, address, { wait = true, ...options } = {
     if (`${origin}/` !== address && protocol !== "blob:") trouble.push(`a request to ${request.url()}`);
   });
   await page.goto(address);
-  if (wait) await page.waitForSelector("html[data-ready]", { timeout: 60_000 });
+  if (wait) await page.waitForSelector("html[data-ready]", { timeout: 180_000 });
   return { page, context, trouble };
 }
 
@@ -61,12 +61,12 @@ export async function openFiles(page, files) {
   await page.setInputFiles("#files", files);
   const last = [].concat(files).at(-1);
   const name = typeof last === "string" ? path.basename(last) : last.name;
-  await page.waitForFunction((wanted) => document.querySelector("#name").textContent === wanted && !document.querySelector(".busy"), name, { timeout: 120_000 });
+  await page.waitForFunction((wanted) => document.querySelector("#name").textContent === wanted && !document.querySelector(".busy"), name, { timeout: 240_000 });
 }
 
 /** Press a button that saves, and return the path of what was saved. */
 export async function saved(page, selector, to) {
-  const [download] = await Promise.all([page.waitForEvent("download", { timeout: 120_000 }), page.click(selector)]);
+  const [download] = await Promise.all([page.waitForEvent("download", { timeout: 240_000 }), page.click(selector)]);
   const target = path.join(to, download.suggestedFilename());
   await download.saveAs(target);
   return target;
