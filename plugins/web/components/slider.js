@@ -3,7 +3,7 @@
 
 /**
  * Make a stage's line movable. The stage holds what is before, `.over` with what is after, `.line`, and an input
- * `.handle` from 0 to 100.
+ * `.handle` from 0 to 100. `data-left` says what is left of the line, if not what is before.
  * @param {HTMLElement} stage
  * @returns {(percent: number) => void} moves the line
  */
@@ -13,7 +13,7 @@ export function slider(stage) {
   const place = (/** @type {number} */ percent) => {
     handle.value = String(percent);
     stage.style.setProperty("--cut", `${handle.value}%`);
-    handle.setAttribute("aria-valuetext", `${handle.value} % before`);
+    handle.setAttribute("aria-valuetext", `${handle.value} % ${stage.dataset.left ?? "before"}`);
   };
   const drag = (/** @type {PointerEvent} */ event) => {
     const box = stage.getBoundingClientRect();

@@ -4,6 +4,8 @@
 /** @typedef {import("./light/proxy.js").Proxy} Proxy */
 /** @typedef {typeof import("onnxruntime-web")} Runtime */
 
+const PATIENCE = 20_000; // milliseconds for WebGPU to answer once; a broken driver may never
+
 export class Network {
   /**
    * @param {Runtime} runtime
@@ -30,14 +32,23 @@ export class Network {
     const model = new Uint8Array(await answer.arrayBuffer());
     if (await hasWebGpu()) {
       try {
-        const network = await Network.#create(await import("onnxruntime-web/jspi"), model, info, folder, "WebGPU");
-        await network.check();
-        return network;
+        return await Promise.race([Network.#onWebGpu(model, info, folder), late(PATIENCE)]);
       } catch (error) {
         console.info("going on without WebGPU:", error);
       }
     }
     return Network.#create(await import("onnxruntime-web/wasm"), model, info, folder, "WebAssembly");
+  }
+
+  /**
+   * @param {Uint8Array} model
+   * @param {ModelInfo} info
+   * @param {URL} folder
+   */
+  static async #onWebGpu(model, info, folder) {
+    const network = await Network.#create(await import("onnxruntime-web/jspi"), model, info, folder, "WebGPU");
+    await network.check();
+    return network;
   }
 
   /**
@@ -95,3 +106,10 @@ async function hasWebGpu() {
   if (!gpu || !("Suspending" in WebAssembly)) return false;
   return Boolean(await gpu.requestAdapter().catch(() => null));
 }
+
+/**
+ * @param {number} milliseconds
+ * @returns {Promise<never>}
+ */
+const late = (milliseconds) =>
+  new Promise((_, reject) => setTimeout(() => reject(new Error(`no answer in ${milliseconds / 1000} seconds`)), milliseconds));
