@@ -209,7 +209,12 @@ def write(output: Path, data: dict[str, object], sections: Sequence[object], tit
     parts = [f"# {title}\n\n{about}\n"]
     for section in chosen:
         first = [f"**{section.headline.number}** {section.headline.words}\n"] if section.headline else []
-        parts += [f"## {section.title}\n", *first, *(f"{text}\n" for text in section.texts), *map(markdown, section.tables)]
+        parts += [
+            f"## {section.title}\n",
+            *first,
+            *(f"{text}\n" for text in section.texts),
+            *map(markdown, section.tables),
+        ]
     with atomic_write(output / "bench.md") as temporary:
         temporary.write_text("\n".join(parts), encoding="utf-8")
     write_page(output / "index.html", title, about, chosen)

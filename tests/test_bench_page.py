@@ -19,8 +19,8 @@ pytest.importorskip("matplotlib", reason="needs the extra bench")
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
 
 from cliplit.benchmarks.plots import bars, curves
-from cliplit.benchmarks.scoring import Sample
 from cliplit.benchmarks.quality import MEASURES
+from cliplit.benchmarks.scoring import Sample
 from cliplit.benchmarks.tables import Table, picture_table, score_table
 from cliplit.benchmarks.webpage import Headline, Section, write_page
 
@@ -192,7 +192,11 @@ def test_no_column_is_cut_off_on_a_small_desktop(page):
     page.set_viewport_size({"width": 1280, "height": 800})
     page.locator("summary").click()
     assert page.locator(".scroll").count() == 3
-    assert page.evaluate("[...document.querySelectorAll('.scroll')].map(e => e.scrollWidth - e.clientWidth)") == [0, 0, 0]
+    assert page.evaluate("[...document.querySelectorAll('.scroll')].map(e => e.scrollWidth - e.clientWidth)") == [
+        0,
+        0,
+        0,
+    ]
 
 
 def test_the_theme_is_the_systems_until_another_is_chosen(page):

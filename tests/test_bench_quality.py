@@ -7,8 +7,8 @@ import json
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
 from click.testing import CliRunner
+from PIL import Image
 
 from made import backlit, write_clip
 

@@ -35,7 +35,9 @@ def scene(height: int, width: int, seed: int) -> Array:
         points = random.uniform(0, 1, (6, 2)) * (width, height * 0.8) + (0, height * 0.3)
         colour = tuple(float(c) for c in random.uniform(0.01, 0.3, 3))
         cv2.fillConvexPoly(picture, cv2.convexHull(points.astype(np.int32)), colour, cv2.LINE_AA)
-    texture = cv2.resize(random.uniform(0.7, 1.3, (height // 3 + 1, width // 3 + 1)).astype(np.float32), (width, height))
+    texture = cv2.resize(
+        random.uniform(0.7, 1.3, (height // 3 + 1, width // 3 + 1)).astype(np.float32), (width, height)
+    )
     picture = picture * texture[..., None] + random.normal(0, 0.006, picture.shape)
     return np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
 
