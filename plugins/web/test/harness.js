@@ -43,6 +43,7 @@ export function launch(...args) {
  */
 export async function openPage(browser, address, { wait = true, ...options } = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, acceptDownloads: true, ...options });
+  context.setDefaultTimeout(180_000); // as long as a busy machine may take; what is tested is not how fast it is
   const page = await context.newPage();
   const trouble = [];
   page.on("pageerror", (error) => trouble.push(String(error)));
@@ -52,7 +53,7 @@ export async function openPage(browser, address, { wait = true, ...options } = {
     if (`${origin}/` !== address && protocol !== "blob:") trouble.push(`a request to ${request.url()}`);
   });
   await page.goto(address);
-  if (wait) await page.waitForSelector("html[data-ready]", { timeout: 180_000 });
+  if (wait) await page.waitForSelector("html[data-ready]");
   return { page, context, trouble };
 }
 
@@ -61,12 +62,12 @@ export async function openFiles(page, files) {
   await page.setInputFiles("#files", files);
   const last = [].concat(files).at(-1);
   const name = typeof last === "string" ? path.basename(last) : last.name;
-  await page.waitForFunction((wanted) => document.querySelector("#name").textContent === wanted && !document.querySelector(".busy"), name, { timeout: 240_000 });
+  await page.waitForFunction((wanted) => document.querySelector("#name").textContent === wanted && !document.querySelector(".busy"), name);
 }
 
 /** Press a button that saves, and return the path of what was saved. */
 export async function saved(page, selector, to) {
-  const [download] = await Promise.all([page.waitForEvent("download", { timeout: 240_000 }), page.click(selector)]);
+  const [download] = await Promise.all([page.waitForEvent("download"), page.click(selector)]);
   const target = path.join(to, download.suggestedFilename());
   await download.saveAs(target);
   return target;

@@ -44,7 +44,7 @@ const set = (id, value) =>
   }, [id, value]);
 /** Wait until the condition holds; what the worker draws comes when it comes. */
 const until = async (condition, what) => {
-  for (let i = 0; i < 200; i++) {
+  for (let i = 0; i < 1200; i++) {
     if (await condition()) return;
     await page.waitForTimeout(50);
   }
@@ -71,7 +71,7 @@ test("strength and maximum gain are live, and need no run of the network", async
   assert.equal(await page.innerText("#gain-value"), "16 ×");
 });
 
-test("the light map is grey, and darker where the picture is dark", async () => {
+test("the light map is shown in grey", async () => {
   await page.check("#light-map");
   await until(async () => (await page.innerText("#tag")) === "light map", "the tag says so");
   await until(async () => {
@@ -153,16 +153,20 @@ test("a turned photo is saved upright, as JPEG and as PNG", async () => {
 
 test("a photo of 24 megapixels is relighted and saved while the page stays alive", async () => {
   await page.evaluate(() => {
-    globalThis.ticks = 0;
-    setInterval(() => globalThis.ticks++, 20);
+    globalThis.longest = 0;
+    globalThis.started = performance.now();
+    let last = started;
+    setInterval(() => {
+      const now = performance.now();
+      longest = Math.max(longest, now - last);
+      last = now;
+    }, 10);
   });
-  const start = Date.now();
   await openFiles(page, file("large.jpg"));
   const target = await saved(page, "#save-jpeg", at);
-  const possible = (Date.now() - start) / 20;
-  const ticks = await page.evaluate(() => globalThis.ticks);
+  const [longest, total] = await page.evaluate(() => [globalThis.longest, performance.now() - globalThis.started]);
   assert.deepEqual(python("look", target).size, [6000, 4000]);
-  assert.ok(ticks > 0.3 * possible, `${ticks} of ${possible.toFixed(0)} ticks of a timer`);
+  assert.ok(longest < total / 5, `the page stood still for ${longest.toFixed(0)} of ${total.toFixed(0)} ms`);
 });
 
 test("the theme follows the system until it is chosen, and is remembered", async () => {
