@@ -52,6 +52,7 @@ def made_page(path):
     plots = [bars("Bars", "dB", {"lite": 30.1, "other": 20.2}), curves("Lines", "x", "y", {"a": [(1, 1), (2, 4)]})]
     every = score_table("Means", {name: dict.fromkeys(MEASURES, 12.3456) for name in ("lite fast", "exposure fusion")})
     each = picture_table("psnr", {"lite": {"first": {"psnr": 30.1}}, "other": {"first": {"psnr": 20.2}}})
+    assert each is not None
     first = Headline("+9.90 dB", "over the best classical method, other: lite has 30.10 dB.")
     section = Section("Quality", ["Text."], samples, plots, [table, every, each], "lite", first)
     write_page(path, "A report", "made by a test", [section])

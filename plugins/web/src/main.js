@@ -338,7 +338,7 @@ async function beginCamera(device) {
     if (times.length > 20) times.shift();
     const rate = (1000 * (times.length - 1)) / Math.max(times[times.length - 1] - times[0], 1);
     if (times.length > 2) status(`${dimensions(size)}, ${rate.toFixed(rate < 10 ? 1 : 0)} frames a second`);
-    stage.dataset.restarts = String(answer.restarts);
+    stage.dataset.cuts = String(answer.cuts);
     stage.dataset.frames = String(Number(stage.dataset.frames ?? 0) + 1);
   };
   const ended = (/** @type {string} */ reason) => {

@@ -81,9 +81,9 @@ export class Relighter {
     this.gpu.setCoefficients(guidedCoefficients(log, proxy.luma, proxy.size, maxGain));
   }
 
-  /** How often the light over time started again: at the first frame and at cuts. */
-  get restarts() {
-    return this.#temporal.restarts;
+  /** How many cuts there were in the recording. */
+  get cuts() {
+    return this.#temporal.cuts;
   }
 
   /** Begin another recording. */

@@ -82,7 +82,7 @@ const answers = {
     relighter.setSteadyLight(light, settings, time);
     const after = relighter.gpu.draw(frame, light.area, size, settings);
     const before = relighter.gpu.draw(frame, light.area, size, { strength: 0 });
-    return [{ after, before, restarts: relighter.restarts }, [after, before]];
+    return [{ after, before, cuts: relighter.cuts }, [after, before]];
   },
 };
 

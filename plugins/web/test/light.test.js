@@ -60,9 +60,9 @@ test("light is averaged over time while the picture stays, and starts again at a
   filter.filter(flat(-1), flat(0.2), size, 0);
   const steady = filter.filter(flat(-2), flat(0.2), size, 1 / 30);
   assert.ok(steady[0] > -1.9 && steady[0] < -1, `${steady[0]}: between both`);
-  assert.equal(filter.restarts, 1);
+  assert.equal(filter.cuts, 0);
   assert.equal(filter.filter(flat(-3), flat(0.8), size, 2 / 30)[0], -3);
-  assert.equal(filter.restarts, 2);
+  assert.equal(filter.cuts, 1);
 });
 
 test("what changes in the picture is followed at once", () => {
@@ -71,7 +71,7 @@ test("what changes in the picture is followed at once", () => {
     flat(around).map((value, i) => (Math.abs((i % size.width) - 8) <= 1 && Math.abs(Math.floor(i / size.width) - 6) <= 2 ? inside : value));
   for (let i = 0; i < 5; i++) filter.filter(flat(-1), flat(0.2), size, i / 30);
   const light = filter.filter(patch(-1, -3), patch(0.2, 0.28), size, 5 / 30);
-  assert.equal(filter.restarts, 1);
+  assert.equal(filter.cuts, 0);
   assert.ok(light[6 * size.width + 8] < -2.9, `${light[6 * size.width + 8]}: new light where the picture changed`);
 });
 

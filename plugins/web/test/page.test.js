@@ -234,7 +234,7 @@ test("without JavaScript the page says what is missing", async () => {
   await plain.context.close();
 });
 
-for (const [what, switched] of [["WebAssembly", "--js-flags=--noexpose-wasm"], ["WebGL2", "--disable-3d-apis"]]) {
+for (const [what, switched] of [["WebAssembly", "--js-flags=--jitless"], ["WebGL2", "--disable-3d-apis"]]) {
   test(`without ${what} the page says what is missing`, async () => {
     const without = await launch(switched);
     const { page, trouble } = await openPage(without, server.address);

@@ -45,8 +45,8 @@ export class TemporalFilter {
   #time = 0;
   /** @type {{light: Float32Array, luma: Float32Array, age: Float32Array} | null} */
   #state = null;
-  /** How often it started again. */
-  restarts = 0;
+  /** How many cuts it has seen. */
+  cuts = 0;
 
   /**
    * Filter one frame's light.
@@ -61,9 +61,9 @@ export class TemporalFilter {
     this.#time = time;
     const blurred = box(luma, size, 1);
     const cut = this.#cuts.isCut(luma, size);
+    if (cut) this.cuts++;
     const state = this.#state;
     if (!state || cut || elapsed > GAP || state.light.length !== log.length) {
-      this.restarts++;
       this.#state = { light: log, luma: blurred, age: new Float32Array(log.length) };
       return log;
     }
