@@ -5,12 +5,13 @@ import path from "node:path";
 import { after, before, test } from "node:test";
 import { folder, launch, openPage, python, serve } from "./harness.js";
 
-let server, browser;
+let server, browser, strict;
 before(async () => {
   server = await serve();
 });
 after(async () => {
   await browser?.close();
+  await strict?.close();
   server?.close();
 });
 
@@ -43,12 +44,11 @@ test("the camera's picture is relighted, the frame rate shown, and cuts are seen
 });
 
 test("a camera that is not allowed gets a line, and the page goes on", async () => {
-  const strict = await launch("--use-fake-device-for-media-stream");
+  strict = await launch("--use-fake-device-for-media-stream");
   const { page } = await openPage(strict, server.address, { permissions: [] });
   await page.context().clearPermissions();
   await page.click("#camera");
   await page.waitForSelector("#messages li");
   assert.match(await page.innerText("#messages li span"), /allow|camera/i);
   assert.equal(await page.innerText("#name"), "Example picture");
-  await strict.close();
 });

@@ -14,7 +14,7 @@ const CHROMIUM = process.env.CLIPLIT_CHROMIUM ?? ["/usr/bin/chromium", "/usr/bin
 export const PYTHON = process.env.CLIPLIT_PYTHON ?? "python3";
 const TYPES = { html: "text/html", js: "text/javascript", mjs: "text/javascript", css: "text/css", wasm: "application/wasm", svg: "image/svg+xml", jpg: "image/jpeg" };
 // WebGL2 by the processor, as there is no card in CI.
-const SOFTWARE = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"];
+const SOFTWARE = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"];
 
 /** Make a folder for one test file. */
 export const folder = () => mkdtempSync(path.join(tmpdir(), "cliplit-web-"));
@@ -31,10 +31,15 @@ export async function serve(root = dist) {
   return { server, address: `http://127.0.0.1:${server.address().port}/`, close: () => server.close() };
 }
 
-/** Start the browser. */
-export function launch(...args) {
+/** Start the browser, with graphics by the processor. */
+export const launch = (...args) => start([...SOFTWARE, ...args]);
+
+/** Start the browser without any graphics. */
+export const launchWithoutGraphics = () => start(["--disable-gpu", "--disable-software-rasterizer"]);
+
+function start(args) {
   if (!CHROMIUM) throw new Error("no Chromium; install it with: apt-get install chromium");
-  return chromium.launch({ executablePath: CHROMIUM, args: [...SOFTWARE, ...args] });
+  return chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox", ...args] });
 }
 
 /**

@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
 import { after, afterEach, before, beforeEach, test } from "node:test";
-import { folder, launch, openFiles, openPage, python, saved, serve } from "./harness.js";
+import { folder, launch, launchWithoutGraphics, openFiles, openPage, python, saved, serve } from "./harness.js";
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const at = folder();
@@ -234,15 +234,18 @@ test("without JavaScript the page says what is missing", async () => {
   await plain.context.close();
 });
 
-for (const [what, switched] of [["WebAssembly", "--js-flags=--jitless"], ["WebGL2", "--disable-3d-apis"]]) {
+for (const [what, open] of [["WebAssembly", () => launch("--js-flags=--jitless")], ["WebGL2", launchWithoutGraphics]]) {
   test(`without ${what} the page says what is missing`, async () => {
-    const without = await launch(switched);
-    const { page, trouble } = await openPage(without, server.address);
-    const line = await page.innerText("#messages li span");
-    assert.match(line, new RegExp(`no ${what}`));
-    assert.match(line, /Try a current Firefox/);
-    assert.ok(await page.isDisabled("#open"));
-    assert.deepEqual(trouble, []);
-    await without.close();
+    const without = await open();
+    try {
+      const { page, trouble } = await openPage(without, server.address);
+      const [line] = await page.locator("#messages li span").allInnerTexts();
+      assert.match(line ?? "no line", new RegExp(`no ${what}`));
+      assert.match(line, /Try a current Firefox/);
+      assert.ok(await page.isDisabled("#open"));
+      assert.deepEqual(trouble, []);
+    } finally {
+      await without.close();
+    }
   });
 }
