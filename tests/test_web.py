@@ -110,8 +110,13 @@ def test_the_command_serves_until_ctrl_c_and_ends_well(page):
 
 def test_the_browser_is_opened(page, monkeypatch):
     opened = []
+
+    def open_browser(address):
+        opened.append(address)
+        return True
+
     monkeypatch.setattr(web_server.built_page, "__defaults__", (page,))
-    monkeypatch.setattr("webbrowser.open", lambda address: [opened.append(address)] != [])
+    monkeypatch.setattr("webbrowser.open", open_browser)
     monkeypatch.setattr(web_server.ThreadingHTTPServer, "serve_forever", lambda self: None)
     result = CliRunner().invoke(web_cli.main, ["--port", "0"])
     assert result.exit_code == 0
