@@ -74,7 +74,8 @@ setup(
         "cliplit": ["py.typed", "recipes/*.yaml"],
         "cliplit.runtime": ["models/*", "demo/*"],
         "cliplit.benchmarks": ["page/*"],
-        "cliplit.plugins": ["kdenlive/*.xml"],
+        # The page in the browser, where it was built (docs/web.md); its components are the quality report's.
+        "cliplit.plugins": ["kdenlive/*.xml", "web/dist/*", "web/components/*"],
     },
     include_package_data=False,  # only what stands above; MANIFEST.in is for the source distribution
     ext_modules=extensions,

@@ -145,12 +145,13 @@ def quality_command(
     map is applied; both by default.
     """
     from .clips import flicker_table
+    from .headline import headline
     from .methods import CLASSICAL
     from .model_files import methods_of
     from .plots import bars
     from .quality import MEASURES
     from .scoring import INPUT, REFERENCE, compare
-    from .tables import Table, score_table
+    from .tables import Table, picture_table, score_table
     from .webpage import Section
 
     prepare(output, overwrite)
@@ -158,14 +159,15 @@ def quality_command(
         raise InputError(f"{folder}: no such folder")
     chosen = [method for model in models or ("lite", "unet") for method in methods_of(model, device)]
     methods = [*chosen, *(() if no_classical else CLASSICAL)]
-    found = compare(folder, methods, welllit, samples, limit, progress)
+    found = compare(folder, methods, welllit, samples, limit, progress, output)
     flicker = {str(clip.name): flicker_table(clip, methods) for clip in clips}
     meanings = [
         f"{MEASURES[m].label}: {MEASURES[m].meaning}" for m in MEASURES if any(m in s for s in found.means.values())
     ]
     table = score_table(f"Means over {len(found.rows[INPUT])} pictures", found.means, (INPUT, REFERENCE))
     notes = Table("Methods", ("method", "what it is"), tuple(found.notes.items()), prose=True)
-    tables: list[Table] = [table, notes]
+    pictures = picture_table("psnr", found.rows, (INPUT, REFERENCE))
+    tables: list[Table] = [table, *([pictures] if pictures else []), notes]
     note = "Mean jump of the gain from frame to frame, along the optical flow."
     for name, values in flicker.items():
         cells = tuple((method, f"{value:.3f}") for method, value in values.items())
@@ -177,7 +179,8 @@ def quality_command(
         if (values := {m: s[name] for m, s in compared.items() if name in s})
     ]
     texts = [". ".join(meanings) + ".", *(f"Failed: {failure}" for failure in found.failures)]
-    section = Section("Quality", texts, found.samples, plots, tables, first=methods[0].name)
+    first = headline(found, [m.name for m in chosen], [m.name for m in CLASSICAL])
+    section = Section("Quality", texts, found.samples, plots, tables, methods[0].name, first)
     data = {"means": found.means, "rows": found.rows, "notes": found.notes, "failures": found.failures}
     write(output, {"quality": data, "flicker": flicker}, [section], "cliplit: measured quality")
     if found.failures:
@@ -205,7 +208,13 @@ def write(output: Path, data: dict[str, object], sections: Sequence[object], tit
     chosen = [section for section in sections if isinstance(section, Section)]
     parts = [f"# {title}\n\n{about}\n"]
     for section in chosen:
-        parts += [f"## {section.title}\n", *(f"{text}\n" for text in section.texts), *map(markdown, section.tables)]
+        first = [f"**{section.headline.number}** {section.headline.words}\n"] if section.headline else []
+        parts += [
+            f"## {section.title}\n",
+            *first,
+            *(f"{text}\n" for text in section.texts),
+            *map(markdown, section.tables),
+        ]
     with atomic_write(output / "bench.md") as temporary:
         temporary.write_text("\n".join(parts), encoding="utf-8")
     write_page(output / "index.html", title, about, chosen)

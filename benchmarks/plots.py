@@ -12,6 +12,7 @@ from cliplit.install import install_hint
 
 Point = tuple[float, float]
 COLOURS = ("#1f5fa8", "#b3471d", "#2f7d4f", "#7a3f9d", "#a8801f", "#13808c", "#a02c5a", "#555555", "#6b8e23", "#000000")
+ACCENT = "#ab4e05"  # of the page, in light colours
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def bars(title: str, x: str, values: Mapping[str, float]) -> Plot:
     """Plot one horizontal bar per name with its value."""
     figure, axes = _figure(height=0.9 + 0.3 * len(values))
     names = list(values)[::-1]
-    drawn = axes.barh(names, [values[n] for n in names], color=COLOURS[0])
+    drawn = axes.barh(names, [values[n] for n in names], color=ACCENT)
     axes.bar_label(drawn, fmt="%.3g", padding=3, fontsize=8)
     axes.set_xlabel(x)
     axes.margins(x=0.12)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from cliplit.arrays import Array
 from cliplit.errors import InputError
+from cliplit.files import atomic_write
 from cliplit.pictures.picture_folder import decoded, list_pictures
 
 from . import quality
@@ -25,12 +28,19 @@ Tick = Callable[[str], object]
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture and each method's result: (H, W, 3) uint8, light maps (H, W) in [0, 1]; for the report."""
+    """One picture and each method's result: (H, W, 3) uint8, light maps (H, W) in [0, 1]; for the report.
+
+    Attributes:
+        scores: {method: its scores on this picture}.
+        full: {method: file at full size, relative to the report}, `INPUT` and `REFERENCE` included.
+    """
 
     name: str
     before: Array
     after: dict[str, Array]
     light: dict[str, Array]
+    scores: dict[str, quality.Scores] = field(default_factory=dict)
+    full: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -55,7 +65,13 @@ class Comparison:
 
 
 def compare(
-    folder: Path, methods: Sequence[Method], welllit: Path | None, samples: int, limit: int, tick: Tick
+    folder: Path,
+    methods: Sequence[Method],
+    welllit: Path | None,
+    samples: int,
+    limit: int,
+    tick: Tick,
+    output: Path | None = None,
 ) -> Comparison:
     """Run all methods on `input/` and `gt/` of a folder, or on its pictures without references.
 
@@ -64,6 +80,7 @@ def compare(
         samples: pictures kept for the report.
         limit: pictures used of each folder, spread evenly; 0 for all.
         tick: called with each picture's name.
+        output: folder of the report; those pictures are kept there at full size, as PNG.
 
     Raises:
         InputError: no pictures, or pairs of different sizes.
@@ -80,7 +97,14 @@ def compare(
             if result is not None:
                 add(found, other, name, scores_of(before, result, reference))
         if number in kept:
-            found.samples.append(sample(name, before, reference, results, methods))
+            full = {INPUT: before, **results} | ({} if reference is None else {REFERENCE: reference})
+            found.samples.append(
+                replace(
+                    sample(name, before, reference, results, methods),
+                    scores={method: dict(rows.get(name, {})) for method, rows in found.rows.items()},
+                    full=full_size(output, f"{number + 1:02d}-{Path(name).stem}", full) if output else {},
+                )
+            )
     for name, before, _ in read(pictures_of(welllit, limit)) if welllit else ():
         tick(name)
         for method in methods:
@@ -148,6 +172,23 @@ def sample(
         after[REFERENCE] = shown(reference)
         light[REFERENCE] = shown(effective_light(before, reference))
     return Sample(name, shown(before), after, light)
+
+
+def full_size(output: Path, name: str, pictures: dict[str, Array]) -> dict[str, str]:
+    """Write pictures into the folder `pictures` of the report; returns their paths relative to it."""
+    paths = {}
+    for method, picture in pictures.items():
+        path = Path("pictures", plain(name), f"{plain(method)}.png")
+        (output / path).parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(output / path) as temporary:
+            Image.fromarray(picture).save(temporary, "PNG", compress_level=1)
+        paths[method] = path.as_posix()
+    return paths
+
+
+def plain(name: str) -> str:
+    """Return a name that every file system and address takes."""
+    return re.sub(r"[^\w.-]+", "-", name)
 
 
 def shown(picture: Array) -> Array:

@@ -10,14 +10,18 @@ from .quality import MEASURES, Scores
 
 @dataclass(frozen=True)
 class Table:
-    """`head` names the columns, `rows` are text cells, `best` lists the (row, column) to mark."""
+    """`head` names the columns, `rows` are text cells, `best` lists the (row, column) to mark.
+
+    `prose`: cells are sentences. `folded`: shown when it is asked for.
+    """
 
     title: str
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     best: frozenset[tuple[int, int]] = frozenset()
     note: str = ""
-    prose: bool = False  # cells are sentences
+    prose: bool = False
+    folded: bool = False
 
 
 def score_table(title: str, means: dict[str, Scores], unmarked: Sequence[str] = (), note: str = "") -> Table:
@@ -36,6 +40,25 @@ def score_table(title: str, means: dict[str, Scores], unmarked: Sequence[str] = 
             goal = (max if better == "higher" else min)(competing.values())
             best |= {(i, column) for i, value in competing.items() if value == goal}
     return Table(title, head, rows, frozenset(best), note)
+
+
+def picture_table(measure: str, rows: dict[str, dict[str, Scores]], unmarked: Sequence[str] = ()) -> Table | None:
+    """Tabulate one measure, pictures by methods, with the best of each picture marked; None where no picture has it."""
+    methods = [method for method, scores in rows.items() if any(measure in one for one in scores.values())]
+    pictures = list(dict.fromkeys(name for m in methods for name, scores in rows[m].items() if measure in scores))
+    if not pictures:
+        return None
+    known = MEASURES[measure]
+    cells, best = [], set()
+    for i, picture in enumerate(pictures):
+        values = [rows[method].get(picture, {}).get(measure) for method in methods]
+        cells.append((picture, *("" if v is None else f"{v:.{known.decimals}f}" for v in values)))
+        competing = {j: v for j, v in enumerate(values) if v is not None and methods[j] not in unmarked}
+        if known.better and len(competing) > 1:
+            goal = (max if known.better == "higher" else min)(competing.values())
+            best |= {(i, j + 1) for j, value in competing.items() if value == goal}
+    title = f"{known.label} of each picture{f', {known.unit}' if known.unit else ''}"
+    return Table(title, ("picture", *methods), tuple(cells), frozenset(best), folded=True)
 
 
 def unit(name: str) -> str:

@@ -1,15 +1,18 @@
 """One self-contained HTML file: pictures, plots, tables, style and script. It fetches nothing.
 
-Templates are Jinja's, which escapes what comes from file names.
+Templates are Jinja's, which escapes what comes from file names. Slider and themes are those of the page in the browser
+(plugins/web/components). Pictures at full size, where there are some, are files beside the page that it links to.
 """
 
 from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 from PIL import Image
@@ -18,12 +21,26 @@ from cliplit.arrays import Array
 from cliplit.errors import BackendError
 from cliplit.files import atomic_write
 from cliplit.install import install_hint
+from cliplit.plugins import __path__ as plugins
 
 from .plots import Plot
-from .scoring import Sample
+from .quality import MEASURES, Scores
+from .scoring import INPUT, Sample
 from .tables import Table
 
 PAGE = Path(__file__).parent / "page"
+COMPONENTS = Path(plugins[0]) / "web" / "components"
+STYLES = (COMPONENTS / "theme.css", COMPONENTS / "slider.css", PAGE / "page.css")
+SCRIPTS = (COMPONENTS / "theme.js", COMPONENTS / "slider.js", PAGE / "page.js")
+SHOWN_SCORES = ("psnr", "ssim", "ciede2000")  # beside a picture
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The result in one number, and the sentence that says what it is."""
+
+    number: str
+    words: str
 
 
 @dataclass(frozen=True)
@@ -36,6 +53,7 @@ class Section:
     plots: Sequence[Plot] = ()
     tables: Sequence[Table] = ()
     first: str = ""  # method that is shown at first
+    headline: Headline | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +61,8 @@ class Choice:
     method: str
     after: str
     light: str
+    scores: str = ""
+    full: str = ""  # address of the file at full size
 
 
 @dataclass(frozen=True)
@@ -53,6 +73,7 @@ class Viewer:
     width: int
     height: int
     before: str
+    full: str = ""
     choices: list[Choice] = field(default_factory=list)
 
 
@@ -67,13 +88,15 @@ def write_page(target: Path, title: str, about: str, sections: Sequence[Section]
         {
             "title": s.title,
             "texts": s.texts,
+            "headline": s.headline,
             "viewers": [viewer(sample, s.first) for sample in s.samples],
             "plots": [{"title": p.title, "words": p.words, "source": svg_uri(p.svg)} for p in s.plots],
             "tables": s.tables,
         }
         for s in sections
     ]
-    style, script = ((PAGE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    style = "\n".join(path.read_text(encoding="utf-8") for path in STYLES)
+    script = "\n".join(re.sub(r"^export ", "", path.read_text(encoding="utf-8"), flags=re.M) for path in SCRIPTS)
     template = environment.get_template("page.html")
     text = template.render(title=title, about=about, sections=shown, style=style, script=script)
     with atomic_write(target) as temporary:
@@ -82,9 +105,24 @@ def write_page(target: Path, title: str, about: str, sections: Sequence[Section]
 
 def viewer(sample: Sample, first: str) -> Viewer:
     methods = sorted(sample.after, key=lambda method: method != first)  # stable: the others keep their order
-    choices = [Choice(m, jpeg_uri(sample.after[m]), jpeg_uri(as_gray(sample.light[m]))) for m in methods]
+    choices = [
+        Choice(
+            method,
+            jpeg_uri(sample.after[method]),
+            jpeg_uri(as_gray(sample.light[method])),
+            score_words(sample.scores.get(method, {})),
+            quote(sample.full.get(method, "")),
+        )
+        for method in methods
+    ]
     height, width = sample.before.shape[:2]
-    return Viewer(sample.name, width, height, jpeg_uri(sample.before), choices)
+    return Viewer(sample.name, width, height, jpeg_uri(sample.before), quote(sample.full.get(INPUT, "")), choices)
+
+
+def score_words(scores: Scores) -> str:
+    """Say a picture's scores in a line."""
+    known = [(MEASURES[name], scores[name]) for name in SHOWN_SCORES if name in scores]
+    return ", ".join(f"{m.label} {value:.{m.decimals}f} {m.unit}".strip() for m, value in known)
 
 
 def as_gray(light: Array) -> Array:

@@ -19,9 +19,10 @@ pytest.importorskip("matplotlib", reason="needs the extra bench")
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
 
 from cliplit.benchmarks.plots import bars, curves
+from cliplit.benchmarks.quality import MEASURES
 from cliplit.benchmarks.scoring import Sample
-from cliplit.benchmarks.tables import Table
-from cliplit.benchmarks.webpage import Section, write_page
+from cliplit.benchmarks.tables import Table, picture_table, score_table
+from cliplit.benchmarks.webpage import Headline, Section, write_page
 
 CHROMIUM = os.environ.get("CLIPLIT_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
@@ -30,19 +31,31 @@ BEFORE, LITE, OTHER, LIGHT = 40, 120, 200, 90  # gray levels that tell the pictu
 
 
 def made_page(path):
-    """Two pictures, two methods, a table and two plots; a file name that is HTML."""
+    """Two pictures, two methods, tables with every measure and two plots; a file name that is HTML."""
 
     def level(value):
         return np.full((180, 320, 3), value, np.uint8)
 
     after, light = {"lite": level(LITE), "other": level(OTHER)}, np.full((180, 320), LIGHT / 255, np.float32)
     samples = [
-        Sample("first", level(BEFORE), after, dict.fromkeys(after, light)),
+        Sample(
+            "first",
+            level(BEFORE),
+            after,
+            dict.fromkeys(after, light),
+            {"lite": {"psnr": 30.1, "ssim": 0.9}, "other": {"psnr": 20.2}},
+            {"input": "pictures/01 first/input.png", "lite": "pictures/01 first/lite.png"},
+        ),
         Sample("<b>second</b> & more", backlit(), {"lite": backlit(seed=1)}, {"lite": light}),
     ]
     table = Table("Scores", ("method", "PSNR"), (("lite", "30.1"), ("other", "20.2")), frozenset({(0, 1)}), "A note.")
     plots = [bars("Bars", "dB", {"lite": 30.1, "other": 20.2}), curves("Lines", "x", "y", {"a": [(1, 1), (2, 4)]})]
-    write_page(path, "A report", "made by a test", [Section("Quality", ["Text."], samples, plots, [table], "lite")])
+    every = score_table("Means", {name: dict.fromkeys(MEASURES, 12.3456) for name in ("lite fast", "exposure fusion")})
+    each = picture_table("psnr", {"lite": {"first": {"psnr": 30.1}}, "other": {"first": {"psnr": 20.2}}})
+    assert each is not None
+    first = Headline("+9.90 dB", "over the best classical method, other: lite has 30.10 dB.")
+    section = Section("Quality", ["Text."], samples, plots, [table, every, each], "lite", first)
+    write_page(path, "A report", "made by a test", [section])
     return path
 
 
@@ -140,12 +153,61 @@ def test_a_finger_moves_the_line(page):
 
 
 def test_methods_and_light_maps_are_chosen(page):
-    page.get_by_label("Method").first.select_option("other")
+    page.get_by_label("Right").first.select_option("other")
     assert levels(shot(page))[1] == pytest.approx(OTHER, abs=3)
     page.get_by_label("light map").first.check()
     assert levels(shot(page))[1] == pytest.approx(LIGHT, abs=3)
     assert page.locator(".right").first.inner_text() == "light map"
     assert levels(shot(page, 1))[1] != pytest.approx(LIGHT, abs=3)  # the other viewer stays as it was
+
+
+def test_two_methods_lie_side_by_side_with_their_scores(page):
+    page.get_by_label("Left").first.select_option("lite")
+    page.get_by_label("Right").first.select_option("other")
+    assert levels(shot(page)) == pytest.approx((LITE, OTHER), abs=3)
+    assert page.locator(".left").first.inner_text() == "lite"
+    assert page.get_by_role("slider").first.get_attribute("aria-valuetext") == "50 % lite"
+    line = page.locator("[data-scores-line]").first.inner_text()
+    assert line == "lite: PSNR 30.10 dB, SSIM 0.9000 · other: PSNR 20.20 dB"
+    page.get_by_label("Left").first.select_option("")
+    assert levels(shot(page))[0] == pytest.approx(BEFORE, abs=3)
+
+
+def test_files_at_full_size_are_linked_where_there_are_some(page):
+    links = page.locator("figure").first.locator("a:visible")
+    assert [link.get_attribute("href") for link in links.all()] == [
+        "pictures/01%20first/input.png",
+        "pictures/01%20first/lite.png",
+    ]
+    assert page.locator("figure").nth(1).locator("a:visible").count() == 0
+
+
+def test_the_result_comes_first(page):
+    assert page.locator(".headline strong").inner_text() == "+9.90 dB"
+    box, picture = page.locator(".headline").bounding_box(), page.locator(".stage").first.bounding_box()
+    assert box["y"] < picture["y"]
+
+
+def test_no_column_is_cut_off_on_a_small_desktop(page):
+    """With every measure there is, at 1280 pixels."""
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.locator("summary").click()
+    assert page.locator(".scroll").count() == 3
+    assert page.evaluate("[...document.querySelectorAll('.scroll')].map(e => e.scrollWidth - e.clientWidth)") == [
+        0,
+        0,
+        0,
+    ]
+
+
+def test_the_theme_is_the_systems_until_another_is_chosen(page):
+    ground = "getComputedStyle(document.body).backgroundColor"
+    page.emulate_media(color_scheme="dark")
+    dark = page.evaluate(ground)
+    page.emulate_media(color_scheme="light")
+    assert page.evaluate(ground) != dark
+    page.get_by_role("button", name="Dark").click()
+    assert page.evaluate(ground) == dark
 
 
 def test_names_are_text_and_not_markup(page):
@@ -156,7 +218,12 @@ def test_names_are_text_and_not_markup(page):
 def test_axe_finds_nothing(page):
     """WCAG 2.2 A and AA and best practices, by axe-core."""
     axe = pytest.importorskip("axe_core_python.sync_playwright", reason="needs the package axe-core-python")
-    violations = axe.Axe().run(page)["violations"]
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        check(axe.Axe().run(page)["violations"])
+
+
+def check(violations):
     assert [(v["id"], [n["html"][:120] for n in v["nodes"]]) for v in violations] == []
 
 

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from made import backlit, write_clip
 
@@ -276,3 +277,29 @@ def test_a_model_that_fails_is_listed_and_the_rest_goes_on(pairs, tmp_path):
     found = compare(pairs / "pairs", [picked, broken], None, 0, 0, lambda name: None)
     assert len(found.failures) == 2 and "broken, 0.png" in found.failures[0]
     assert "psnr" in found.means[picked.name]
+
+
+def test_the_headline_is_the_best_model_against_the_best_classical_method():
+    from cliplit.benchmarks.headline import headline
+    from cliplit.benchmarks.scoring import Comparison
+
+    values = {"lite": 20.0, "unet": 21.5, "gamma": 15.0, "CLAHE": 17.25, "input": 12.0}
+    means = {name: {"psnr": value} for name, value in values.items()}
+    found = Comparison("", {}, rows={name: {"a": scores} for name, scores in means.items()}, means=means)
+    first = headline(found, ["lite", "unet"], ["gamma", "CLAHE"])
+    assert first.number == "+4.25 dB"
+    assert first.words.startswith("over the best classical method, CLAHE: unet has 21.50 dB, that one 17.25 dB.")
+    worse = headline(found, ["gamma"], ["CLAHE"])
+    assert worse.number == "\N{MINUS SIGN}2.25 dB" and worse.words.startswith("against the best classical")
+    assert headline(found, ["lite"], []).number == "+8.00 dB"
+    assert headline(Comparison("", {}, means={"lite": {}}), ["lite"], ["CLAHE"]) is None
+
+
+def test_pictures_are_kept_at_full_size_under_names_that_every_system_takes(tmp_path):
+    from cliplit.benchmarks.scoring import full_size
+
+    picture = flat()
+    paths = full_size(tmp_path, "01-a b?", {"unet:exact": picture})
+    assert paths == {"unet:exact": "pictures/01-a-b-/unet-exact.png"}
+    with Image.open(tmp_path / paths["unet:exact"]) as image:
+        assert np.array_equal(np.asarray(image), picture)

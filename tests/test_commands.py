@@ -17,6 +17,7 @@ MODULES = {
     "cliplit-doctor": "cliplit.runtime.doctor",
     "cliplit-bench": "cliplit.benchmarks.cli",
     "cliplit-batch": "cliplit.runtime.batch.cli",
+    "cliplit-web": "cliplit.plugins.web_cli",
 }
 HEAVY = ("torch", "onnxruntime", "openvino", "cv2", "onnx", "av")
 

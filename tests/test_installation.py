@@ -33,7 +33,7 @@ def copy_of(folder):
     """A checkout without any installation: the rooms as they are, nothing compiled."""
     folder.mkdir()
     for name in ROOMS:
-        ignored = shutil.ignore_patterns("__pycache__", "*.so", "*.pyd")
+        ignored = shutil.ignore_patterns("__pycache__", "*.so", "*.pyd", "node_modules")
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     shutil.copy(ROOT / "setup.py", folder)
     return folder

@@ -171,4 +171,4 @@ def test_what_lies_outside_has_no_say(enhancer, outside):
     assert np.abs(results[0][inside] - results[1][inside]).max() <= 1
     changed = np.abs(results[0] - picture)
     assert changed[:150].max() == 0 and changed[:, :100].max() == 0 and changed[200:300, 200:300].mean() > 10
-    assert np.abs(np.diff(changed[200:300, 90:200].astype(int), axis=1)).mean() < 2
+    assert np.abs(np.diff(changed[200:300, 90:135].mean(axis=(0, 2)))).max() < 5

@@ -1,41 +1,39 @@
-// Before and after: a native range input holds the position (keyboard, screen readers); dragging sets it.
-"use strict";
+// The report: two methods side by side in each picture. slider.js and theme.js stand before this.
 for (const viewer of document.querySelectorAll("[data-viewer]")) {
   const stage = viewer.querySelector(".stage");
-  const handle = viewer.querySelector(".handle");
-  const choice = viewer.querySelector("[data-choice]");
+  const left = viewer.querySelector("[data-left-choice]");
+  const right = viewer.querySelector("[data-right-choice]");
   const light = viewer.querySelector("[data-light]");
-
-  const place = (value) => {
-    handle.value = value;
-    stage.style.setProperty("--cut", `${handle.value}%`);
-    handle.setAttribute("aria-valuetext", `${handle.value} % before`);
-  };
-  const drag = (event) => {
-    const box = stage.getBoundingClientRect();
-    place(Math.round((100 * (event.clientX - box.left)) / box.width));
-  };
-  stage.addEventListener("pointerdown", (event) => {
-    if (event.button !== 0) return;
-    stage.setPointerCapture(event.pointerId);
-    drag(event);
-    handle.focus({ preventScroll: true });
-    event.preventDefault();
-  });
-  stage.addEventListener("pointermove", (event) => {
-    if (stage.hasPointerCapture(event.pointerId)) drag(event);
-  });
-  handle.addEventListener("input", () => place(handle.value));
+  const before = viewer.querySelector("[data-before]");
+  const unchanged = before.src;
+  const pictures = [...viewer.querySelectorAll("[data-method]")];
+  const option = (choice) => choice.options[choice.selectedIndex];
+  const place = slider(stage);
 
   const show = () => {
     const view = light.checked ? "light" : "after";
-    for (const picture of viewer.querySelectorAll("[data-method]")) {
-      picture.hidden = picture.dataset.method !== choice.value || picture.dataset.view !== view;
+    for (const picture of pictures) {
+      picture.hidden = picture.dataset.method !== right.value || picture.dataset.view !== view;
     }
-    viewer.querySelector("[data-tag]").textContent = light.checked ? "light map" : "after";
+    const other = pictures.find((p) => p.dataset.method === left.value && p.dataset.view === view);
+    before.src = left.value ? other.src : unchanged;
+    before.alt = left.value ? other.alt : before.dataset.before;
+    stage.dataset.left = left.value || "before";
+    viewer.querySelector("[data-left-tag]").textContent = left.value || "before";
+    viewer.querySelector("[data-right-tag]").textContent =
+      left.value ? right.value : light.checked ? "light map" : "after";
+    const scores = [left, right].map((choice) => [choice.value, option(choice).dataset.scores]);
+    viewer.querySelector("[data-scores-line]").textContent =
+      scores.filter(([, words]) => words).map(([method, words]) => `${method}: ${words}`).join(" · ");
+    for (const [choice, link] of [[left, "[data-left-full]"], [right, "[data-right-full]"]]) {
+      const anchor = viewer.querySelector(link);
+      anchor.hidden = !option(choice).dataset.full;
+      anchor.href = option(choice).dataset.full || "#";
+      anchor.textContent = `${choice.value || "before"} at full size`;
+    }
+    place(Number(viewer.querySelector(".handle").value));
   };
-  choice.addEventListener("change", show);
-  light.addEventListener("change", show);
-  place(50);
+  for (const choice of [left, right, light]) choice.addEventListener("change", show);
   show(); // a reloaded page keeps its choices
 }
+themeButton(document.getElementById("theme"));

@@ -1,0 +1,1 @@
+declare const __MODEL__: import("./light/proxy.js").ModelInfo; // written by build.mjs
