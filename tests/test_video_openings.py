@@ -115,7 +115,7 @@ def test_playlists_are_refused_whatever_they_are_called(tmp_path, plain, suffix)
         for name, text in playlists(tmp_path, listener.port).items():
             file = tmp_path / f"{name}{suffix}"
             file.write_text(text)
-            with pytest.raises(InputError, match="is no clip but a playlist|not a video that can be read") as caught:
+            with pytest.raises(InputError, match=r"is no clip but a playlist|not a video that can be read") as caught:
                 PyAVReader(file)
             if name.startswith("ffconcat") or (name.startswith("hls") and suffix == ".m3u8"):
                 assert "is no clip but a playlist" in str(caught.value)

@@ -16,12 +16,12 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from cliplit.errors import ModelError
-from cliplit.files import atomic_write
+from cliplit.files import atomic_write, check_private, private_folder
 
 from .home import home
 
 MAGIC = b"CLIPLIT-ENGINE\n"
-FORMAT = 1
+FORMAT = 2  # 2: with the hash of the engine
 _LENGTHS = struct.Struct("<IQ")
 
 Size = tuple[int, int, int]  # N, H, W
@@ -101,8 +101,9 @@ class EngineHeader:
 
 
 def write_engine(path: Path, header: EngineHeader, engine: bytes) -> None:
-    text = json.dumps({"format": FORMAT, **asdict(header)}).encode()
-    path.parent.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256(engine).hexdigest()
+    text = json.dumps({"format": FORMAT, "sha256": digest, **asdict(header)}).encode()
+    private_folder(path.parent)
     with atomic_write(path) as temporary, temporary.open("wb") as file:
         file.write(MAGIC + _LENGTHS.pack(len(text), len(engine)) + text)
         file.write(engine)
@@ -120,6 +121,8 @@ def read_engine(path: Path) -> tuple[EngineHeader, bytes]:
 
 def _read(path: Path, with_engine: bool) -> tuple[EngineHeader, bytes]:
     start = len(MAGIC) + _LENGTHS.size
+    if path.parent == cache_folder():
+        check_private(path.parent)  # an engine is run as it is
     with path.open("rb") as file:
         head = file.read(start)
         if not head.startswith(MAGIC) or len(head) < start:
@@ -134,6 +137,9 @@ def _read(path: Path, with_engine: bool) -> tuple[EngineHeader, bytes]:
         content = json.loads(text)
         if content.pop("format") != FORMAT:
             raise ModelError(f"{path}: an engine file of another version of cliplit")
+        digest = content.pop("sha256")
+        if with_engine and digest != hashlib.sha256(engine).hexdigest():
+            raise ModelError(f"{path}: the engine is not the one its header speaks of: damaged")
         shapes = Shapes(*(tuple(content["shapes"][name]) for name in ("least", "best", "most")))
         content |= {"shapes": shapes, "machine": Machine(**content["machine"])}
         return EngineHeader(**content), engine

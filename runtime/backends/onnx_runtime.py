@@ -24,9 +24,10 @@ from cliplit.errors import BackendError, ModelError, first_line
 from cliplit.install import install_hint
 
 from .devices import Device, cuda_problem
-from .home import home
+from .home import cache, home
 from .model_file import ModelInfo, model_info
 
+ENGINES = "onnxruntime-tensorrt"  # below `home`
 LIBRARIES = {"CUDAExecutionProvider": "providers_cuda", "TensorrtExecutionProvider": "providers_tensorrt"}
 
 
@@ -104,7 +105,7 @@ def open_model(path: Path, device: Device, threads: int, tensorrt: bool = False)
         if cause := _why_not(runtime, wanted):
             raise BackendError(f"{device} cannot be used: {cause}; {_gpu_advice(runtime, tensorrt)}")
     if tensorrt:
-        _engine_cache().mkdir(parents=True, exist_ok=True)
+        cache(ENGINES)
     try:
         session = runtime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # a type of ONNX Runtime's own for every cause
@@ -125,19 +126,15 @@ def _providers(device: Device, tensorrt: bool) -> list[tuple[str, dict[str, Any]
     cuda: tuple[str, dict[str, Any]] = ("CUDAExecutionProvider", {"device_id": device.index})
     if not tensorrt:
         return [cuda, cpu]
-    cache = str(_engine_cache())
+    folder = str(home() / ENGINES)
     settings = {
         "device_id": device.index,
         "trt_engine_cache_enable": True,  # one build a size, not one a start
         "trt_timing_cache_enable": True,
-        "trt_engine_cache_path": cache,
-        "trt_timing_cache_path": cache,
+        "trt_engine_cache_path": folder,
+        "trt_timing_cache_path": folder,
     }
     return [("TensorrtExecutionProvider", settings), cuda, cpu]
-
-
-def _engine_cache() -> Path:
-    return home() / "onnxruntime-tensorrt"
 
 
 def _preload(runtime: ModuleType) -> None:

@@ -19,6 +19,7 @@ from cliplit.errors import BackendError, ModelError
 from cliplit.files import atomic_write
 
 from .engine_file import Shapes, cache_folder
+from .home import cache
 
 WORKSPACE = 4 << 30  # bytes that layers may use while they run; TensorRT's own default is the whole card
 Progress = Callable[[str, int, int], object]  # phase, steps done, steps
@@ -59,15 +60,15 @@ def build_engine(
     if config.add_optimization_profile(profile) < 0:
         raise BackendError(f"TensorRT refuses the shapes {shapes}: {logger.last}")
     timings = timing_cache_path(trt)
-    cache = config.create_timing_cache(timings.read_bytes() if timings.is_file() else b"")
-    if not config.set_timing_cache(cache, False):  # of another card
+    cache(timings.parent.name)  # nobody else's
+    stored = config.create_timing_cache(timings.read_bytes() if timings.is_file() else b"")
+    if not config.set_timing_cache(stored, False):  # of another card
         config.set_timing_cache(config.create_timing_cache(b""), False)
 
     engine = builder.build_serialized_network(network, config)
     if engine is None:
         raise BackendError(f"TensorRT {trt.__version__} could not build {model.name} for {shapes}: {logger.last}")
     data = bytes(memoryview(engine))
-    timings.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(timings) as temporary:
         temporary.write_bytes(memoryview(config.get_timing_cache().serialize()))
     if precision == "fp16":

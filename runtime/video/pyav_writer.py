@@ -206,14 +206,15 @@ class PyAVWriter:
         if self._doubt is None:
             return
         file = opened_by(self.container.name)
-        if not isinstance(file, Path) or self.arrived(file) != self.written:  # a pipe cannot be read back
+        if not isinstance(file, Path) or not file.is_file() or self.arrived(file) != self.written:
             raise cannot_write(self._doubt) from self._doubt
 
     def _check_streams(self) -> None:
         """Read the file's headers back: what was written must be found there by its own name."""
-        if not self.container.name.startswith("file:"):
+        path = opened_by(self.container.name)
+        if not isinstance(path, Path) or not path.is_file():  # a pipe, a device
             return
-        with open_to_read(opened_by(self.container.name)) as file:
+        with open_to_read(path) as file:
             found = Counter((str(s.type), codec_of(s)) for s in file.streams if not is_cover(s))
         for index, (kind, codec, said) in self._written.items():
             if found[kind, codec]:
