@@ -19,6 +19,7 @@ from cliplit.errors import ModelError
 from cliplit.files import atomic_write, check_private, private_folder
 
 from .home import home
+from .model_file import NAME
 
 MAGIC = b"CLIPLIT-ENGINE\n"
 FORMAT = 2  # 2: with the hash of the engine
@@ -74,6 +75,8 @@ class EngineHeader:
 
     def path(self) -> Path:
         """Return its path in the cache. The machine is not part of it: a file of another one is seen and replaced."""
+        if not NAME.fullmatch(self.model):
+            raise ModelError(f"{self.model!r:.60}: no name of a model, of letters, digits and _ . + -")
         key = hashlib.sha256(f"{self.model_sha256} {self.shapes}".encode()).hexdigest()[:12]
         return cache_folder() / f"{self.model}-{self.precision}-{self.shapes}-{key}.engine"
 
@@ -142,8 +145,12 @@ def _read(path: Path, with_engine: bool) -> tuple[EngineHeader, bytes]:
             raise ModelError(f"{path}: the engine is not the one its header speaks of: damaged")
         shapes = Shapes(*(tuple(content["shapes"][name]) for name in ("least", "best", "most")))
         content |= {"shapes": shapes, "machine": Machine(**content["machine"])}
+        sides = [side for size in (shapes.least, shapes.best, shapes.most) for side in size]
+        names = [content["model"], content["model_sha256"], content["precision"], *asdict(content["machine"]).values()]
+        if len(sides) != 9 or any(type(side) is not int for side in sides) or any(type(n) is not str for n in names):
+            raise ValueError("a value of another type")
         return EngineHeader(**content), engine
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(f"{path}: its header cannot be read ({error})") from error
 
 

@@ -115,7 +115,18 @@ def open_model(path: Path, device: Device, threads: int, tensorrt: bool = False)
     if session.get_providers()[0] != wanted:
         cause = f"ONNX Runtime fell back to {session.get_providers()[0]}"
         raise BackendError(f"{device} cannot be used: {cause}; {_gpu_advice(runtime, tensorrt)}")
+    check_ends(session, path)
     return Session(session, info, device, f"{_distribution()}, {wanted}")
+
+
+def check_ends(session: Any, path: Path) -> None:
+    """Check that a graph takes pictures and gives maps, (N, C, H, W) of float32. Raises ModelError."""
+    given, got = session.get_inputs(), session.get_outputs()
+    for ends in (given, got):
+        if len(ends) != 1 or ends[0].type != "tensor(float)" or len(ends[0].shape or ()) != 4:
+            said = ", ".join(f"{end.name!r:.40} {end.type} {end.shape}" for end in ends[:3]) or "nothing"
+            what = "takes" if ends is given else "gives"
+            raise ModelError(f"{path}: {what} {said}; expected one float tensor of four dimensions")
 
 
 def _providers(device: Device, tensorrt: bool) -> list[tuple[str, dict[str, Any]]]:

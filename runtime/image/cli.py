@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cliplit import __version__
-from cliplit.command import reports_errors
+from cliplit.command import echo, reports_errors
 from cliplit.errors import CliplitError, InputError
 
 from ..options import enhancer_options
@@ -44,7 +44,7 @@ def main(paths: tuple[Path, ...], jpeg_quality: int, jobs: int, overwrite: bool,
     if len(paths) < 2:
         raise click.UsageError("give at least one IN and one OUT")
     from ..backends.devices import cores
-    from ..folders import plan
+    from ..folders import interrupted, plan
     from .image_io import PICTURES
 
     tasks = plan([str(path) for path in paths[:-1]], paths[-1], PICTURES)
@@ -63,22 +63,30 @@ def main(paths: tuple[Path, ...], jpeg_quality: int, jobs: int, overwrite: bool,
     def attempt(task: tuple[Path, Path]) -> list[str] | CliplitError | OSError:
         try:
             task[1].parent.mkdir(parents=True, exist_ok=True)
-            return enhance_picture(*task, enhancer, jpeg_quality, overwrite)
+            notes = enhance_picture(*task, enhancer, jpeg_quality, overwrite)
+            finished.append(task[1])
+            return notes
         except (CliplitError, OSError) as error:
             return error
 
+    finished: list[Path] = []
     failures = 0
     bar = tqdm(total=len(tasks), unit=" pictures", disable=True if quiet or len(tasks) == 1 else None)
-    with bar, ThreadPoolExecutor(at_once) as pool:
-        for (_, target), result in zip(tasks, pool.map(attempt, tasks), strict=True):
-            bar.update()
-            if isinstance(result, Exception):
-                failures += 1
-                click.echo(f"cliplit-image: {result}", err=True)
-                continue
-            for note in () if quiet else result:
-                click.echo(f"note: {target}: {note}", err=True)
+    try:
+        with bar, ThreadPoolExecutor(at_once) as pool:
+            for (_, target), result in zip(tasks, pool.map(attempt, tasks), strict=True):
+                bar.update()
+                if isinstance(result, Exception):
+                    failures += 1
+                    echo(f"cliplit-image: {result}", err=True)
+                    continue
+                for note in () if quiet else result:
+                    echo(f"note: {target}: {note}", err=True)
+    except KeyboardInterrupt as error:
+        if len(tasks) > 1:
+            error.args = (interrupted(len(finished), len(tasks), tasks[0][1].parent),)
+        raise
     if not quiet:
-        click.echo(f"{len(tasks) - failures} of {len(tasks)} pictures written")
+        echo(f"{len(tasks) - failures} of {len(tasks)} pictures written")
     if failures:
         raise InputError(f"{failures} of {len(tasks)} pictures failed, see above")
