@@ -189,6 +189,7 @@ def import_onnxruntime() -> ModuleType:
         import onnxruntime
 
         onnxruntime.InferenceSession  # noqa: B018 - absent where two distributions overwrote each other
+        onnxruntime.set_default_logger_severity(4)  # its allocator prints what then comes as an exception
     except (ImportError, AttributeError) as error:
         raise BackendError(f"ONNX Runtime cannot be used ({first_line(error)}); {_install_advice()}") from error
     return onnxruntime
