@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from cliplit.config import TrainConfig, read_json, read_yaml
-from cliplit.errors import CliplitError
+from cliplit.errors import CliplitError, InputError
 from cliplit.plugins import protocol
 from cliplit.plugins.worker import StreamPixels, serve
 from cliplit.runtime import Enhancer
@@ -264,6 +264,8 @@ def protocol_kind(folder: Path, seed: int) -> Iterator[Attempt]:
             source, sink = io.BytesIO(data), io.BytesIO()
             with contextlib.suppress(EOFError):  # the client is gone
                 serve(source, sink, StreamPixels(source, sink), "lite", "cpu")
+            if any(protocol._REPLY.pack(b"CLIT", protocol.VERSION, 1, 0, 0)[:12] in part for part in [sink.getvalue()]):
+                raise InputError("a request was refused")
 
         yield f"requests {number}", talk
 
