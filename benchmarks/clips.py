@@ -22,6 +22,7 @@ import numpy as np
 
 from cliplit.arrays import Array
 from cliplit.errors import BackendError, InputError
+from cliplit.runtime.video.pyav import open_to_read
 
 from .methods import Method
 from .quality import luma
@@ -83,7 +84,7 @@ def gain(after: Array, before: Array) -> Array:
 def frames_of(clip: Path, frames: int) -> Iterator[Array]:
     """Read the first frames as (H, W, 3) uint8."""
     try:
-        with av.open(str(clip)) as container:
+        with open_to_read(clip) as container:
             for number, frame in enumerate(container.decode(video=0)):
                 if number == frames:
                     return

@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import av
 import click
 import cv2
 import numpy as np
@@ -35,6 +34,7 @@ from cliplit.runtime import Enhancer, LightSettings, PackedRGB, Relighting
 from cliplit.runtime.light.gain import apply_rgb
 from cliplit.runtime.light.light_map import Coefficients
 from cliplit.runtime.light.temporal import time_constant
+from cliplit.runtime.video.pyav import open_to_read
 
 RATE = 25
 HEIGHT, WIDTH = 360, 640
@@ -210,7 +210,7 @@ def moving_shot(enhancer: Enhancer, temporal: float, frames: list[Array], clean:
 def read_frames(path: Path, count: int) -> list[Array]:
     """Read the first frames of a clip at the size of the synthetic ones."""
     frames = []
-    with av.open(str(path)) as container:
+    with open_to_read(Path(path)) as container:
         for frame in container.decode(video=0):
             size = round(frame.width * HEIGHT / frame.height / 2) * 2, HEIGHT
             frames.append(cv2.resize(frame.to_ndarray(format="rgb24"), size, interpolation=cv2.INTER_AREA))

@@ -12,9 +12,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
-
 from cliplit.errors import BackendError, InputError
+from cliplit.runtime.video.pyav import open_to_read
 
 from .timing import Usage, run_program
 
@@ -61,11 +60,11 @@ def make_source(clip: Path, target: Path, size: tuple[int, int], seconds: float)
     if not clip.is_file():
         raise InputError(f"{clip}: no such file")
     scaling = f"scale={size[1]}:{size[0]}:flags=lanczos,noise=alls=4:allf=t,format=yuv420p"
-    run_program(
-        ["ffmpeg", "-v", "error", "-i", clip, "-t", str(seconds), "-an", "-r", "25", "-vf", scaling, *ENCODER, target]
-    )
+    only_file = ["-protocol_whitelist", "file", "-i", f"file:{clip}"]
+    cut = ["-t", str(seconds), "-an", "-r", "25", "-vf", scaling]
+    run_program(["ffmpeg", "-v", "error", *only_file, *cut, *ENCODER, target])
 
 
 def frame_count(clip: Path) -> int:
-    with av.open(str(clip)) as container:
+    with open_to_read(clip) as container:
         return sum(1 for packet in container.demux(video=0) if packet.size)

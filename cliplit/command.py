@@ -5,7 +5,9 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 device or back end not available,
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -14,7 +16,7 @@ from typing import ParamSpec
 
 import click
 
-from .errors import BackendError, CliplitError, InputError
+from .errors import BackendError, CliplitError, InputError, printable
 from .install import EXTRAS, install_hint
 from .interrupt import Ended, end_as_ctrl_c
 
@@ -28,7 +30,9 @@ def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
 
     @functools.wraps(command)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
+        occupy_streams()
         end_as_ctrl_c()
+        logging.getLogger("cliplit").addFilter(printable_logs)
         try:
             command(*args, **kwargs)
         except CliplitError as error:
@@ -46,20 +50,52 @@ def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
             fail(f"{where}{error.strerror or error}", 1)
         except MemoryError:
             fail("out of memory; use a smaller picture or --quality fast", 1)
-        except Ended:
-            click.echo(f"{click.get_current_context().info_name}: error: {STOPPED}", err=True)
-            sys.stdout.flush()
-            sys.stderr.flush()
+        except Ended as error:
+            with contextlib.suppress(OSError, AttributeError, ValueError):  # closed streams
+                echo(f"{click.get_current_context().info_name}: error: {error or STOPPED}", err=True)
+                sys.stdout.flush()
+                sys.stderr.flush()
             os._exit(INTERRUPTED)  # all is cleaned up; FFmpeg's threads may crash a Python that winds down under them
-        except KeyboardInterrupt:
-            fail(STOPPED, INTERRUPTED)
+        except KeyboardInterrupt as error:
+            fail(str(error) or STOPPED, INTERRUPTED)
 
     return wrapper
 
 
 def fail(message: str, code: int) -> None:
-    click.echo(f"{click.get_current_context().info_name}: error: {' '.join(message.split())}", err=True)
+    with contextlib.suppress(OSError):  # nobody listens: the exit code says it
+        echo(f"{click.get_current_context().info_name}: error: {' '.join(message.split())}", err=True)
     sys.exit(code)
+
+
+def echo(line: object = "", err: bool = False) -> None:
+    """Print one line of text; what in it a terminal would obey is escaped, so that no name or tag forges a line."""
+    with contextlib.suppress(OSError) if err else contextlib.nullcontext():  # a word that cannot be said stops no work
+        click.echo(printable(str(line)), err=err)
+
+
+def occupy_streams() -> None:
+    """Put something in the place of closed standard streams, or the next file that is opened gets their number.
+
+    What libraries print would go into that file. Words are thrown away; pictures to or from a closed
+    stream are an error.
+    """
+    for number, flags in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_RDWR)):
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, flags)  # the lowest free number
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", errors="backslashreplace", closefd=False)  # noqa: SIM115 - it stays open
+
+
+def printable_logs(record: logging.LogRecord) -> bool:
+    """Escape a message of the log, as a filter of a logger."""
+    record.msg, record.args = printable(record.getMessage()), ()
+    return True
 
 
 def check_output(source: Path | None, target: Path, overwrite: bool) -> None:

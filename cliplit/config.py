@@ -6,13 +6,14 @@ No torch here: `cliplit-train --help` reads it.
 from __future__ import annotations
 
 import json
+import math
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from .errors import BackendError, InputError
+from .errors import BackendError, InputError, first_line
 from .install import install_hint
 
 METHODS = ("paired", "cliplit", "latent", "rave")
@@ -197,6 +198,12 @@ PRESETS: tuple[tuple[dict[str, tuple[str, ...]], dict[str, Any]], ...] = (
 )
 
 POSITIVE = ("steps", "batch", "prompt_batch", "prompt_size", "save_every", "log_every", "scenes", "prompt_length")
+NOT_NEGATIVE = (
+    "seed", "threads", "workers", "warmup", "noise", "weight_decay", "gradient_clip", "ema", "learning_rate",
+    "final_learning_rate", "prompt_learning_rate", "bias_tokens", "prompt_init_steps", "reconstruction_steps",
+    "enhancer_steps", "prompt_steps", "enhancer_extension", "prompt_extension",
+)  # fmt: skip
+MOST = 1 << 20  # bytes of a recipe
 
 
 def check(config: TrainConfig) -> None:
@@ -204,6 +211,14 @@ def check(config: TrainConfig) -> None:
     for f in fields(config):
         if (choices := f.metadata["choices"]) and getattr(config, f.name) not in choices:
             raise InputError(f"--{cli_name(f.name)} {getattr(config, f.name)}: choose one of {', '.join(choices)}")
+    for f in fields(config):
+        for value in flat(getattr(config, f.name)):
+            most = 1 << 62 if f.name == "seed" else 1 << 31
+            if isinstance(value, int | float) and not (math.isfinite(value) and abs(value) < most):
+                raise InputError(f"--{cli_name(f.name)} {value}: no number that can be used")
+    for name in NOT_NEGATIVE:
+        if getattr(config, name) < 0:
+            raise InputError(f"--{cli_name(name)} {getattr(config, name)}: must not be negative")
     for name in POSITIVE:
         if getattr(config, name) < 1:
             raise InputError(f"--{cli_name(name)} {getattr(config, name)}: must be at least 1")
@@ -225,6 +240,15 @@ def check(config: TrainConfig) -> None:
         raise InputError("--bias-tokens needs a text tower, which --encoder has not")
 
 
+def flat(values: Any) -> Iterator[Any]:
+    """Yield the values inside tuples of tuples."""
+    if isinstance(values, tuple):
+        for value in values:
+            yield from flat(value)
+    else:
+        yield values
+
+
 def read_yaml(name: str) -> dict[str, Any]:
     """Read the options in a YAML file, or in a bundled recipe by name."""
     try:
@@ -238,9 +262,14 @@ def read_yaml(name: str) -> dict[str, Any]:
         recipes = ", ".join(sorted(p.stem for p in RECIPES.glob("*.yaml")))
         raise InputError(f"{name}: neither a YAML file nor a recipe ({recipes})")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a YAML file that can be read ({error})") from error
+        if path.stat().st_size > MOST:
+            raise InputError(f"{path}: {path.stat().st_size} bytes are too many for a recipe")
+        text = path.read_text(encoding="utf-8")
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
+            raise InputError(f"{path}: aliases (*name), which unfold, are not taken; write the values out")
+        content = yaml.safe_load(text) or {}
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise InputError(f"{path}: not a YAML file that can be read ({first_line(error)})") from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds a {type(content).__name__}, expected options, one `name: value` a line")
     return {str(key).replace("-", "_"): value for key, value in content.items()}
@@ -249,9 +278,11 @@ def read_yaml(name: str) -> dict[str, Any]:
 def read_json(path: Path) -> dict[str, Any]:
     """Read the options a run was started with. Raises InputError if the file is damaged."""
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path}: not the configuration of a run ({error})") from error
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not the configuration of a run ({first_line(error)})") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds a {type(content).__name__}, expected the configuration of a run")
     return content
 
 
@@ -287,7 +318,9 @@ def _converted(name: str, value: Any) -> Any:
             raise ValueError
         if kind is int and int(value) != float(value):
             raise ValueError
+        if kind is str and not isinstance(value, str | int | float):
+            raise ValueError
         return kind(value)
-    except (TypeError, ValueError, IndexError) as error:
+    except (TypeError, ValueError, LookupError, OverflowError, RecursionError) as error:
         shown = str(kind) if typing.get_origin(kind) else kind.__name__
-        raise InputError(f"--{cli_name(name)} {value}: expected {shown}") from error
+        raise InputError(f"--{cli_name(name)} {str(value)[:60]}: expected {shown}") from error

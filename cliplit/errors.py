@@ -8,6 +8,16 @@ def first_line(error: BaseException) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
+def printable(text: str) -> str:
+    r"""Escape what a terminal would obey or could not show: control characters, bytes that are not UTF-8.
+
+    Line breaks become `\n`, so that one message stays one line: names and tags are made by strangers.
+    """
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+
+
 class CliplitError(Exception):
     """Base of all expected failures; a command prints its message as one line and exits with `exit_code`."""
 

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,6 +46,38 @@ def atomic_write(path: Path, fsync: bool = False) -> Iterator[Path]:
         raise CliplitError(
             f"{path}: cannot be given this name ({error.strerror}); the finished file is {temporary}"
         ) from error
+
+
+def private_folder(path: Path) -> Path:
+    """Make a folder that is the user's alone (mode 0700), with the folders above it; one that is there is checked.
+
+    What lies in it is trusted: networks and engines are run. Other users may neither write there nor own it; a folder
+    of the user's own that is open to others is closed.
+
+    Raises:
+        CliplitError: it is a link or no folder, or belongs to another user.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        path.mkdir(mode=0o700)
+    check_private(path)
+    return path
+
+
+def check_private(path: Path) -> None:
+    """Check that a folder is the user's own and closed to others. Raises CliplitError as `private_folder`."""
+    if os.name == "nt":  # the profile's access lists do this
+        return
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode):
+        raise CliplitError(f"{path}: is a link or a file, and must be a folder of your own; remove it")
+    if found.st_uid != os.geteuid():
+        raise CliplitError(
+            f"{path}: belongs to another user (number {found.st_uid}), who could put a network of his own there; "
+            "remove it, or name another place in CLIPLIT_HOME"
+        )
+    if found.st_mode & 0o077:
+        path.chmod(0o700)
 
 
 def beside(name: str, ending: str) -> str:

@@ -13,7 +13,7 @@ import click
 from click.core import ParameterSource
 
 from cliplit import __version__
-from cliplit.command import check_output, reports_errors
+from cliplit.command import check_output, echo, reports_errors
 from cliplit.constants import MAX_GAIN
 from cliplit.errors import BackendError, InputError
 from cliplit.install import install_hint
@@ -184,7 +184,7 @@ def main(
 
         folder, lines = write_repository(checkpoint, triton, half, strength, max_gain, overwrite)
         report(folder / "1" / "model.onnx", lines)
-        click.echo(f"{folder}: serve it with: tritonserver --model-repository={triton}")
+        echo(f"{folder}: serve it with: tritonserver --model-repository={triton}")
         return
     if whole_image:
         from .whole_image import export_whole_image
@@ -299,7 +299,7 @@ def report(target: Path, lines: Sequence[Comparison]) -> None:
 
     click.echo(table(lines))
     worst = min(line.psnr for line in lines)
-    click.echo(
+    echo(
         f"{target}: {target.stat().st_size / 1024:.0f} KB, largest difference to PyTorch "
         f"{max(line.largest for line in lines):.1e}, least PSNR {worst:.1f} dB"
     )
@@ -381,7 +381,7 @@ def build(model: Path, shapes: Shapes | None, workspace: int, device: str) -> No
             bar.refresh()
 
         network.engine(shapes, workspace, show)
-    click.echo(f"{network.header(shapes).path()}: engine for {shapes} on {network.detail}")
+    echo(f"{network.header(shapes).path()}: engine for {shapes} on {network.detail}")
 
 
 def show_cache(clear: bool) -> None:
@@ -390,18 +390,18 @@ def show_cache(clear: bool) -> None:
 
     if clear:
         files, size = engine_file.clear_cache()
-        click.echo(f"{engine_file.cache_folder()}: {files} files, {size / 2**20:.1f} MB removed")
+        echo(f"{engine_file.cache_folder()}: {files} files, {size / 2**20:.1f} MB removed")
         return
     count = 0
     for path, header in engine_file.cached_engines():
         count += 1
         if isinstance(header, ModelError):
-            click.echo(str(header))
+            echo(str(header))
             continue
         machine = header.machine
-        click.echo(
+        echo(
             f"{path.name}: {path.stat().st_size / 2**20:.1f} MB, {header.model} {header.precision} for "
             f"{header.shapes}, TensorRT {machine.tensorrt}, CUDA {machine.cuda}, "
             f"{machine.gpu} ({machine.compute_capability}), {machine.system}"
         )
-    click.echo(f"{engine_file.cache_folder()}: {count} engines")
+    echo(f"{engine_file.cache_folder()}: {count} engines")

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 
@@ -22,6 +21,7 @@ from cliplit.runtime.backends import BACKENDS, Backend
 from cliplit.runtime.backends.devices import Device, nvidia_driver
 from cliplit.runtime.enhancer import Quality
 from cliplit.runtime.network import LightMapNetwork
+from cliplit.runtime.video.pyav import open_to_read
 
 DEMO = Path(__file__).parents[1] / "runtime" / "demo" / "backlit.mp4"
 ODD_SIZES = ((511, 767), (97, 101), (255, 130))  # neither 2, 3, 6 nor 16 divides them
@@ -76,7 +76,7 @@ def sample_pictures() -> Iterator[tuple[str, Array]]:
 
 def demo_frames(times: Sequence[float]) -> list[Array]:
     """Read frames of the demo clip, (H, W, 3) float32 in [0, 1], at these fractions of its length."""
-    with av.open(str(DEMO)) as container:
+    with open_to_read(DEMO) as container:
         decoded = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     return [decoded[int(len(decoded) * time)].astype(np.float32) / np.float32(255) for time in times]
 

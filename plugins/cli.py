@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from cliplit import __version__
-from cliplit.command import reports_errors
+from cliplit.command import echo, reports_errors
 from cliplit.errors import InputError
 
 HOST = click.Choice(["gimp", "frei0r"])
@@ -54,26 +54,26 @@ def install_gimp(only: Path | None, model: str, device: str, check: bool) -> Non
         )
     gimp.install(profiles, model, device)
     for profile in profiles:
-        click.echo(f"GIMP {profile.path.name}: {profile.plug_in}")
+        echo(f"GIMP {profile.path.name}: {profile.plug_in}")
         if profile.in_flatpak:
-            click.echo(
+            echo(
                 "note: the Flatpak may start programs outside only after: "
                 "flatpak override --user --talk-name=org.freedesktop.Flatpak org.gimp.GIMP",
                 err=True,
             )
     for profile in profiles if check else ():
         gimp.check(profile)
-        click.echo(f"GIMP {profile.path.name}: has {gimp.PROCEDURE}")
+        echo(f"GIMP {profile.path.name}: has {gimp.PROCEDURE}")
 
 
 def install_frei0r(model: str, device: str, check: bool) -> None:
     from . import frei0r_install as frei0r
 
-    click.echo(f"frei0r: {frei0r.install(model, device)}")
+    echo(f"frei0r: {frei0r.install(model, device)}")
     if check:
         frei0r.check()
-        click.echo("frei0r: a frame went through")
-    click.echo(f"try: {frei0r.FFMPEG_LINE}")
+        echo("frei0r: a frame went through")
+    echo(f"try: {frei0r.FFMPEG_LINE}")
 
 
 @main.command()
@@ -90,7 +90,7 @@ def uninstall(host: str) -> None:
 
         removed = frei0r_install.uninstall()
     for path in removed:
-        click.echo(f"removed {path}")
+        echo(f"removed {path}")
 
 
 @main.command("list")
@@ -101,8 +101,8 @@ def list_installed() -> None:
 
     profiles = gimp_install.find_profiles()
     for profile in profiles:
-        click.echo(f"gimp {profile.path.name}\t{profile.plug_in if profile.installed else 'not installed'}")
+        echo(f"gimp {profile.path.name}\t{profile.plug_in if profile.installed else 'not installed'}")
     if not profiles:
-        click.echo("gimp\tno GIMP found")
+        echo("gimp\tno GIMP found")
     files = frei0r_install.installed_files()
-    click.echo(f"frei0r\t{files[0] if files else 'not installed'}")
+    echo(f"frei0r\t{files[0] if files else 'not installed'}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import TypeVar
 
-from cliplit.errors import InputError
+from cliplit.errors import InputError, printable
 
 AnyPath = TypeVar("AnyPath", bound=PurePath)
 
@@ -141,13 +141,25 @@ def passed_over(sources: Sequence[str], target: Path, kind: FileKind = CLIPS) ->
     return found
 
 
+def interrupted(finished: int, count: int, target: Path) -> str:
+    """Say what is there when many files were interrupted."""
+    rest = "of the others nothing was written under its name"
+    return f"interrupted; {finished} of {count} files are finished in {target}, {rest}"
+
+
 def table(outcomes: Sequence[FileResult]) -> str:
     """Format rows of clip, frames, seconds, frames per second, and what went wrong."""
     rows = [("clip", "frames", "seconds", "frames/s", "")]
     for outcome in outcomes:
         rate = f"{outcome.frames / outcome.seconds:.1f}" if outcome.frames and outcome.seconds else "-"
         rows.append(
-            (str(outcome.source), str(outcome.frames), f"{outcome.seconds:.1f}", rate, outcome.problem or "done")
+            (
+                printable(str(outcome.source)),
+                str(outcome.frames),
+                f"{outcome.seconds:.1f}",
+                rate,
+                printable(outcome.problem or "done"),
+            )
         )
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     lines = [

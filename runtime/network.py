@@ -84,18 +84,26 @@ class LightMapNetwork:
 
         Raises BackendError if the network gives NaN or infinity and there is no fp32 network to fall back on.
         """
-        light = self.backend(pictures)
+        light = self._checked(self.backend(pictures), pictures)
         if np.isfinite(light).all():
             return light
         with self._lock:  # R5.8: half precision overflowed; use fp32 from now on, and log it once
             if self.backend.precision != "fp32":
                 self._fall_back()
-        light = self.backend(pictures)
+        light = self._checked(self.backend(pictures), pictures)
         if not np.isfinite(light).all():
             raise BackendError(
                 f"the network gave NaN or infinity on {self.backend.device} ({self.backend.detail}); "
                 "export the checkpoint again, without --fp16, or use another --backend"
             )
+        return light
+
+    def _checked(self, light: Array, pictures: Array) -> Array:
+        """Check what a network gave. Raises ModelError if it is no light map of the pictures."""
+        wanted = (pictures.shape[0], 1, *pictures.shape[2:])
+        if light.shape != wanted or light.dtype != np.float32:
+            given = f"{light.dtype} {light.shape}"
+            raise ModelError(f"{self.path or self.info.name}: gives {given} for pictures, expected float32 {wanted}")
         return light
 
     def _fall_back(self) -> None:

@@ -78,7 +78,8 @@ def save_pair(pair: PromptPair | LatentPair, path: Path, config: TrainConfig, sc
 def load_pair(pair: PromptPair | LatentPair, path: Path) -> None:
     """Load our prompt files and the published ones (`module.embedding_prompt` among the text encoder's weights)."""
     content = checkpoint.read(path)
-    state = {k.removeprefix("module."): v for k, v in content.get("prompts", content.get("weights", {})).items()}
+    name = "prompts" if "prompts" in content else "weights"
+    state = {k.removeprefix("module."): v for k, v in checkpoint.tensors_of(content, name, path).items()}
     try:
         own = pair.state_dict()
         pair.load_state_dict({name: state[name].to(own[name]) for name in own})

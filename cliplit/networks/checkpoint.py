@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ..errors import InputError, ModelError, first_line
+from ..errors import InputError, ModelError, first_line, printable
 from ..files import atomic_write
 from .light_network import LightNetwork
 from .registry import all_networks
@@ -57,14 +57,14 @@ def load_network(path: Path) -> LightNetwork:
 
 def network_from(content: Mapping[str, Any], path: Path) -> LightNetwork:
     """Build the network in a checkpoint's content; `path` is for messages."""
-    weights = {key.removeprefix("module."): value for key, value in content["weights"].items()}
+    weights = {key.removeprefix("module."): value for key, value in tensors_of(content, "weights", path).items()}
     networks = all_networks()
     for name, build in networks.items():
         network = build()
         if set(network.state_dict()) == set(weights):
             try:
                 network.load_state_dict(weights)
-            except (RuntimeError, TypeError) as error:
+            except (RuntimeError, TypeError, AttributeError, NotImplementedError) as error:
                 message = f"{path}: the {name} network has other sizes ({str(error).splitlines()[-1].strip()})"
                 raise ModelError(message) from error
             return network.eval()
@@ -72,6 +72,19 @@ def network_from(content: Mapping[str, Any], path: Path) -> LightNetwork:
         f"{path}: its {len(weights)} tensors are not those of a CLIP-LIT network ({' or '.join(networks)}); "
         f"first key: {next(iter(weights), 'none')}"
     )
+
+
+def tensors_of(content: Mapping[str, Any], name: str, path: Path) -> dict[str, torch.Tensor]:
+    """Return the tensors of that name in a checkpoint. Raises ModelError for anything but plain tensors of numbers."""
+    found = content.get(name)
+    if not isinstance(found, Mapping):
+        raise ModelError(f"{path}: holds no {name}, expected tensors by name")
+    for key, value in found.items():
+        if not isinstance(key, str) or not isinstance(value, torch.Tensor):
+            raise ModelError(f"{path}: its {name} hold {key!r:.60}, a {type(value).__name__}, expected tensors by name")
+        if value.layout != torch.strided or value.is_quantized or value.is_complex() or value.device.type != "cpu":
+            raise ModelError(f"{path}: its tensor {key!r:.60} is {value.dtype} {value.layout}, expected plain numbers")
+    return dict(found)
 
 
 def sha256(path: Path) -> str:
@@ -83,7 +96,11 @@ def training_summary(content: Mapping[str, Any]) -> str:
     config, scores = content.get("config"), content.get("scores")
     if not isinstance(config, dict):
         return "published checkpoint, training not recorded in the file"
-    text = "method {method}, {steps} steps of {batch}, seed {seed}".format(**config)
-    if isinstance(scores, dict) and "psnr" in scores:
-        text += f", validation {scores['psnr']} dB / {scores['ssim']} SSIM at step {scores['step']}"
-    return text
+    said = {name: config.get(name) for name in ("method", "steps", "batch", "seed")}
+    if not all(isinstance(value, str | int) and len(str(value)) < 40 for value in said.values()):
+        return "training not recorded in the file in a way that can be read"
+    text = "method {method}, {steps} steps of {batch}, seed {seed}".format(**said)
+    numbers = [scores.get(name) for name in ("psnr", "ssim", "step")] if isinstance(scores, dict) else [None]
+    if all(isinstance(number, int | float) for number in numbers):
+        text += f", validation {numbers[0]} dB / {numbers[1]} SSIM at step {numbers[2]}"
+    return printable(text)

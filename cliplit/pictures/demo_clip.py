@@ -55,7 +55,7 @@ def hum(seconds: float, sample_rate: int = 48000) -> Array:
 def main(panorama: Path, target: Path, yaw: tuple[float, float], seconds: float, crf: int) -> None:
     """Render a backlit pan through PANORAMA (.hdr) into the clip TARGET."""
     radiance = read_panorama(panorama)
-    with atomic_write(target) as file, av.open(str(file), "w") as container:
+    with atomic_write(target) as file, av.open(f"file:{file}", "w") as container:
         video = container.add_stream("libx264", rate=RATE, options={"crf": str(crf), "preset": "veryslow"})
         video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         context = video.codec_context

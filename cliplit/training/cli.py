@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from .. import __version__
-from ..command import INTERRUPTED, fail, reports_errors
+from ..command import INTERRUPTED, echo, fail, reports_errors
 from ..config import PRESETS, TYPES, TrainConfig, cli_name, read_json, read_yaml
 from ..errors import InputError
 
@@ -89,11 +89,15 @@ def main(run: Path, recipe: str | None, resume: bool, quiet: bool, **options: An
     if resume:
         if not (run / "config.json").is_file() or not (run / "last.pt").is_file():
             raise InputError(f"{run}: holds no run to resume (no config.json, or no last.pt yet)")
-        if given or recipe:
+        if set(given) - {"encoder"} or recipe:
             raise InputError("--resume uses the run's own configuration; it takes no other options")
         config = TrainConfig.from_dict(read_json(run / "config.json"))
+        check_code(config, given.get("encoder", ""))
     else:
-        config = TrainConfig.from_dict({**(read_yaml(recipe) if recipe else {}), **given})
+        values = read_yaml(recipe) if recipe else {}
+        if values.get("encoder"):
+            raise InputError(f"{recipe}: names code to run (encoder); give it on the command line, with --encoder")
+        config = TrainConfig.from_dict({**values, **given})
     check_folders(config)
     from .loop import train  # torch: only when there is something to do
 
@@ -106,7 +110,7 @@ def main(run: Path, recipe: str | None, resume: bool, quiet: bool, **options: An
             if symptom in str(error):
                 fail(f"{advice}; saved up to the last checkpoint in {run}", 1)
         raise
-    click.echo(f"{best}: export it with: cliplit-export {best}")
+    echo(f"{best}: export it with: cliplit-export {best}")
 
 
 @click.command(context_settings=HELP)
@@ -119,7 +123,18 @@ def report(run: Path, output: Path | None) -> None:
 
     target = output or run / "report.html"
     write_report(run, target)
-    click.echo(target)
+    echo(target)
+
+
+def check_code(config: TrainConfig, encoder: str) -> None:
+    """Check that the command line names the code that a resumed run wants to run. Raises InputError."""
+    if encoder != config.encoder:
+        if not config.encoder:
+            raise InputError(f"--encoder {encoder}: the run was started without one")
+        raise InputError(
+            f"the run was started with --encoder {config.encoder}, a file that is executed; if it is yours, give that "
+            "option again, with --resume"
+        )
 
 
 def check_folders(config: TrainConfig) -> None:

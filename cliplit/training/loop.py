@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..config import TrainConfig
-from ..errors import InputError
+from ..errors import InputError, ModelError, first_line
 from ..guidance.guided_losses import BACKLIT, WELL_LIT, negative_probability, prompt_loss, ranking_loss
 from ..interrupt import Stop, interruption_after_step
 from ..networks import checkpoint
@@ -42,7 +42,7 @@ def train(config: TrainConfig, folder: Path, resume: bool = False, quiet: bool =
     world = join_world(config)
     run, state = prepare(config, folder, world, quiet or not world.is_first)
     if resume:
-        state.load_state_dict(checkpoint.read(last))
+        restore(state, last)
     journal = Journal(folder, config, state.step, quiet=quiet, active=world.is_first)
     try:
         if config.init and state.step == 0 and not config.best_by_loss:
@@ -58,6 +58,15 @@ def train(config: TrainConfig, folder: Path, resume: bool = False, quiet: bool =
         journal.close()
         leave_world(world)
     return folder / "best.pt"
+
+
+def restore(state: State, last: Path) -> None:
+    """Go on where `last` was written. Raises ModelError if it is not the state of this run."""
+    content = checkpoint.read(last)
+    try:
+        state.load_state_dict(content)
+    except (LookupError, TypeError, ValueError, RuntimeError, AttributeError, AssertionError) as error:
+        raise ModelError(f"{last}: not the state of this run ({type(error).__name__}: {first_line(error)})") from error
 
 
 def train_phase(run: Run, state: State, journal: Journal, stop: Stop) -> None:

@@ -79,8 +79,13 @@ class State:
         phase = content["phase"]
         self.phase = Phase(**(phase | {"stage": Stage(phase["stage"])})) if phase else None
         torch.set_rng_state(content["random"])
-        for name in ("step", "started", "losses", "psnrs", "score"):
-            setattr(self, name, content[name])
+        for name, kind in (("step", int), ("started", int), ("losses", list), ("psnrs", list), ("score", float)):
+            value = content[name]
+            if not isinstance(value, kind | int if kind is float else kind):
+                raise TypeError(f"{name} is a {type(value).__name__}")
+            setattr(self, name, value)
+        if self.step < 0 or not all(isinstance(number, float | int) for number in self.losses + self.psnrs):
+            raise ValueError("steps or losses that cannot be")
         self.best = BestOfPhase(**content["best_of_phase"])
 
     def remember_enhancer(self) -> None:

@@ -16,13 +16,14 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from cliplit.errors import ModelError
-from cliplit.files import atomic_write
+from cliplit.files import atomic_write, check_private, private_folder
 
 from .home import home
+from .model_file import NAME
 
 MAGIC = b"CLIPLIT-ENGINE\n"
-FORMAT = 1
 ANYTHING = "any"
+FORMAT = 2  # 2: with the hash of the engine
 _LENGTHS = struct.Struct("<IQ")
 
 Size = tuple[int, int, int]  # N, H, W
@@ -90,6 +91,8 @@ class EngineHeader:
 
     def path(self) -> Path:
         """Return its path in the cache. The machine is not part of it: a file of another one is seen and replaced."""
+        if not NAME.fullmatch(self.model):
+            raise ModelError(f"{self.model!r:.60}: no name of a model, of letters, digits and _ . + -")
         key = hashlib.sha256(f"{self.model_sha256} {self.shapes}".encode()).hexdigest()[:12]
         return cache_folder() / f"{self.model}-{self.precision}-{self.shapes}-{key}.engine"
 
@@ -117,9 +120,12 @@ class EngineHeader:
 
 
 def write_engine(path: Path, header: EngineHeader, engine: bytes) -> None:
-    content = {"format": FORMAT, **asdict(header), "engine_sha256": hashlib.sha256(engine).hexdigest()}
-    text = json.dumps(content).encode()
-    path.parent.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256(engine).hexdigest()
+    text = json.dumps({"format": FORMAT, "sha256": digest, **asdict(header)}).encode()
+    if path.parent == cache_folder():
+        private_folder(path.parent)
+    else:  # beside its model
+        path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as temporary, temporary.open("wb") as file:
         file.write(MAGIC + _LENGTHS.pack(len(text), len(engine)) + text)
         file.write(engine)
@@ -137,6 +143,8 @@ def read_engine(path: Path) -> tuple[EngineHeader, bytes]:
 
 def _read(path: Path, with_engine: bool) -> tuple[EngineHeader, bytes]:
     start = len(MAGIC) + _LENGTHS.size
+    if path.parent == cache_folder():
+        check_private(path.parent)  # an engine is run as it is
     with path.open("rb") as file:
         head = file.read(start)
         if not head.startswith(MAGIC) or len(head) < start:
@@ -151,14 +159,18 @@ def _read(path: Path, with_engine: bool) -> tuple[EngineHeader, bytes]:
         content = json.loads(text)
         if content.pop("format") != FORMAT:
             raise ModelError(f"{path}: an engine file of another version of cliplit")
+        digest = content.pop("sha256")
+        if with_engine and digest != hashlib.sha256(engine).hexdigest():
+            raise ModelError(f"{path}: the engine is not the one its header speaks of: damaged")
         shapes = Shapes(*(tuple(content["shapes"][name]) for name in ("least", "best", "most")))
-        checksum = content.pop("engine_sha256", None)
         content |= {"shapes": shapes, "machine": Machine(**content["machine"])}
+        sides = [side for size in (shapes.least, shapes.best, shapes.most) for side in size]
+        names = [content["model"], content["model_sha256"], content["precision"], *asdict(content["machine"]).values()]
+        if len(sides) != 9 or any(type(side) is not int for side in sides) or any(type(n) is not str for n in names):
+            raise ValueError("a value of another type")
         header = EngineHeader(**content)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(f"{path}: its header cannot be read ({error})") from error
-    if with_engine and checksum not in (None, hashlib.sha256(engine).hexdigest()):
-        raise ModelError(f"{path}: the engine in it is damaged")
     return header, engine
 
 

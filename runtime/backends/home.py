@@ -6,6 +6,18 @@ import os
 import sys
 from pathlib import Path
 
+from cliplit.files import private_folder
+
+
+def cache(name: str) -> Path:
+    """Return a folder of that name in `home`, made and checked: the user's alone.
+
+    Raises:
+        CliplitError: see `private_folder`.
+    """
+    home().mkdir(mode=0o700, parents=True, exist_ok=True)
+    return private_folder(home() / name)
+
 
 def home() -> Path:
     """Return the folder; it need not exist yet."""

@@ -7,15 +7,22 @@ back ends without onnx or ONNX Runtime also know the network's input.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from cliplit.errors import InputError, ModelError
+
+from . import graph_check
 
 BUNDLED = Path(__file__).parents[1] / "models"
 CHECKPOINT_SUFFIXES = (".pt", ".pth")
 PROPERTY = "cliplit"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}")
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+MAX_SIDE = 1 << 16
 _METADATA_PROPS = 14  # field number in ModelProto of onnx.proto
 
 
@@ -53,19 +60,54 @@ class ModelInfo:
         try:
             content = json.loads(text)
             info = cls(**{key: value for key, value in content.items() if key in known})
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise ModelError(f"{path}: its cliplit metadata cannot be read ({error})") from error
+        if wrong := next(info.wrong(), None):
+            raise ModelError(f"{path}: its cliplit metadata has a {wrong} that cannot be: {getattr(info, wrong)!r:.60}")
         if info.shape is not None:
             object.__setattr__(info, "shape", tuple(info.shape))
         if (info.colour_order, info.value_range) != ("RGB", "0..1"):
             raise ModelError(f"{path}: wants {info.colour_order} in {info.value_range}; this runtime feeds RGB in 0..1")
         return info
 
+    def wrong(self) -> Iterator[str]:
+        """Yield the names of what has a type or a value that cannot be; names become parts of file names."""
+
+        def number(value: object, most: int) -> bool:
+            return type(value) is int and 1 <= value <= most
+
+        def words(value: object, most: int) -> bool:
+            return isinstance(value, str) and len(value) <= most and value.isprintable()
+
+        shape: Any = self.shape
+        checks = {
+            "name": isinstance(self.name, str) and NAME.fullmatch(self.name) is not None,
+            "version": words(self.version, 100),
+            "colour_order": words(self.colour_order, 20),
+            "value_range": words(self.value_range, 20),
+            "proxy_short_side": number(self.proxy_short_side, MAX_SIDE),
+            "multiple": number(self.multiple, 1024),
+            "training": words(self.training, 2000),
+            "checkpoint_sha256": words(self.checkpoint_sha256, 100),
+            "precision": self.precision in PRECISIONS,
+            "kind": self.kind in ("light", "image"),
+            "takes_masks": isinstance(self.takes_masks, bool),
+            "shape": shape is None
+            or (isinstance(shape, list | tuple) and len(shape) == 3 and all(number(side, MAX_SIDE) for side in shape)),
+        }
+        return (name for name, right in checks.items() if not right)
+
 
 def model_info(path: Path) -> ModelInfo:
-    """Read the description inside an ONNX file. Raises ModelError if there is none."""
+    """Read the description inside an ONNX file.
+
+    Raises:
+        ModelError: there is none, or the graph is of a kind that is not run, see `graph_check`.
+    """
     try:
-        properties = dict(_properties(path.read_bytes()))
+        data = path.read_bytes()
+        graph_check.check_graph(data, path)
+        properties = dict(_properties(data))
     except (ValueError, IndexError, UnicodeDecodeError) as error:
         raise ModelError(f"{path}: not an ONNX model ({error})") from error
     if PROPERTY not in properties:
@@ -83,8 +125,7 @@ def find_model(model: str | Path, checkpoints: bool = False) -> Path:
     Args:
         checkpoints: whether the asking back end reads PyTorch checkpoints; if not, one is a ModelError.
     """
-    bundled = BUNDLED / f"{model}.onnx"
-    if isinstance(model, str) and bundled.is_file():
+    if isinstance(model, str) and NAME.fullmatch(model) and (bundled := BUNDLED / f"{model}.onnx").is_file():
         return bundled
     path = Path(model)
     if not path.is_file():
@@ -99,42 +140,7 @@ def find_model(model: str | Path, checkpoints: bool = False) -> Path:
 
 def _properties(data: bytes) -> Iterator[tuple[str, str]]:
     """Yield keys and values of ModelProto.metadata_props."""
-    for number, value in _fields(data):
-        if number == _METADATA_PROPS:
-            entry = dict(_fields(value))
+    for number, value in graph_check.fields(data):
+        if number == _METADATA_PROPS and isinstance(value, bytes):
+            entry = {key: part for key, part in graph_check.fields(value) if isinstance(part, bytes)}
             yield entry.get(1, b"").decode(), entry.get(2, b"").decode()
-
-
-def _fields(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield (number, bytes) of a message's length-delimited fields; others are skipped.
-
-    Source: the protocol buffer encoding, developers' documentation, "Message Structure".
-    """
-    at = 0
-    while at < len(data):
-        tag, at = _varint(data, at)
-        number, wire = tag >> 3, tag & 7
-        if wire == 0:
-            _, at = _varint(data, at)
-        elif wire in (1, 5):
-            at += 8 if wire == 1 else 4
-        elif wire == 2:
-            length, at = _varint(data, at)
-            if at + length > len(data):
-                raise ValueError("a field is longer than the file")
-            yield number, data[at : at + length]
-            at += length
-        else:
-            raise ValueError(f"no protocol buffer: wire type {wire}")
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[at]
-        value |= (byte & 127) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 128:
-            return value, at
-        if shift > 63:
-            raise ValueError("no protocol buffer: a number without end")

@@ -24,9 +24,10 @@ from cliplit.errors import BackendError, ModelError, first_line
 from cliplit.install import install_hint
 
 from .devices import Device, cuda_problem
-from .home import home
+from .home import cache, home
 from .model_file import ModelInfo, model_info
 
+ENGINES = "onnxruntime-tensorrt"  # below `home`
 LIBRARIES = {"CUDAExecutionProvider": "providers_cuda", "TensorrtExecutionProvider": "providers_tensorrt"}
 
 
@@ -104,7 +105,7 @@ def open_model(path: Path, device: Device, threads: int, tensorrt: bool = False)
         if cause := _why_not(runtime, wanted):
             raise BackendError(f"{device} cannot be used: {cause}; {_gpu_advice(runtime, tensorrt)}")
     if tensorrt:
-        _engine_cache().mkdir(parents=True, exist_ok=True)
+        cache(ENGINES)
     try:
         session = runtime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # a type of ONNX Runtime's own for every cause
@@ -114,7 +115,18 @@ def open_model(path: Path, device: Device, threads: int, tensorrt: bool = False)
     if session.get_providers()[0] != wanted:
         cause = f"ONNX Runtime fell back to {session.get_providers()[0]}"
         raise BackendError(f"{device} cannot be used: {cause}; {_gpu_advice(runtime, tensorrt)}")
+    check_ends(session, path)
     return Session(session, info, device, f"{_distribution()}, {wanted}")
+
+
+def check_ends(session: Any, path: Path) -> None:
+    """Check that a graph takes pictures and gives maps, (N, C, H, W) of float32. Raises ModelError."""
+    given, got = session.get_inputs(), session.get_outputs()
+    for ends in (given, got):
+        if len(ends) != 1 or ends[0].type != "tensor(float)" or len(ends[0].shape or ()) != 4:
+            said = ", ".join(f"{end.name!r:.40} {end.type} {end.shape}" for end in ends[:3]) or "nothing"
+            what = "takes" if ends is given else "gives"
+            raise ModelError(f"{path}: {what} {said}; expected one float tensor of four dimensions")
 
 
 def _providers(device: Device, tensorrt: bool) -> list[tuple[str, dict[str, Any]]]:
@@ -125,19 +137,15 @@ def _providers(device: Device, tensorrt: bool) -> list[tuple[str, dict[str, Any]
     cuda: tuple[str, dict[str, Any]] = ("CUDAExecutionProvider", {"device_id": device.index})
     if not tensorrt:
         return [cuda, cpu]
-    cache = str(_engine_cache())
+    folder = str(home() / ENGINES)
     settings = {
         "device_id": device.index,
         "trt_engine_cache_enable": True,  # one build a size, not one a start
         "trt_timing_cache_enable": True,
-        "trt_engine_cache_path": cache,
-        "trt_timing_cache_path": cache,
+        "trt_engine_cache_path": folder,
+        "trt_timing_cache_path": folder,
     }
     return [("TensorrtExecutionProvider", settings), cuda, cpu]
-
-
-def _engine_cache() -> Path:
-    return home() / "onnxruntime-tensorrt"
 
 
 def _preload(runtime: ModuleType) -> None:
@@ -181,6 +189,7 @@ def import_onnxruntime() -> ModuleType:
         import onnxruntime
 
         onnxruntime.InferenceSession  # noqa: B018 - absent where two distributions overwrote each other
+        onnxruntime.set_default_logger_severity(4)  # its allocator prints what then comes as an exception
     except (ImportError, AttributeError) as error:
         raise BackendError(f"ONNX Runtime cannot be used ({first_line(error)}); {_install_advice()}") from error
     return onnxruntime

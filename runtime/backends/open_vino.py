@@ -36,7 +36,10 @@ class Compiled:
             request = self._idle.pop()
         except IndexError:  # all are busy in other threads
             request = self._network.create_infer_request()
-        light: Array = request.infer([pictures], share_inputs=True)[0]
+        try:
+            light: Array = request.infer([pictures], share_inputs=True)[0]
+        except Exception as error:  # OpenVINO raises RuntimeError for every cause
+            raise BackendError(f"OpenVINO failed: {first_line(error)}") from error
         self._idle.append(request)
         return light
 
@@ -66,9 +69,13 @@ class OpenVinoNetwork:
             else:
                 while len(self._compiled) >= SIZES:
                     self._compiled.popitem(last=False)
-                model = self._core.read_model(self._path)
-                model.reshape(list(shape))
-                self._compiled[shape] = Compiled(self._core.compile_model(model, "CPU", self._settings))
+                try:
+                    model = self._core.read_model(self._path)
+                    model.reshape(list(shape))
+                    network = self._core.compile_model(model, "CPU", self._settings)
+                except Exception as error:
+                    raise ModelError(f"{self._path}: OpenVINO cannot run it ({first_line(error)})") from error
+                self._compiled[shape] = Compiled(network)
             return self._compiled[shape]
 
 
@@ -96,7 +103,9 @@ def open_model(
     if threads:
         settings["INFERENCE_NUM_THREADS"] = threads
     try:
-        core.read_model(path)
+        model = core.read_model(path)
     except Exception as error:  # OpenVINO raises RuntimeError for every cause
         raise ModelError(f"{path}: not an ONNX model that OpenVINO can run ({first_line(error)})") from error
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise ModelError(f"{path}: takes {len(model.inputs)} and gives {len(model.outputs)} tensors, expected one each")
     return OpenVinoNetwork(core, path, info, settings, precision)

@@ -100,7 +100,11 @@ def from_onnx(path: Path) -> tuple[Any, ModelInfo]:
 
     info = model_info(path)
     network = build_network(info.name)
-    held = {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(str(path)).graph.initializer}
+    try:
+        graph = onnx.load(str(path), load_external_data=False).graph
+        held = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    except Exception as error:  # protobuf's and numpy's types
+        raise ModelError(f"{path}: its weights cannot be read ({first_line(error)})") from error
     weights = {}
     for name, own in network.state_dict().items():
         if f"{name}.packed" in held:  # by `cliplit.export.passes.pack_head`; the first phase is the kernel itself
@@ -108,6 +112,9 @@ def from_onnx(path: Path) -> tuple[Any, ModelInfo]:
             held[name] = packed[:1] if packed.ndim == 1 else packed[:1, :, :3, :3]
         if name not in held:
             raise ModelError(f"{path}: holds no tensor {name} of the {info.name} network; give its checkpoint instead")
+        if held[name].size != own.numel() or held[name].dtype.kind != "f":
+            found = f"{held[name].dtype} {held[name].shape}"
+            raise ModelError(f"{path}: its tensor {name} is {found}, not {tuple(own.shape)}")
         weights[name] = torch.from_numpy(held[name].copy()).to(own.dtype).reshape(own.shape)
     network.load_state_dict(weights)
     return network, info

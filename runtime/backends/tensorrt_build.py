@@ -21,6 +21,7 @@ from cliplit.files import atomic_write
 
 from .devices import nvidia_driver
 from .engine_file import Shapes, cache_folder
+from .home import cache
 from .tensorrt_library import TENSORRT, Library, logger_of
 
 WORKSPACE = 4 << 30  # bytes that layers may use while they run; TensorRT's own default is the whole card
@@ -70,8 +71,9 @@ def build_engine(
         raise BackendError(f"{version} refuses the shapes {shapes}: {logger.cause}")
     timings = timing_cache_path(trt)
     if library.timing_cache:
-        cache = config.create_timing_cache(timings.read_bytes() if timings.is_file() else b"")
-        if not config.set_timing_cache(cache, False):  # of another card
+        cache(timings.parent.name)  # nobody else's
+        stored = config.create_timing_cache(timings.read_bytes() if timings.is_file() else b"")
+        if not config.set_timing_cache(stored, False):  # of another card
             config.set_timing_cache(config.create_timing_cache(b""), False)
 
     engine = builder.build_serialized_network(network, config)
@@ -80,7 +82,6 @@ def build_engine(
     data = bytes(memoryview(engine))
     del parser
     if library.timing_cache:
-        timings.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(timings) as temporary:
             temporary.write_bytes(memoryview(config.get_timing_cache().serialize()))
     if precision == "fp16" and not (library.portable and nvidia_driver().problem):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cliplit import __version__
-from cliplit.command import reports_errors
+from cliplit.command import echo, reports_errors
 from cliplit.errors import InputError
 
 from ..options import enhancer_options
@@ -96,7 +96,7 @@ def main(
     options = Options(travelling_model(model), settings, encoding, jpeg_quality, retries, __version__)
     jobs = find_jobs(source, target)
     for line in () if quiet else passed_over(source, target):
-        click.echo(f"note: {line}", err=True)
+        echo(f"note: {line}", err=True)
     check_options(options, jobs, here=engine == "local")
     with Manifest(target) as manifest, alone_in(target) as alone:
         if alone:
@@ -116,9 +116,9 @@ def main(
         failed = list(manifest.failed)
     if not quiet and not as_json:
         skipped = f", {before} were done before" if before else ""
-        click.echo(f"{len(jobs) - before - len(failed)} of {len(jobs) - before} files written{skipped}")
+        echo(f"{len(jobs) - before - len(failed)} of {len(jobs) - before} files written{skipped}")
     for outcome in failed[:SHOWN]:
-        click.echo(f"cliplit-batch: {outcome.name}: {outcome.error}", err=True)
+        echo(f"cliplit-batch: {outcome.name}: {outcome.error}", err=True)
     if failed:
         raise InputError(f"{len(failed)} of {len(jobs)} files failed; all are listed in {target}/{FOLDER}/{FAILURES}")
 

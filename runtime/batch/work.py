@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
-import tempfile
+import hashlib
 import time
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import Any
 from cliplit.errors import CliplitError
 from cliplit.files import atomic_write
 
+from ..backends.home import cache
+from ..backends.model_file import CHECKPOINT_SUFFIXES
 from ..enhancer import Enhancer
 from ..image.enhance import enhance_picture
 from ..video.clip import Progress, enhance_video
@@ -96,13 +97,15 @@ def _enhancer(model: Model, settings: tuple[tuple[str, Any], ...], threads: int)
 
 
 def model_here(model: Model) -> str:
-    """Return a bundled model's name, or the path of its file, written once per machine."""
+    """Return a bundled model's name, or the path of its file, written once per machine into a folder of the user's.
+
+    What lies there counts by its content alone.
+    """
     if model.data is None:
         return model.name
-    folder = Path(tempfile.gettempdir()) / f"cliplit-models-{getpass.getuser()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    path = folder / f"{model.sha256}{model.suffix}"
-    if not path.is_file() or path.stat().st_size != len(model.data):
+    digest = hashlib.sha256(model.data).hexdigest()
+    path = cache("models") / f"{digest}{'.pt' if model.suffix in CHECKPOINT_SUFFIXES else '.onnx'}"
+    if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
         with atomic_write(path) as temporary:
             temporary.write_bytes(model.data)
     return str(path)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cliplit import __version__
-from cliplit.command import reports_errors
+from cliplit.command import echo, reports_errors
 from cliplit.errors import CliplitError, InputError, first_line
 
 from ..options import enhancer_options
@@ -56,7 +56,7 @@ def main(
     """
     check_names(paths)
     from ..backends.devices import cores
-    from ..folders import passed_over, plan
+    from ..folders import interrupted, passed_over, plan
     from .enhance import enhance_picture
     from .image_io import PICTURES
 
@@ -69,7 +69,7 @@ def main(
     single = len(tasks) == 1 and not Path(target).is_dir() and Path(sources[0]).is_file()
     skipped = passed_over(sources, Path(target), PICTURES)
     for line in () if quiet else skipped:
-        click.echo(f"note: {line}", err=True)
+        echo(f"note: {line}", err=True)
     at_once = min(jobs or cores(), len(tasks))
     if settings["quality"] == "exact":
         at_once = 1  # each may take all memory there is
@@ -85,27 +85,35 @@ def main(
         try:
             if not single:
                 task[1].parent.mkdir(parents=True, exist_ok=True)
-            return enhance_picture(*task, enhancer, jpeg_quality, overwrite, max_pixels)
+            notes = enhance_picture(*task, enhancer, jpeg_quality, overwrite, max_pixels)
+            finished.append(task[1])
+            return notes
         except Exception as error:  # whatever a file raises, the others go on
             return error
 
+    finished: list[Path] = []
     failures: list[Exception] = []
     bar = tqdm(total=len(tasks), unit=" pictures", disable=True if quiet or len(tasks) == 1 else None)
-    with bar, ThreadPoolExecutor(at_once) as pool:
-        for (source, written), result in zip(tasks, pool.map(attempt, tasks), strict=True):
-            bar.update()
-            if isinstance(result, Exception):
-                failures.append(result)
-                if not single:
-                    click.echo(f"cliplit-image: {said(result, source, written)}", err=True)
-                continue
-            for note in () if quiet else result:
-                click.echo(f"note: {written}: {note}", err=True)
+    try:
+        with bar, ThreadPoolExecutor(at_once) as pool:
+            for (source, written), result in zip(tasks, pool.map(attempt, tasks), strict=True):
+                bar.update()
+                if isinstance(result, Exception):
+                    failures.append(result)
+                    if not single:
+                        echo(f"cliplit-image: {said(result, source, written)}", err=True)
+                    continue
+                for note in () if quiet else result:
+                    echo(f"note: {written}: {note}", err=True)
+    except KeyboardInterrupt as error:
+        if len(tasks) > 1:
+            error.args = (interrupted(len(finished), len(tasks), tasks[0][1].parent),)
+        raise
     if single and failures:
         raise failures[0] if isinstance(failures[0], CliplitError) else InputError(said(failures[0], *tasks[0]))
     if not quiet:
         rest = f"; {len(skipped)} other files were passed over" if skipped else ""
-        click.echo(f"{len(tasks) - len(failures)} of {len(tasks)} pictures written{rest}")
+        echo(f"{len(tasks) - len(failures)} of {len(tasks)} pictures written{rest}")
     if failures:
         raise InputError(f"{len(failures)} of {len(tasks)} pictures failed, see above")
 
@@ -176,4 +184,4 @@ def through_pipes(
         sys.stdout.buffer.write(encoded)
         sys.stdout.buffer.flush()
     for note in () if quiet else notes:
-        click.echo(f"note: {'standard output' if target == PIPE else target}: {note}", err=True)
+        echo(f"note: {'standard output' if target == PIPE else target}: {note}", err=True)

@@ -62,6 +62,8 @@ OUTPUT_OPTIONS = (
     click.option("--video-stream", default=0, show_default=True, help="Which of several video streams, from 0."),
     click.option("--max-pixels", type=click.IntRange(1), default=1 << 28, show_default=True,
                  help="Refuse larger pictures: a small file can ask for all memory."),
+    click.option("--playlist", is_flag=True,
+                 help="IN may be a playlist (HLS, DASH, ffconcat) of yours: the files it names are read."),
     click.option("--input-color", default=None, metavar="NAME[:RANGE]",
                  help="bt601, bt709, bt2020, pq, hlg, :full, :limited; for tags that are wrong or missing."),
     click.option("--hdr", type=click.Choice(["keep", "refuse"]), default="keep", show_default=True,
@@ -120,6 +122,7 @@ def main(
     as_json: bool,
     video_stream: int,
     max_pixels: int,
+    playlist: bool,
     input_color: str | None,
     hdr: Literal["keep", "refuse"],
     cfr: Fraction | None,
@@ -174,10 +177,10 @@ def main(
         raise click.UsageError("--json works on files")
     if cfr is not None and (live or preview):
         raise click.UsageError("--cfr works on files, not on live sources")
-    if (live or io == "opencv") and (video_stream or input_color or hdr != "keep"):
-        raise click.UsageError("--video-stream, --input-color and --hdr need PyAV, and OpenCV reads this source")
+    if (live or io == "opencv") and (video_stream or input_color or hdr != "keep" or playlist):
+        raise click.UsageError("--video-stream, --input-color, --hdr, --playlist need PyAV; OpenCV reads this")
     steps, rest = steps_and_settings(settings)
-    reading = Reading(video_stream, input_color, hdr, max_pixels=max_pixels)
+    reading = Reading(video_stream, input_color, hdr, max_pixels=max_pixels, playlist=playlist)
     request = Request(
         "", "", Encoding(codec, crf, preset, pix_fmt, enc_opt), steps, reading, cfr,
         resume_options(click.get_current_context().params) if resume else None, "opencv" if io == "opencv" else "pyav",

@@ -14,6 +14,7 @@ def logged(level: int, everywhere: bool = False) -> Iterator[list[tuple[int, str
     """Collect (level, part of FFmpeg, line) of this thread, or of all, up to a level of `av.logging`."""
     before = av.logging.get_level()
     av.logging.set_level(level)
+    av.logging.set_skip_repeated(False)  # the same fault in the next file is said again
     try:
         with av.logging.Capture(local=not everywhere) as lines:
             yield lines

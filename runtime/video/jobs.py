@@ -17,12 +17,12 @@ from typing import Literal
 import click
 from tqdm import tqdm
 
-from cliplit.command import check_output
-from cliplit.errors import CliplitError, InputError
+from cliplit.command import check_output, echo
+from cliplit.errors import CliplitError, InputError, printable
 from cliplit.interrupt import interruption_after_step
 
 from ..enhancer import Enhancer
-from ..folders import FileResult, passed_over, plan, table
+from ..folders import FileResult, interrupted, passed_over, plan, table
 from .clip import Summary, open_source, run, whole
 from .compare import compared_clip
 from .containers import PATTERN, SEVERAL_IN, format_for
@@ -58,7 +58,7 @@ class Session:
 
     def say(self, text: str) -> None:
         if not self.quiet:
-            click.echo(text, err=True)
+            echo(text, err=True)
 
 
 def run_jobs(session: Session, sources: Sequence[str], target: Path) -> None:
@@ -79,7 +79,14 @@ def run_jobs(session: Session, sources: Sequence[str], target: Path) -> None:
         return
     for line in passed_over(sources, target):
         session.say(f"note: {line}")
-    outcomes = [attempt(session, enhancer, source, file) for source, file in jobs]
+    outcomes: list[FileResult] = []
+    try:
+        for source, file in jobs:
+            outcomes.append(attempt(session, enhancer, source, file))
+    except KeyboardInterrupt as error:
+        finished = sum(1 for outcome in outcomes if not outcome.problem.startswith("failed"))
+        error.args = (interrupted(finished, len(jobs), target),)
+        raise
     if not session.quiet and not session.as_json:
         click.echo(table(outcomes))
     failed = [outcome for outcome in outcomes if outcome.problem]
@@ -94,12 +101,12 @@ def attempt(session: Session, enhancer: Enhancer, source: Path, target: Path) ->
         check_output(source, target, session.overwrite)
         summary = run_clip(session, enhancer, source, target)
     except (CliplitError, OSError) as error:
-        click.echo(f"cliplit-video: {error}", err=True)
+        echo(f"cliplit-video: {error}", err=True)
         if session.as_json:
             report(source, target, problems="failed: " + " ".join(str(error).split()))
         return FileResult(source, target, problem="failed: " + " ".join(str(error).split()))
     if summary.problems:
-        click.echo(f"cliplit-video: {source}: {summary.problems}", err=True)
+        echo(f"cliplit-video: {source}: {summary.problems}", err=True)
     return FileResult(
         source, target, summary.frames, summary.seconds, summary.problems and f"damaged: {summary.problems}"
     )
@@ -107,7 +114,7 @@ def attempt(session: Session, enhancer: Enhancer, source: Path, target: Path) ->
 
 def run_clip(session: Session, enhancer: Enhancer, source: Path, target: Path) -> Summary:
     """One file to one file, with a progress bar."""
-    with tqdm(unit=" frames", desc=source.name, disable=True if session.quiet else None) as bar:
+    with tqdm(unit=" frames", desc=printable(source.name), disable=True if session.quiet else None) as bar:
         estimate = Estimate(session.say)
 
         def show(written: int, expected: int | None) -> None:
@@ -121,7 +128,7 @@ def run_clip(session: Session, enhancer: Enhancer, source: Path, target: Path) -
     if session.as_json:
         report(source, target, summary.frames, summary.seconds, summary.problems, summary.notes)
     elif not session.quiet:
-        click.echo(f"{target}: {described(summary, enhancer)}")
+        echo(f"{target}: {described(summary, enhancer)}")
     return summary
 
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from cliplit.errors import BackendError, InputError
 from ..light.colour import MATRICES, Coding, Colour
 from .encoder import picture_of
 from .frames import Clip, Frame
-from .names import local, origin_of
+from .names import checked_address, demuxing, local, origin_of
 from .pyav import open_to_read
 
 BT601 = 6
@@ -40,6 +41,8 @@ NO_SOUND = "OpenCV gives 8-bit pictures at BT.601 colours and no sound, subtitle
 
 # FFmpeg inside OpenCV: RTSP over TCP, without buffers that only add delay; nothing printed.
 FFMPEG_OPTIONS = "rtsp_transport;tcp|fflags;nobuffer|flags;low_delay"
+CAPTURE_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
+_OPENING = threading.Lock()  # the environment belongs to the whole process
 
 
 class OpenCVReader:
@@ -233,13 +236,18 @@ def opened(given: str | Path) -> tuple[Any, Any]:
     if origin == "camera":
         device = source.removeprefix("/dev/video")
         return _checked(cv2.VideoCapture(int(device)), source, "no camera there, or another program has it"), None
-    remote = origin == "address"
-    if not remote and not Path(source).is_file():
+    if origin == "address":
+        timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, TIMEOUT, cv2.CAP_PROP_READ_TIMEOUT_MSEC, TIMEOUT]
+        with ffmpeg_options(demuxing("address"), FFMPEG_OPTIONS):
+            capture = cv2.VideoCapture(checked_address(source), cv2.CAP_FFMPEG, timeouts)
+        return _checked(capture, source, "no answer, or no video"), None
+    if not Path(source).is_file():
         raise InputError(f"{source}: no such file")
-    timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, TIMEOUT, cv2.CAP_PROP_READ_TIMEOUT_MSEC, TIMEOUT]
-    if remote:
-        os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", FFMPEG_OPTIONS)
-        return _checked(cv2.VideoCapture(source, cv2.CAP_FFMPEG, timeouts), source, "no answer, or no video"), None
+    with ffmpeg_options(demuxing("file")):
+        return _opened_file(source)
+
+
+def _opened_file(source: str) -> tuple[Any, Any]:
     if source.isascii():
         return _checked(cv2.VideoCapture(local(source), cv2.CAP_FFMPEG), source), None
     try:  # cv2 mangles other names on Windows (R3.5): it gets the open file, where it takes one
@@ -249,6 +257,28 @@ def opened(given: str | Path) -> tuple[Any, Any]:
         if not source.isprintable():  # bytes that are not UTF-8, at which OpenCV crashes
             raise InputError(f"{source!a}: OpenCV cannot open a file of this name; --io pyav can") from None
         return _checked(cv2.VideoCapture(local(source), cv2.CAP_FFMPEG), source), None
+
+
+@contextmanager
+def ffmpeg_options(held: dict[str, str], ours: str = "") -> Iterator[None]:
+    """While OpenCV opens something: FFmpeg's options, in the one place where OpenCV looks, the environment.
+
+    Args:
+        held: always set, after what the user has set there himself.
+        ours: set where the user has set nothing; "key;value|key;value".
+    """
+    with _OPENING:
+        before = os.environ.get(CAPTURE_OPTIONS)
+        words = [word for word in (before or ours).split("|") if word]
+        words += [f"{name};{value}" for name, value in held.items()]
+        os.environ[CAPTURE_OPTIONS] = "|".join(words)
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ[CAPTURE_OPTIONS]
+            else:
+                os.environ[CAPTURE_OPTIONS] = before
 
 
 def _checked(capture: Any, source: str, why: str = "not a video that OpenCV can read") -> Any:

@@ -16,7 +16,7 @@ import av
 from av.container import InputContainer, OutputContainer
 from av.video.frame import VideoFrame
 
-from .names import local
+from .names import checked_address, demuxing, local
 
 MAJOR = int(av.__version__.split(".")[0])
 READING: dict[str, Any] = {"metadata_errors": "replace"} if MAJOR < 19 else {}  # 18 raises for a tag in Latin-1
@@ -24,6 +24,7 @@ READING: dict[str, Any] = {"metadata_errors": "replace"} if MAJOR < 19 else {}  
 
 PIPE_IN, PIPE_OUT = "pipe:0", "pipe:1"  # standard input and output, as FFmpeg calls them
 PIPE_BUFFER = 1 << 20  # bytes read at once
+TIMEOUT = 20.0  # seconds
 
 
 class CountedInput:
@@ -41,34 +42,45 @@ class CountedInput:
 
 
 def open_to_read(
-    source: Path | str | CountedInput, timeout: float | None = None, options: dict[str, str] | None = None,
-    form: str | None = None,
+    source: Path | str | CountedInput, timeout: float = TIMEOUT, options: dict[str, str] | None = None,
+    form: str | None = None, playlist: bool = False,
 ) -> InputContainer:  # fmt: skip
     """Open a file or an address; tags in another encoding than UTF-8 are no error.
 
+    All that reads media goes through here: a file is read by the demuxers of `names.FILES` and reaches nothing else.
+
     Args:
-        source: a path, which is a local file whatever its name; text, which is an address FFmpeg knows; standard input.
-        timeout: seconds without an answer after which it is given up; None waits.
+        source: a path, which is a local file whatever its name; text, which is an address; standard input.
+        timeout: seconds without an answer after which an address is given up.
         options: of the format and of the decoders that look at the first pictures.
         form: FFmpeg's name of the format, where it must not be guessed.
+        playlist: whether the file may name other files (HLS, DASH, ffconcat), which are then read.
 
     Raises:
+        InputError: an address that is none of the network.
         av.FFmpegError, OSError, ValueError: as PyAV does.
     """
+    options = dict(options or {})
     if isinstance(source, CountedInput):
-        return av.open(source, buffer_size=PIPE_BUFFER, options=options, **READING)
-    name = local(source) if isinstance(source, Path) else source
-    return av.open(name, format=form, timeout=timeout, options=options, **READING)
+        return av.open(source, buffer_size=PIPE_BUFFER, options=options | demuxing("pipe"), **READING)
+    if isinstance(source, Path):
+        held = demuxing("playlist" if playlist else "file")
+        return av.open(local(source), format=form, options=options | held, **READING)
+    name, held = checked_address(source), demuxing("address")
+    return av.open(name, format=form, timeout=timeout, options=options | held, **READING)
 
 
 def open_to_write(
     target: Path | str, container: str | None = None, options: dict[str, str] | None = None
 ) -> OutputContainer:
-    """Open a local file, or an address FFmpeg knows if it is text; `container` is FFmpeg's name of the format.
+    """Open a local file, or standard output; `container` is FFmpeg's name of the format.
 
     Raises:
+        ValueError: text that is not `PIPE_OUT`.
         av.FFmpegError, OSError, ValueError: as PyAV does.
     """
+    if not isinstance(target, Path) and target != PIPE_OUT:
+        raise ValueError(f"{target}: is no path")
     name = local(target) if isinstance(target, Path) else target
     return av.open(name, "w", format=container, container_options=options or {})
 

@@ -56,6 +56,8 @@ CHROMA_LOCATIONS: dict[str, list[str | None]] = {
 ENCRYPTED = "{}: is encrypted (CENC); decrypt it first, with its key"
 MAX_PIXELS = 1 << 28  # 16384x16384; 8K is an eighth of it
 REFUSED_SIZE = re.compile(r"[Pp]icture size (\d+)x(\d+)")  # in FFmpeg's messages
+NOT_LISTED = "Format not on whitelist"
+OTHER_KIND = "is no clip but a playlist, a list of files or another text (--playlist reads the files a playlist names)"
 PRIMING = Fraction(1, 10)  # seconds; Opus asks for 80 ms
 RECENT_LIMIT = 64 << 20  # bytes of packets kept for the end of a damaged file
 PEEK_LIMIT = 64 << 20  # bytes of pictures that are looked at ahead
@@ -76,6 +78,7 @@ class Reading:
         hdr: "refuse" stops at PQ and HLG.
         timeout: seconds without an answer after which a network address is given up.
         max_pixels: a larger picture is refused: a small file can ask for all memory.
+        playlist: whether a file may be a playlist (HLS, DASH, ffconcat): the files it names are read.
     """
 
     video_stream: int = 0
@@ -83,6 +86,7 @@ class Reading:
     hdr: Literal["keep", "refuse"] = "keep"
     timeout: float = 20.0
     max_pixels: int = MAX_PIXELS
+    playlist: bool = False
 
 
 @dataclass
@@ -611,10 +615,12 @@ def opened(source: Path | str | CountedInput, reading: Reading) -> av.container.
             raise InputError(f"{source}: is a folder")
     try:
         with logged(av.logging.ERROR) if isinstance(source, Path) else av.logging.Capture() as lines:
-            return open_to_read(source, reading.timeout if remote else None, limits(reading))
+            return open_to_read(source, reading.timeout, limits(reading), playlist=reading.playlist)
     except (av.FFmpegError, OSError, ValueError) as error:
         if found := next((f for _, _, line in lines if (f := REFUSED_SIZE.search(line))), None):
             raise too_large(source, int(found[1]), int(found[2]), reading) from error
+        if any(NOT_LISTED in line for _, _, line in lines):
+            raise InputError(f"{source}: {OTHER_KIND}") from error
         raise InputError(f"{source}: not a video that can be read ({reason(error)})") from error
 
 

@@ -21,6 +21,7 @@ from .codecs import Encoding, choose, option_names, options_of
 from .containers import format_for
 from .encoder import PictureEncoder
 from .frames import Clip, Frame
+from .names import opened_by
 from .pyav import open_to_read, open_to_write
 from .pyav_reader import PyAVReader, reason
 from .rate import CONSTANT, Slots
@@ -36,7 +37,7 @@ class PyAVWriter:
     """Encodes frames and carries other streams along. Use as a context manager, which flushes the encoder.
 
     Args:
-        path: the file to write, or an address FFmpeg knows ("pipe:1").
+        path: the file to write, or `PIPE_OUT`.
         clip: the size, layout, colours and time base of the frames to come.
         encoding: how.
         reader: whose other streams are carried along; None for none.
@@ -204,14 +205,16 @@ class PyAVWriter:
         """Check, after packets were refused, that all pictures arrived in the file."""
         if self._doubt is None:
             return
-        if self.arrived(self.container.name) != self.written:
+        file = opened_by(self.container.name)
+        if not isinstance(file, Path) or not file.is_file() or self.arrived(file) != self.written:
             raise cannot_write(self._doubt) from self._doubt
 
     def _check_streams(self) -> None:
         """Read the file's headers back: what was written must be found there by its own name."""
-        if not self.container.name.startswith("file:"):
+        path = opened_by(self.container.name)
+        if not isinstance(path, Path) or not path.is_file():  # a pipe, a device
             return
-        with open_to_read(self.container.name) as file:
+        with open_to_read(path) as file:
             found = Counter((str(s.type), codec_of(s)) for s in file.streams if not is_cover(s))
         for index, (kind, codec, said) in self._written.items():
             if found[kind, codec]:

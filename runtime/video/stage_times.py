@@ -68,7 +68,7 @@ def measure(source: Path, enhancer: Enhancer, request: Request) -> StageTimes:
     watch = Stopwatch()
     with PyAVReader(source, request.reading) as reader:
         clip = compared_clip(reader.clip, request.steps.compare)
-        with PyAVWriter(os.devnull, clip, request.encoding, None, "matroska") as writer:
+        with PyAVWriter(Path(os.devnull), clip, request.encoding, None, "matroska") as writer:
             frames = (item for item in reader if isinstance(item, Frame))
             start = time.process_time()
             watch.lap("set up")

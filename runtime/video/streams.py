@@ -17,7 +17,10 @@ import av
 from av.container import InputContainer, OutputContainer
 from av.stream import Disposition, Stream
 
+from cliplit.errors import InputError
+
 from .containers import facts_of
+from .names import opened_by
 from .pyav import open_to_read, text, texts
 from .sound import SoundTranscoder, instead_of
 
@@ -223,11 +226,11 @@ def cover_attachments(source: InputContainer, container: OutputContainer, form: 
 def cover_picture(source: InputContainer, cover: Stream) -> bytes:
     """Read the bytes of the picture, which is a packet, so the file is opened once more."""
     try:
-        with open_to_read(source.name) as again:  # the name that it was opened by
+        with open_to_read(opened_by(source.name)) as again:
             for packet in again.demux(again.streams[cover.index]):
                 if packet.size:
                     return bytes(packet)
-    except (av.FFmpegError, OSError):
+    except (av.FFmpegError, OSError, InputError):  # a pipe comes once
         pass
     return b""
 

@@ -213,6 +213,8 @@ def check_ours(folder: Path) -> None:
     if not foreign and (folder / MANIFEST).exists() and not manifest_in(folder):
         text = (folder / MANIFEST).read_bytes().strip()
         foreign = "holds another manifest.json" if text.startswith(b"{") and text.endswith(b"}") else ""
+    if not foreign and os.name != "nt" and folder.lstat().st_uid != os.geteuid():
+        foreign = "belongs to another user"
     if foreign:
         raise InputError(f"{folder}: {foreign}, which --resume did not make; move it away or name another output")
 
@@ -221,9 +223,10 @@ def check_ours(folder: Path) -> None:
 def locked(folder: Path) -> Iterator[None]:
     """Make the folder and hold its lock. Raises InputError if another process holds it."""
     while True:
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
         try:
-            descriptor = os.open(folder / "lock", os.O_CREAT | os.O_RDWR, 0o666)
+            flags = os.O_CREAT | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)
+            descriptor = os.open(folder / "lock", flags, 0o600)
         except FileNotFoundError:  # another run has just finished and removed the folder
             continue
         try:
