@@ -59,6 +59,7 @@ class PyAVWriter:
         self._written: dict[int, tuple[str, str, str]] = {}  # type, codec and words of streams beside the pictures
         self._doubt: Exception | None = None
         self._last_dts: dict[int, int] = {}
+        self._shifts: dict[int, int] = {}
         self._joining = False
         self._video_dts: int | None = None
         self._first_pts: int | None = None
@@ -166,6 +167,8 @@ class PyAVWriter:
         source = packet.stream
         try:
             for out in carrier.packets(packet):
+                if self.container.format.name == "avi":
+                    self._from_zero(out)
                 self._in_order(out)
                 self.container.mux(out)
                 if source.type in ("audio", "subtitle") and out.stream.index not in self._written:
@@ -177,6 +180,18 @@ class PyAVWriter:
             if getattr(error, "errno", None) in NO_ROOM:
                 raise cannot_write(error) from error
             self._refused[describe(source)] += 1  # a damaged packet is a hole in its stream
+
+    def _from_zero(self, packet: av.Packet[Any]) -> None:
+        """Shift a stream that begins before 0 with the priming of its sound: AVI has no negative times.
+
+        FFmpeg would shift all streams by that, the pictures by whole ticks of their rate: up to 79 ms at 10 frames/s.
+        """
+        if packet.pts is None:
+            return
+        shift = self._shifts.setdefault(packet.stream.index, max(0, -packet.pts))
+        packet.pts += shift
+        if packet.dts is not None:
+            packet.dts += shift
 
     def _in_order(self, packet: av.Packet[Any]) -> None:
         """Keep times increasing, as containers require; damaged and badly joined files violate it."""
