@@ -17,8 +17,10 @@ from cliplit.runtime.video.clip import enhance_video
 from cliplit.runtime.video.codecs import Encoding
 from cliplit.runtime.video.fields import FieldOrder
 from cliplit.runtime.video.frames import Frame
+from cliplit.runtime.video.opening import Reading
 from cliplit.runtime.video.pixels import PLANAR, alpha_of, closest, layout_of, losses, planes_of
-from cliplit.runtime.video.pyav_reader import PyAVReader, Reading, frame_of
+from cliplit.runtime.video.pyav_frame import frame_of
+from cliplit.runtime.video.pyav_reader import PyAVReader
 from cliplit.runtime.video.request import Steps
 from made import backlit, enhanced, identity, write_clip
 

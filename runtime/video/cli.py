@@ -163,7 +163,7 @@ def main(
     from .codecs import Encoding
     from .jobs import Session, benchmark_job, live_job, run_jobs, stream_job
     from .names import is_live, origin_of
-    from .pyav_reader import Reading
+    from .opening import Reading
     from .request import Request
 
     live = live or is_live(paths[0])

@@ -21,9 +21,10 @@ from .frame_loop import FrameLoop
 from .frames import Clip, Frame, Sink, Source
 from .names import origin_of
 from .opencv_io import OpenCVReader, OpenCVWriter
+from .opening import Reading
 from .prefetch import prefetch
 from .pyav import PIPE_IN, PIPE_OUT
-from .pyav_reader import PyAVReader, Reading
+from .pyav_reader import PyAVReader
 from .pyav_writer import PyAVWriter
 from .rate import at_rate, constant_rate
 from .request import Request, VideoIO

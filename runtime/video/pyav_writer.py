@@ -21,8 +21,9 @@ from .codecs import Encoding, choose, option_names, options_of
 from .containers import format_for
 from .encoder import PictureEncoder
 from .frames import Clip, Frame
+from .opening import reason
 from .pyav import open_to_read, open_to_write
-from .pyav_reader import PyAVReader, reason
+from .pyav_reader import PyAVReader
 from .rate import CONSTANT, Slots
 from .streams import QUICKTIME, Carrier, Copy, carry, codec_of, cover_attachments, describe, is_cover, tags_of
 
