@@ -17,7 +17,7 @@ from PIL import Image, UnidentifiedImageError
 from cliplit.arrays import Array
 from cliplit.errors import InputError
 
-from ..image.image_io import Picture, is_deep, png_chunks, read_picture, upright
+from ..image.image_io import PNG_SIGNATURE, Picture, is_deep, png_chunks, read_picture, upright
 from ..light.colour import FULL_RANGE, RGB_MATRIX, Coding, Colour, Planes, stated
 from ..light.hdr import TRANSFERS
 from .frames import Clip, Frame
@@ -25,6 +25,7 @@ from .numbered import Numbered, ranges
 from .opening import Reading, too_large
 
 RATE = Fraction(25)  # frames a second where the user says none
+ICC_TAG = 34675  # of TIFF
 HEADER = 4096  # bytes; cICP stands before the pixels of a PNG, behind few other chunks
 MOST_NAMED = 3  # pictures that cannot be read are named so many times
 
@@ -157,11 +158,18 @@ class NumberedReader:
         )  # fmt: skip
 
     @property
+    def profile(self) -> bool:
+        """Whether the first picture has a colour profile."""
+        deep = [*(kind for kind, _ in png_chunks(PNG_SIGNATURE + b"".join(self.file.png_chunks)))]
+        tiff = any(tag[0] == ICC_TAG for tag in self.file.tiff_tags)
+        return "icc_profile" in self.file.save_options or b"iCCP" in deep or tiff
+
+    @property
     def problems(self) -> str:
         found = []
         missing = sorted(set(range(self.first, self.numbers[-1] + 1)) - set(self.numbers))
         if missing:
-            found.append(f"missing of {self.first} to {self.numbers[-1]}: {ranges(missing)}")
+            found.append(f"numbers missing of {self.first} to {self.numbers[-1]}: {ranges(missing)}")
         if self._unreadable:
             more = len(self._unreadable) - MOST_NAMED
             named = [*self._unreadable[:MOST_NAMED], *([f"and {more} more"] if more > 0 else [])]

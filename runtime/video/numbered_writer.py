@@ -14,7 +14,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from av.filter import Graph
 from av.video.frame import VideoFrame
@@ -45,8 +44,8 @@ ORIENTATIONS = {
     (1, 0, 0, 1): 1, (-1, 0, 0, 1): 2, (-1, 0, 0, -1): 3, (1, 0, 0, -1): 4,
     (0, 1, 1, 0): 5, (0, 1, -1, 0): 6, (0, -1, -1, 0): 7, (0, -1, 1, 0): 8,
 }  # fmt: skip
-SRGB = (1, 13)  # primaries and transfer that pictures without tags are taken for
-SDR_PRIMARIES, SDR_TRANSFERS = {1, 2}, {1, 2, 6, 13, 14, 15}
+# Primaries and transfers that pictures without tags are taken for, or that are next to them.
+USUAL_PRIMARIES, USUAL_TRANSFERS = {1, 2, 5, 6}, {1, 2, 6, 13, 14, 15}
 
 
 class NumberedWriter:
@@ -113,7 +112,7 @@ class NumberedWriter:
             file = item.file
         else:
             file = self._source.file if self._source else Picture(np.empty(0), self._layout.gray)
-        if self._source and self._fits(pixels, file):
+        if file.orientation != 1:
             pixels = stored(pixels, file.orientation)
         path = self._made / self.names.name(number)
         try:
@@ -125,10 +124,6 @@ class NumberedWriter:
         self.notes += [note for note in notes if note not in self.notes]
         self._numbers.append(number)
         self.written += 1
-
-    def _fits(self, pixels: Array, file: Picture) -> bool:
-        """Return whether a picture may be stored turned as its source was; a comparison side by side, too."""
-        return file.orientation != 1 and pixels.ndim == 3
 
     def _number_of(self, frame: Frame) -> int:
         if self._source:
@@ -191,9 +186,8 @@ class Conversion:
             form = f"rgb{'a' if alpha else ''}{'64le' if alpha else '48le'}" if deep else "rgba" if alpha else "rgb24"
             pixels = self._scaled(frame, form)
         if alpha and pixels.shape[2] == 3:
-            pixels = cv2.merge(
-                [*cv2.split(pixels), np.full(pixels.shape[:2], np.iinfo(pixels.dtype).max, pixels.dtype)]
-            )
+            opaque = np.full(pixels.shape[:2], np.iinfo(pixels.dtype).max, pixels.dtype)
+            pixels = np.dstack([pixels, opaque])
         return pixels
 
     def _scaled(self, frame: Frame, form: str) -> Array:
@@ -244,7 +238,7 @@ def orientation_of(matrix: Matrix | None) -> int:
 def tag_of(clip: Clip, after: str) -> bytes:
     """Return the cICP chunk's data for colours that a PNG is not taken for without it; empty otherwise."""
     colour = clip.colour
-    usual = colour.primaries in SDR_PRIMARIES | {5, 6} and colour.transfer in SDR_TRANSFERS
+    usual = colour.primaries in USUAL_PRIMARIES and colour.transfer in USUAL_TRANSFERS
     if usual or not after.lower().endswith(".png"):
         return b""
     return struct.pack("BBBB", colour.primaries, colour.transfer, 0, 1)  # RGB, full range

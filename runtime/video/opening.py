@@ -12,7 +12,7 @@ import av
 
 from cliplit.errors import InputError
 
-from .containers import PATTERN, SEVERAL_IN
+from .containers import PATTERN, several_in
 from .ffmpeg_log import logged
 from .names import exists, origin_of
 from .pyav import CountedInput, open_to_read
@@ -49,7 +49,7 @@ def opened(source: Path | str | CountedInput, reading: Reading) -> av.container.
         source = Path(source)
         if not exists(source):
             if PATTERN.search(source.name):
-                raise InputError(f"{source}: {SEVERAL_IN}")
+                raise InputError(f"{source}: {several_in(source)}")
             raise InputError(f"{source}: no such file")
         if source.is_dir():
             raise InputError(f"{source}: is a folder")
