@@ -24,7 +24,7 @@ from cliplit.files import beside
 from cliplit.interrupt import interruption_after_step
 
 from ..image.image_io import PNG_SIGNATURE, Picture, png_chunks, stored, upright, write_picture
-from ..light.colour import MATRICES
+from ..light.colour import MATRICES, Coding
 from .codecs import Encoding
 from .encoder import picture_of
 from .frames import Clip, Frame, Matrix, Source
@@ -179,7 +179,9 @@ class Conversion:
 
     def __call__(self, frame: Frame, deep: bool, alpha: bool) -> Array:
         """Return (H, W, 3 or 4), uint16 if `deep`, else uint8."""
-        if frame.coding.rgb:
+        if layout_of(frame.pixel_format).gray:
+            pixels = np.dstack([gray_to_depth(frame.planes[0], frame.coding, deep)] * 3)
+        elif frame.coding.rgb:
             channels = [*frame.planes, *([frame.alpha] if alpha and frame.alpha is not None else [])]
             pixels = np.dstack([to_depth(channel, frame.coding.depth, deep) for channel in channels])
         else:
@@ -225,6 +227,15 @@ def to_depth(plane: Array, depth: int, deep: bool) -> Array:
         return plane
     top, most = (65535 if deep else 255), (1 << depth) - 1
     return ((plane.astype(np.uint64) * top + most // 2) // most).astype(np.uint16 if deep else np.uint8)
+
+
+def gray_to_depth(plane: Array, coding: Coding, deep: bool) -> Array:
+    """Return codes of luma, of either range, at full range; swscale takes those of gray pictures for full range."""
+    if coding.full_range:
+        return to_depth(plane, coding.depth, deep)
+    top, unit = (65535 if deep else 255), 1 << (coding.depth - 8)
+    light = (plane.astype(np.float64) - 16 * unit) / (219 * unit)  # ITU-R BT.709 part 4
+    return np.rint(np.clip(light, 0, 1) * top).astype(np.uint16 if deep else np.uint8)
 
 
 def orientation_of(matrix: Matrix | None) -> int:
