@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .light.temporal import TemporalFilter
     from .video.clip import enhance_video
     from .video.codecs import Encoding
-    from .video.pyav_reader import Reading
+    from .video.opening import Reading
     from .video.request import Steps
 
 __all__ = [
@@ -60,7 +60,7 @@ _PLACES = {
     "LightSettings": ".light.relighting",
     "PackedRGB": ".light.pixels",
     "PlanarPixels": ".light.pixels",
-    "Reading": ".video.pyav_reader",
+    "Reading": ".video.opening",
     "Region": ".light.region",
     "Relighting": ".light.relighting",
     "Steps": ".video.request",

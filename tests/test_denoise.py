@@ -10,7 +10,7 @@ import pytest
 
 from cliplit.runtime.light.colour import MATRICES, Coding
 from cliplit.runtime.video.denoise import chain_of, denoised
-from cliplit.runtime.video.pyav_reader import frame_of
+from cliplit.runtime.video.pyav_frame import frame_of
 from made import camera_noise, read_clip, video_command, write_clip
 
 

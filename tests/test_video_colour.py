@@ -15,9 +15,12 @@ from cliplit.runtime.light.light_map import plain_coefficients
 from cliplit.runtime.light.pixels import PlanarPixels
 from cliplit.runtime.video.clip import enhance_video
 from cliplit.runtime.video.codecs import Encoding
+from cliplit.runtime.video.fields import FieldOrder
 from cliplit.runtime.video.frames import Frame
+from cliplit.runtime.video.opening import Reading
 from cliplit.runtime.video.pixels import PLANAR, alpha_of, closest, layout_of, losses, planes_of
-from cliplit.runtime.video.pyav_reader import PyAVReader, Reading, frame_of
+from cliplit.runtime.video.pyav_frame import frame_of
+from cliplit.runtime.video.pyav_reader import PyAVReader
 from cliplit.runtime.video.request import Steps
 from made import backlit, enhanced, identity, write_clip
 
@@ -291,7 +294,7 @@ def interlaced(path, upper_first=True, codec="libx264", pixel_format="yuv420p"):
             frame = av.VideoFrame.from_ndarray(backlit(96, 160, seed=number), format="rgb24")
             frame = frame.reformat(format=pixel_format)
             frame.pts, frame.time_base = number, Fraction(1, 25)
-            container.mux(stream.encode(frame))
+            container.mux(stream.encode(FieldOrder().marked(frame, "tff" if upper_first else "bff")))
         container.mux(stream.encode(None))
     return path
 

@@ -11,7 +11,8 @@ from test_video_changes import FFMPEG, joined, made, pytestmark  # noqa: F401 - 
 from cliplit.errors import InputError
 from cliplit.runtime.video.clip import enhance_video
 from cliplit.runtime.video.codecs import Encoding
-from cliplit.runtime.video.pyav_reader import PyAVReader, Reading
+from cliplit.runtime.video.opening import Reading
+from cliplit.runtime.video.pyav_reader import PyAVReader
 from made import moving, video_command, write_clip
 
 FAST = Encoding(preset="ultrafast")

@@ -13,7 +13,8 @@ from cliplit.errors import InputError
 from cliplit.runtime.video.clip import enhance_video
 from cliplit.runtime.video.codecs import Encoding
 from cliplit.runtime.video.frames import Frame
-from cliplit.runtime.video.pyav_reader import PyAVReader, Reading
+from cliplit.runtime.video.opening import Reading
+from cliplit.runtime.video.pyav_reader import PyAVReader
 from cliplit.runtime.video.rate import constant_rate
 from made import backlit, packets, read_clip, write_clip, write_rich_clip
 

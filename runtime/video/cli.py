@@ -68,6 +68,8 @@ OUTPUT_OPTIONS = (
                  help="bt601, bt709, bt2020, pq, hlg, :full, :limited; for tags that are wrong or missing."),
     click.option("--hdr", type=click.Choice(["keep", "refuse"]), default="keep", show_default=True,
                  help="PQ and HLG clips stay HDR, or are refused."),
+    click.option("--fps", default=None, callback=frame_rate, metavar="FPS",
+                 help="Frame rate of numbered pictures IN.  [default: 25]"),
     click.option("--cfr", default=None, callback=frame_rate, metavar="FPS",
                  help="Constant frame rate: repeats and drops frames.  [default: the source's time stamps]"),
     click.option("--resume", is_flag=True,
@@ -125,6 +127,7 @@ def main(
     playlist: bool,
     input_color: str | None,
     hdr: Literal["keep", "refuse"],
+    fps: Fraction | None,
     cfr: Fraction | None,
     codec: str,
     crf: float | None,
@@ -143,6 +146,8 @@ def main(
 
     Time stamps, every sound and subtitle stream, tags and colours are kept; what OUT cannot hold is named. OUT appears
     only when it is complete. Several clips, patterns or folders go into the folder OUT under their own names.
+
+    frames_%04d.png stands for numbered pictures, as IN or OUT: .png and .tif with 8 or 16 bits, .jpg, .webp.
 
     IN may be - (standard input), an address (http://, rtsp://) or a camera (0, /dev/video0); OUT may be -.
     """
@@ -166,7 +171,8 @@ def main(
     from .codecs import Encoding
     from .jobs import Session, benchmark_job, live_job, run_jobs, stream_job
     from .names import is_live, origin_of
-    from .pyav_reader import Reading
+    from .numbered import numbered
+    from .opening import Reading
     from .request import Request
 
     live = live or is_live(paths[0])
@@ -179,8 +185,10 @@ def main(
         raise click.UsageError("--cfr works on files, not on live sources")
     if (live or io == "opencv") and (video_stream or input_color or hdr != "keep" or playlist):
         raise click.UsageError("--video-stream, --input-color, --hdr, --playlist need PyAV; OpenCV reads this")
+    if fps is not None and not numbered(paths[0]):
+        raise click.UsageError("--fps is for numbered pictures (frames_%04d.png); --cfr changes the rate of clips")
     steps, rest = steps_and_settings(settings)
-    reading = Reading(video_stream, input_color, hdr, max_pixels=max_pixels, playlist=playlist)
+    reading = Reading(video_stream, input_color, hdr, max_pixels=max_pixels, playlist=playlist, fps=fps)
     request = Request(
         "", "", Encoding(codec, crf, preset, pix_fmt, enc_opt), steps, reading, cfr,
         resume_options(click.get_current_context().params) if resume else None, "opencv" if io == "opencv" else "pyav",

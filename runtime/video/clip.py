@@ -20,10 +20,14 @@ from .denoise import denoised
 from .frame_loop import FrameLoop
 from .frames import Clip, Frame, Sink, Source
 from .names import origin_of
+from .numbered import numbered
+from .numbered_reader import NumberedReader
+from .numbered_writer import NumberedWriter
 from .opencv_io import OpenCVReader, OpenCVWriter
+from .opening import Reading
 from .prefetch import prefetch
 from .pyav import PIPE_IN, PIPE_OUT
-from .pyav_reader import PyAVReader, Reading
+from .pyav_reader import PyAVReader
 from .pyav_writer import PyAVWriter
 from .rate import at_rate, constant_rate
 from .request import Request, VideoIO
@@ -95,9 +99,12 @@ def run(
     watch: Callable[[Sink], object] = lambda sink: None,
 ) -> Summary:
     """Do what `request` asks for; see `enhance_video`. `watch` is given what takes the frames, once it is open."""
-    if isinstance(request.target, Path) and request.container is None:
+    pictures = numbered(request.target) if isinstance(request.target, Path) else None
+    if isinstance(request.target, Path) and request.container is None and pictures is None:
         format_for(request.target)  # before any work begins
     if request.resume is not None:
+        if pictures or (isinstance(request.source, Path) and numbered(request.source)):
+            raise InputError(f"{request.source}: --resume is for clips; numbered pictures are made in one run")
         return run_in_segments(request, enhancer, progress)
     start = time.monotonic()
     cfr = request.cfr
@@ -120,6 +127,10 @@ def run(
 
 def not_kept(source: Source, sink: Sink, request: Request) -> list[str]:
     """Name what hangs on the pictures and did not come along: few encoders write it, a comparison cannot."""
+    if isinstance(source, NumberedReader) and not isinstance(sink, NumberedWriter) and source.profile:
+        return ["the colour profile of the pictures is left out: clips hold none"]
+    if isinstance(source, PyAVReader) and isinstance(sink, NumberedWriter) and source.changes.captions:
+        return ["the closed captions in the pictures are left out: pictures hold none"]
     if not (isinstance(source, PyAVReader) and isinstance(sink, PyAVWriter)):
         return []
     encoder, lost = sink.choice.encoder.name, []
@@ -140,12 +151,20 @@ def output_clip(clip: Clip, request: Request) -> Clip:
 
 
 def open_source(source: Path | str, reading: Reading | None, io: VideoIO) -> Source:
-    """Open a clip with one of the libraries."""
+    """Open a clip with one of the libraries, or numbered pictures."""
+    names = numbered(source) if isinstance(source, Path) else None
+    if names and io == "opencv":
+        raise InputError(f"{source}: --io opencv is for clips; leave it out for numbered pictures")
+    if names:
+        return NumberedReader(names, reading or Reading())
     return OpenCVReader(source) if io == "opencv" else PyAVReader(source, reading)
 
 
 def open_sink(file: Path | str, clip: Clip, request: Request, source: Source) -> Sink:
     """Open where the frames go; the other streams of a clip come along if PyAV reads and writes."""
+    names = numbered(file) if isinstance(file, Path) else None
+    if names:
+        return NumberedWriter(names, clip, request.encoding, source)
     if request.io == "opencv" and isinstance(file, Path):
         return OpenCVWriter(file, clip)
     reader = source if isinstance(source, PyAVReader) and request.container != "yuv4mpegpipe" else None
@@ -154,7 +173,8 @@ def open_sink(file: Path | str, clip: Clip, request: Request, source: Source) ->
 
 def whole(target: Path | str) -> AbstractContextManager[Path | str]:
     """Open a file that appears when it is complete, or a pipe, which cannot."""
-    return atomic_write(target) if isinstance(target, Path) else nullcontext(target)
+    atomic = isinstance(target, Path) and not numbered(target)  # numbered pictures see to it themselves
+    return atomic_write(target) if isinstance(target, Path) and atomic else nullcontext(target)
 
 
 def transfer(items: Iterable[Any], sink: Sink, progress: Callable[[int], object]) -> None:

@@ -24,11 +24,10 @@ FORMATS = {
     ".h264": "h264", ".264": "h264", ".hevc": "hevc", ".265": "hevc", ".ivf": "ivf", ".obu": "obu",
     ".m2v": "mpeg2video",
 }  # fmt: skip
-SEVERAL = "numbered pictures are not written; use .mkv with --codec ffv1, which loses nothing"
-SEVERAL_IN = (
-    "numbered pictures are not read; make a clip of them that loses nothing: "
-    "ffmpeg -framerate 25 -i IN -c:v ffv1 CLIP.mkv, or relight each with cliplit-image"
-)
+NUMBERED = ".png, .tif (8 or 16 bits), .jpg, .webp"
+SEVERAL = f"numbered pictures are {NUMBERED}; .png and .tif lose nothing"
+LINEAR = "; .exr holds linear light without a white: convert to 16-bit .tif with the view transform of the scene"
+OTHERS = f"numbered pictures are {NUMBERED}; convert others first, without loss: ffmpeg -i IN frames_%04d.png"
 REFUSED = {
     "is a picture": (
         "cliplit-image relights pictures; for a clip use .mp4, or .mkv with --codec ffv1, which loses nothing",
@@ -59,10 +58,16 @@ def format_for(target: Path) -> str:
         return FORMATS[suffix]
     for what, (instead, suffixes) in REFUSED.items():
         if suffix in suffixes:
-            said = SEVERAL if PATTERN.search(target.name) else f"{suffix} {what}; {instead}"
+            several = SEVERAL + (LINEAR if suffix == ".exr" else "")
+            said = several if PATTERN.search(target.name) else f"{suffix} {what}; {instead}"
             raise InputError(f"{target}: {said}")
     named = f"{suffix} names no container" if suffix not in ("", ".") else "has no suffix, which names the container"
     raise InputError(f"{target}: {named}; try .mp4 or .mkv")
+
+
+def several_in(source: Path) -> str:
+    """Say why numbered pictures of this name are not read."""
+    return SEVERAL + LINEAR if source.suffix.lower() == ".exr" else OTHERS
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from cliplit.errors import InputError
 from ..light.noise import plane_noise
 from .encoder import picture_of
 from .frames import Frame
-from .pyav_reader import PyAVFrame, frame_of
+from .pyav_frame import PyAVFrame, frame_of
 
 Chain = list[tuple[str, str]]  # filters and their arguments
 

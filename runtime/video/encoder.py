@@ -18,9 +18,10 @@ from .codecs import Choice
 from .fields import FOLLOWING, FieldOrder, Order
 from .frames import Clip, Frame
 from .mastering import encoder_parameters
+from .opening import reason
 from .pixels import alpha_of, layout_of, planes_of
 from .pyav import exact
-from .pyav_reader import PyAVFrame, reason
+from .pyav_frame import PyAVFrame
 
 X264_LOOKAHEAD = {"fast": 30, "medium": 40, "slow": 50, "slower": 60, "veryslow": 60, "placebo": 60}  # frames
 LOOKAHEAD_PIXELS = 62_000_000  # more than that is not looked ahead, for it takes three bytes each ...

@@ -25,11 +25,12 @@ from ..enhancer import Enhancer
 from ..folders import FileResult, interrupted, passed_over, plan, table
 from .clip import Summary, open_source, run, whole
 from .compare import compared_clip
-from .containers import PATTERN, SEVERAL_IN, format_for
+from .containers import PATTERN, format_for, several_in
 from .frame_loop import FrameLoop
 from .frames import Frame, Sink, Source
 from .live import EveryFrame, Meter, Newest
 from .names import exists, origin_of
+from .numbered import check_numbered, numbered
 from .opencv_io import OpenCVReader
 from .pyav import PIPE_IN, PIPE_OUT
 from .pyav_writer import PyAVWriter
@@ -64,13 +65,16 @@ class Session:
 def run_jobs(session: Session, sources: Sequence[str], target: Path) -> None:
     """One clip, or many with a table at the end. Raises InputError if one failed or was damaged."""
     for source in sources:
-        if PATTERN.search(source) and not exists(source):
-            raise InputError(f"{source}: {SEVERAL_IN}")
-    jobs = plan(sources, target)
+        if PATTERN.search(source) and not exists(source) and numbered(source) is None:
+            raise InputError(f"{source}: {several_in(Path(source))}")
+    one = [(Path(sources[0]), target)]
+    in_pictures = any(numbered(name) for name in (*sources, target))
+    if in_pictures and (len(sources) > 1 or target.is_dir() or Path(sources[0]).is_dir()):
+        raise InputError(f"{', '.join(sources)}: numbered pictures are one IN, and go to or come from one OUT")
+    jobs = one if in_pictures else plan(sources, target)
     single = len(jobs) == 1 and jobs[0][1] == target
     if single:
-        check_output(*jobs[0], session.overwrite)
-        format_for(target)
+        check_target(*jobs[0], session.overwrite)
     enhancer = session.enhancer()
     if single:
         summary = run_clip(session, enhancer, *jobs[0])
@@ -92,6 +96,16 @@ def run_jobs(session: Session, sources: Sequence[str], target: Path) -> None:
     failed = [outcome for outcome in outcomes if outcome.problem]
     if failed:
         raise InputError(f"{len(failed)} of {len(outcomes)} clips failed or are damaged, see above")
+
+
+def check_target(source: Path | None, target: Path, overwrite: bool) -> None:
+    """Check that writing a clip, or numbered pictures, destroys nothing and can work. Raises InputError if not."""
+    pictures = numbered(target)
+    if pictures:
+        check_numbered(pictures, source, overwrite)
+    else:
+        check_output(source, target, overwrite)
+        format_for(target)
 
 
 def attempt(session: Session, enhancer: Enhancer, source: Path, target: Path) -> FileResult:
@@ -188,8 +202,7 @@ def stream_job(session: Session, source: str, target: str) -> None:
     """From or to a pipe, or from an address: no seeking, no name of its own; messages go to standard error."""
     file: Path | str = PIPE_OUT if target == "-" else Path(target)
     if isinstance(file, Path):
-        check_output(Path(source) if source != "-" else None, file, session.overwrite)
-        format_for(file)
+        check_target(Path(source) if source != "-" else None, file, session.overwrite)
     origin: Path | str = PIPE_IN if source == "-" else address_or_file(source)
     request = replace(
         session.request,

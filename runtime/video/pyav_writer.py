@@ -22,8 +22,9 @@ from .containers import format_for
 from .encoder import PictureEncoder
 from .frames import Clip, Frame
 from .names import opened_by
+from .opening import reason
 from .pyav import open_to_read, open_to_write
-from .pyav_reader import PyAVReader, reason
+from .pyav_reader import PyAVReader
 from .rate import CONSTANT, Slots
 from .streams import QUICKTIME, Carrier, Copy, carry, codec_of, cover_attachments, describe, is_cover, tags_of
 
@@ -60,6 +61,7 @@ class PyAVWriter:
         self._written: dict[int, tuple[str, str, str]] = {}  # type, codec and words of streams beside the pictures
         self._doubt: Exception | None = None
         self._last_dts: dict[int, int] = {}
+        self._shifts: dict[int, int] = {}
         self._joining = False
         self._video_dts: int | None = None
         self._first_pts: int | None = None
@@ -167,6 +169,8 @@ class PyAVWriter:
         source = packet.stream
         try:
             for out in carrier.packets(packet):
+                if self.container.format.name == "avi":
+                    self._from_zero(out)
                 self._in_order(out)
                 self.container.mux(out)
                 if source.type in ("audio", "subtitle") and out.stream.index not in self._written:
@@ -178,6 +182,18 @@ class PyAVWriter:
             if getattr(error, "errno", None) in NO_ROOM:
                 raise cannot_write(error) from error
             self._refused[describe(source)] += 1  # a damaged packet is a hole in its stream
+
+    def _from_zero(self, packet: av.Packet[Any]) -> None:
+        """Shift a stream that begins before 0 with the priming of its sound: AVI has no negative times.
+
+        FFmpeg would shift all streams by that, the pictures by whole ticks of their rate: up to 79 ms at 10 frames/s.
+        """
+        if packet.pts is None:
+            return
+        shift = self._shifts.setdefault(packet.stream.index, max(0, -packet.pts))
+        packet.pts += shift
+        if packet.dts is not None:
+            packet.dts += shift
 
     def _in_order(self, packet: av.Packet[Any]) -> None:
         """Keep times increasing, as containers require; damaged and badly joined files violate it."""

@@ -12,7 +12,7 @@ from ..light.region import Region
 from ..light.relighting import LightSettings
 from .codecs import Encoding
 from .compare import Comparison
-from .pyav_reader import Reading
+from .opening import Reading
 
 VideoIO = Literal["pyav", "opencv"]
 
