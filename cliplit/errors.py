@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 UNSAFE_ADVICE = "This file can still be loaded"  # torch's, by running what is in the file; nothing here does that
 
 
