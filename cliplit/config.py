@@ -37,9 +37,7 @@ class TrainConfig:
         "paired: targets known. cliplit: prompts (CLIP-LIT). latent: learned embeddings. rave: residual vector.",
         METHODS,
     )
-    as_published: bool = option(
-        False, "Every constant as in the published code, also where the paper differs (guided)."
-    )
+    as_published: bool = option(False, "Every constant as in the published code, where the paper differs too (guided).")
     network: str = option("lite", "Network to train: lite, relative, unet, or one of an installed package.")
     task: str = option("backlit", "Preset: low-light draws darker pictures and adds noise.", ("backlit", "low-light"))
 
@@ -135,7 +133,7 @@ class TrainConfig:
     prompt_length: int = option(16, "Words a learned prompt starts from.")
     initial_std: float = option(
         0.0,
-        "Draw initial weights of convolutions as N(0, this), as the published code does with 0.02; 0: the network's way.",
+        "Draw initial weights of convolutions as N(0, this): 0.02 in the published code; 0: the network's own.",
     )
     init: str = option("", "Checkpoint to start from; skips self-reconstruction.")
     init_prompts: str = option("", "Prompt pair to start from; skips prompt initialisation.")
@@ -284,9 +282,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("prompt_init_steps", "reconstruction_steps", "warmup", "threads", "workers", "retries"), (0, 1e9)),
     **dict.fromkeys(("enhancer_steps", "prompt_steps", "enhancer_extension", "prompt_extension"), (1, 1e9)),
     **dict.fromkeys(("guidance_weight", "identity_weight", "reconstruction_weight", "identity_layers"), (0, 1e9)),
-    **dict.fromkeys(
-        ("paired_weight", "level_weight", "gradient_clip", "initial_std", "bias_tokens", "crops"), (0, 1e9)
-    ),
+    **dict.fromkeys(("paired_weight", "level_weight", "gradient_clip", "bias_tokens", "crops"), (0, 1e9)),
     **dict.fromkeys(("learning_rate", "final_learning_rate", "prompt_learning_rate"), (0, 1e3)),
     **dict.fromkeys(("weight_decay", "prompt_weight_decay"), (0, 1e3)),
     **dict.fromkeys(("margins", "level_margins"), (0, 2)),
@@ -300,6 +296,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "identity_side": (0, 1e5),
     "exposure_stops": (0.1, 12),
     "overexposure": (0, 12),
+    "initial_std": (0, 10),
 }
 
 

@@ -81,7 +81,7 @@ def restarted(config: TrainConfig, phase: Phase) -> Phase:
 def lengthened(steps: int, after: TrainConfig, phase: Phase, finished: bool) -> Phase | None:
     """Return the phase with which a run goes on that had `steps` steps and has others now; None if there is none.
 
-    A phase that the old end of the run had cut short goes on; one that was `finished` for itself is followed by the next.
+    A phase that the old end of the run had cut short goes on; one that was `finished` is followed by the next.
     """
     natural = {
         Stage.PROMPTS: after.prompt_init_steps,

@@ -1,8 +1,9 @@
 """RAVE's guidance: the direction in embedding space from backlit to well-lit pictures (section 3.3 of its paper).
 
-Two things of ours besides it. The direction may come from well-lit pictures alone, each retaken too dark. And the target
-may be a band, as far along the direction as well-lit pictures lie, with a second direction against over-exposure: RAVE's
-threshold lies beyond the mean of well-lit pictures, since a mean of unit vectors is shorter than 1 and is normalised.
+Two things of ours besides it. The direction may come from well-lit pictures alone, each retaken too dark. And the
+target may be a band, as far along the direction as well-lit pictures lie, with a second direction against
+over-exposure: RAVE's threshold lies beyond the mean of well-lit pictures, since a mean of unit vectors is shorter than
+1 and is normalised.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ def _shown(value: Any) -> str:
     "progress",
     type=click.Choice(["auto", "bar", "lines", "json"]),
     default="auto",
-    help="Show a bar, a line every --log-every steps, or JSON lines on standard output.  [default: a bar on a terminal]",
+    help="Show a bar, a line every --log-every steps, or JSON on standard output.  [default: a bar on a terminal]",
 )
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @click.version_option(__version__)

@@ -165,7 +165,7 @@ def open_tensorboard(folder: Path, step: int) -> Any:
 
 
 def open_wandb(folder: Path, config: TrainConfig) -> Any:
-    """Start a run of Weights & Biases, or continue the one that `folder` names. Raises BackendError without its package."""
+    """Start a run of Weights & Biases, or continue the one `folder` names. Raises BackendError without the package."""
     try:
         import wandb
     except ImportError as error:

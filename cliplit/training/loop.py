@@ -141,7 +141,7 @@ def diverged(run: Run, state: State, what: str) -> DivergedError:
     )
     return DivergedError(
         f"diverged at step {state.step} ({state.phase.stage.value}): {what} at a learning rate of {rate:.3g}; "
-        f"{run.folder / 'last.pt'} is the last good state: go on with --resume and a lower learning rate, or --retries 3"
+        f"{run.folder / 'last.pt'} is the last good state: go on with --resume and a lower learning rate or --retries 3"
     )
 
 

@@ -55,10 +55,8 @@ def write_report(run: Path, target: Path) -> None:
     constants, each = (read_if_there(run / name) for name in ("config.json", EACH))
     sheets = sorted((run / SAMPLES).glob("*.png"))
     title = html.escape(f"{run.name}: {constants.get('method', '')} {constants.get('network', '')}")
-    body = "\n".join(
-        [f"<h1>{title}</h1>", legend(entries), *curves(entries), *map(sheet, spread(sheets, SHEETS))]
-        + [events(entries), pictures_table(each), table(constants)]
-    )
+    parts = [f"<h1>{title}</h1>", legend(entries), *curves(entries), *map(sheet, spread(sheets, SHEETS))]
+    body = "\n".join([*parts, events(entries), pictures_table(each), table(constants)])
     head = f'<meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
     page = f'<!doctype html><html lang="en"><head>{head}</head><body>{body}</body></html>'
     with atomic_write(target) as temporary:
@@ -67,11 +65,8 @@ def write_report(run: Path, target: Path) -> None:
 
 def curves(entries: Sequence[dict[str, Any]]) -> list[str]:
     """Draw one figure per logged number, in order of appearance; each stage has its own colour."""
-    names = list(
-        dict.fromkeys(
-            k for e in entries if "event" not in e for k, v in e.items() if k not in SKIPPED and _is_number(v)
-        )
-    )
+    measured = [entry for entry in entries if "event" not in entry]
+    names = list(dict.fromkeys(k for e in measured for k, v in e.items() if k not in SKIPPED and _is_number(v)))
     return [figure(name, lines_of(entries, name)) for name in names]
 
 

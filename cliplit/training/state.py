@@ -139,7 +139,7 @@ def restored(content: dict[str, Any] | None) -> Phase | None:
 
 @torch.no_grad()
 def draw_weights(network: nn.Module, std: float) -> None:
-    """Draw the weights of all convolutions as N(0, std) and their biases as PyTorch does, like CLIP-LIT's code; 0: none.
+    """Draw weights of all convolutions as N(0, std) and biases as PyTorch does, like CLIP-LIT's code; 0: nothing.
 
     The biases are then uniform within 1 / sqrt(fan-in), also that of the light map, which ours starts at 1.
     """
