@@ -288,7 +288,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("margins", "level_margins"), (0, 2)),
     **dict.fromkeys(("noise", "ema", "band"), (0, 1)),
     **dict.fromkeys(("enhancer_threshold", "prompt_threshold", "restart_psnr"), (-math.inf, math.inf)),
-    "betas": (0, math.nextafter(1.0, 0.0)),
+    "betas": (0, 0.999999),
     "levels": (2, 4),
     "seed": (0, 2**63 - 1),
     "prompt_size": (2, 1e5),

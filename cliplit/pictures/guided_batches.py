@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,12 +65,11 @@ def darkened(pictures: Pictures, config: TrainConfig) -> Pictures:
 
 def check_apart(backlit: Pictures, well_lit: Pictures) -> None:
     """Check that no picture is of both kinds, under whatever name. Raises InputError."""
-    known = {picture.tobytes(): path for picture, path in zip(well_lit.pictures, well_lit.paths, strict=True)}
-    both = [
-        (path, known[picture.tobytes()])
-        for picture, path in zip(backlit.pictures, backlit.paths, strict=True)
-        if picture.tobytes() in known
-    ]
+    paths: list[dict[bytes, Path]] = []
+    for kind in (backlit, well_lit):
+        digests = (hashlib.sha256(picture.tobytes()).digest() for picture in kind.pictures)
+        paths.append(dict(zip(digests, kind.paths, strict=True)))
+    both = [(path, paths[1][digest]) for digest, path in paths[0].items() if digest in paths[1]]
     if both:
         raise InputError(
             f"{both[0][0]} is the same picture as {both[0][1]} ({len(both)} are in --backlit and in --welllit); "

@@ -53,6 +53,7 @@ def train(config: TrainConfig, folder: Path, resume: bool = False, quiet: bool =
     run, state = prepare(config, folder, world, quiet or not world.is_first)
     if resume:
         go_on(run, state, changes)
+    write_config(run)
     journal = Journal(folder, config, state.step, quiet=quiet, active=world.is_first, style=progress)
     try:
         if changes:
@@ -64,7 +65,8 @@ def train(config: TrainConfig, folder: Path, resume: bool = False, quiet: bool =
         with interruption_after_step() as stop:
             train_all(run, state, journal, stop)
     except KeyboardInterrupt:
-        save(run, state)
+        if state.is_finite():
+            save(run, state)
         raise
     finally:
         journal.close()

@@ -79,7 +79,6 @@ def prepare(config: TrainConfig, folder: Path, world: World, quiet: bool) -> tup
     run = Run(
         config, folder, world, sources, guidance, residual, world.wrap(trained), wrapped, beginning(config, network)
     )
-    write_config(run)
     return run, state
 
 
