@@ -12,6 +12,7 @@ from torch import Tensor
 from cliplit.arrays import Array
 from cliplit.constants import MAX_GAIN
 from cliplit.networks import checkpoint
+from cliplit.pictures.picture_folder import pair_folders
 from cliplit.runtime import Enhancer
 from cliplit.runtime.light.gain import apply_rgb
 from cliplit.runtime.light.light_map import guided_coefficients, log_light
@@ -25,7 +26,7 @@ def score_model(model: str, folder: Path) -> dict[str, Scores]:
     """Score a model: {picture: scores, ..., "mean": scores}, with references if the folder has input/ and gt/."""
     relight = load_model(model)
     rows: dict[str, Scores] = {}
-    if (folder / "input").is_dir() and (folder / "gt").is_dir():
+    if all(part.is_dir() for part in pair_folders(folder)):
         for name, picture, target in read_pairs(folder):
             enhanced = relit(picture, relight)
             rows[name] = pair_scores(enhanced, target) | photo_scores(enhanced)

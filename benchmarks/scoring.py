@@ -14,7 +14,7 @@ from PIL import Image
 from cliplit.arrays import Array
 from cliplit.errors import InputError
 from cliplit.files import atomic_write
-from cliplit.pictures.picture_folder import decoded, list_pictures
+from cliplit.pictures.picture_folder import decoded, list_pictures, pair_folders
 
 from . import quality
 from .methods import Method, effective_light
@@ -204,12 +204,13 @@ def pictures_of(folder: Path, limit: int) -> list[tuple[Path, Path | None]]:
     """List (picture, reference) paths: pairs if the folder has input/ and gt/."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
-    paired = (folder / "input").is_dir() and (folder / "gt").is_dir()
-    references = {p.stem: p for p in list_pictures([folder / "gt"])} if paired else {}
-    inputs = list_pictures([folder / "input" if paired else folder])
+    source, target = pair_folders(folder)
+    paired = source.is_dir() and target.is_dir()
+    references = {p.stem: p for p in list_pictures([target])} if paired else {}
+    inputs = list_pictures([source if paired else folder])
     paths = [(p, references.get(p.stem)) for p in inputs if not paired or p.stem in references]
     if not paths:
-        wanted = "no picture of input/ has a namesake in gt/" if paired else "no pictures"
+        wanted = f"no picture of {source.name}/ has a namesake in {target.name}/" if paired else "no pictures"
         raise InputError(f"{folder}: {wanted}")
     return spread(paths, limit) if limit else paths
 

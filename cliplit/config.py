@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import math
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from .errors import BackendError, InputError, first_line
+from .errors import BackendError, InputError, OptionError, first_line
 from .install import install_hint
 
 METHODS = ("paired", "cliplit", "latent", "rave")
@@ -37,6 +37,7 @@ class TrainConfig:
         "paired: targets known. cliplit: prompts (CLIP-LIT). latent: learned embeddings. rave: residual vector.",
         METHODS,
     )
+    as_published: bool = option(False, "Every constant as in the published code, where the paper differs too (guided).")
     network: str = option("lite", "Network to train: lite, relative, unet, or one of an installed package.")
     task: str = option("backlit", "Preset: low-light draws darker pictures and adds noise.", ("backlit", "low-light"))
 
@@ -62,11 +63,14 @@ class TrainConfig:
 
     # Length of the run and of its phases (CLIP-LIT#12: the five knobs for other tasks are marked *)
     steps: int = option(5000, "Optimizer steps of all phases together.")
-    prompt_init_steps: int = option(8000, "* Steps of prompt initialisation, before anything else.")
+    prompt_init_steps: int = option(10_000, "* Steps of prompt initialisation, before anything else.")
     reconstruction_steps: int = option(1000, "* Steps of self-reconstruction, before any guidance.")
     enhancer_steps: int = option(2100, "* Enhancer steps of a round.")
     prompt_steps: int = option(1000, "* Prompt refinement steps of a round.")
     margins: tuple[float, float] = option((0.9, 0.2), "* Margins of the ranking: from backlit, and between results.")
+    level_margins: tuple[float, ...] = option(
+        (), "Six margins instead: two each for a ranking of 2, 3 and 4 pictures; repeatable."
+    )
     levels: int = option(4, "Pictures ranked at most: 2, 3 with the result, 4 with the previous one.")
     enhancer_threshold: float = option(90.0, "Extend an enhancer phase while its loss is above this.")
     prompt_threshold: float = option(60.0, "Extend a prompt phase while the ranking loss (times 200) is above this.")
@@ -82,6 +86,36 @@ class TrainConfig:
     paired_weight: float = option(0.0, "Weight of a paired loss added to a guided one (needs --pairs).")
     level_weight: float = option(0.0, "Weight of the error of the mean luma in the paired loss (paired).")
     bias_tokens: int = option(0, "Bias correction of rave: words taken at each end (15 in its code; 0: off).")
+    bias_words: str = option(
+        "encoded",
+        "Those words: encoded by the text tower, or raw rows of its table of words (as in its code).",
+        ("encoded", "raw"),
+    )
+    direction: str = option(
+        "folders",
+        "Direction of rave's guidance: from backlit to well-lit (folders), or from the well-lit pictures "
+        "--exposure-stops too dark to the same as they are (exposure; needs no backlit pictures).",
+        ("folders", "exposure"),
+    )
+    exposure_stops: float = option(2.0, "By how many stops --direction exposure darkens.")
+    target: str = option(
+        "published",
+        "Where rave's guidance leads: its threshold (published), the mean place of well-lit pictures (mean), or "
+        "anywhere between two of their quantiles (band).",
+        ("published", "mean", "band"),
+    )
+    band: tuple[float, float] = option((0.25, 0.75), "The two quantiles of --target band.")
+    overexposure: float = option(
+        0.0, "Stops over which well-lit pictures are over-exposed, as what results must not be like; 0: off."
+    )
+    crops: int = option(0, "Random crops that rave's encoder judges besides the whole picture.")
+    identity_to: str = option(
+        "input",
+        "What the identity loss compares with: the input, the result of --init (result), or --pairs' gt (reference).",
+        ("input", "result", "reference"),
+    )
+    identity_every: int = option(1, "Steps between identity losses, each weighted as many times; saves time.")
+    identity_side: int = option(0, "Side at which the identity encoder sees pictures; 0: its own. Saves time.")
     apply: str = option(
         "runtime",
         "How the light map is applied: divide (clip(I / (L + 1e-9)), the papers) or runtime (as shipped).",
@@ -97,6 +131,10 @@ class TrainConfig:
     encoder: str = option("", "FILE.py:FACTORY of an image encoder to use instead of open_clip (latent, rave).")
     encoder_weights: str = option("", "Argument for that factory, such as a weights file.")
     prompt_length: int = option(16, "Words a learned prompt starts from.")
+    initial_std: float = option(
+        0.0,
+        "Draw initial weights of convolutions as N(0, this): 0.02 in the published code; 0: the network's own.",
+    )
     init: str = option("", "Checkpoint to start from; skips self-reconstruction.")
     init_prompts: str = option("", "Prompt pair to start from; skips prompt initialisation.")
 
@@ -109,10 +147,17 @@ class TrainConfig:
     prompt_size: int = option(256, "Side of the pictures in prompt steps.")
     learning_rate: float = option(2e-3, "Peak learning rate of the enhancer.")
     final_learning_rate: float = option(2e-5, "Learning rate at the end of its cosine.")
+    schedule: str = option("cosine", "Learning rate after the warm-up.", ("cosine", "constant"))
     prompt_learning_rate: float = option(5e-6, "Learning rate of the prompts or embeddings.")
     warmup: int = option(200, "Steps of linear warm-up.")
     betas: tuple[float, float] = option((0.9, 0.999), "Adam's betas.")
     weight_decay: float = option(1e-4, "Decoupled (AdamW) for paired, L2 (Adam) for the guided methods.")
+    prompt_weight_decay: float = option(0.0, "L2 weight decay of the prompts' Adam (1e-3 in the published code).")
+    train_padding: str = option(
+        "reflect",
+        "Padding of the unet's outer convolutions while it trains; it is tested with reflect.",
+        ("reflect", "zeros"),
+    )
     gradient_clip: float = option(1.0, "Largest gradient norm; 0 for no limit.")
     ema: float = option(0.998, "Decay of the averaged weights, which become the result; 0 for none.")
     precision: str = option("fp32", "Precision of the enhancer (AMP).", PRECISIONS)
@@ -128,12 +173,21 @@ class TrainConfig:
     log_every: int = option(20, "Steps between log lines, and between checks for the best of a round.")
     threads: int = option(0, "CPU threads of torch; 0 lets torch choose.")
     workers: int = option(1, "Processes that prepare batches ahead.")
+    retries: int = option(0, "How often a run that diverged goes back to its last checkpoint, at half the rates.")
     tensorboard: bool = option(False, "Write TensorBoard scalars and picture grids to RUN/tensorboard.")
+    wandb: str = option("", "Project of Weights & Biases to log to as well (needs wandb; it sends data elsewhere).")
 
     @property
     def best_by_loss(self) -> bool:
         """Whether best.pt is chosen without any score."""
         return self.best_by == "loss" or (self.best_by == "auto" and not self.validation)
+
+    def margins_of(self, levels: int) -> tuple[float, float]:
+        """Return the (wide, narrow) margins of a ranking of so many pictures."""
+        if not self.level_margins:
+            return self.margins
+        wide, narrow = self.level_margins[2 * (levels - 2) :][:2]
+        return wide, narrow
 
     @property
     def encoder_arithmetic(self) -> str:
@@ -144,9 +198,11 @@ class TrainConfig:
         """Merge the defaults, the presets that apply and `values`. Raises InputError for invalid options."""
         known = {f.name: f for f in fields(cls)}
         if unknown := sorted(set(values) - set(known)):
-            raise InputError(f"unknown training option {', '.join(unknown)}; known: {', '.join(sorted(known))}")
+            raise OptionError(f"unknown training option {', '.join(unknown)}; known: {', '.join(sorted(known))}")
         values = {name: _converted(name, value) for name, value in values.items()}
-        kind = {name: values.get(name, known[name].default) for name in ("method", "network", "task")}
+        kind = {name: values.get(name, known[name].default) for name in ("method", "network", "task", "as_published")}
+        if kind["as_published"] and "network" not in values:
+            kind["network"] = values["network"] = "unet"
         preset: dict[str, Any] = {}
         for when, then in PRESETS:
             if all(kind[name] in names for name, names in when.items()):
@@ -157,7 +213,7 @@ class TrainConfig:
 
 
 # What differs from the defaults above, later rows over earlier ones.
-PRESETS: tuple[tuple[dict[str, tuple[str, ...]], dict[str, Any]], ...] = (
+PRESETS: tuple[tuple[dict[str, tuple[Any, ...]], dict[str, Any]], ...] = (
     # The paper's network is costly and trains on smaller pictures.
     (
         {"method": ("paired",), "network": ("unet",)},
@@ -195,58 +251,103 @@ PRESETS: tuple[tuple[dict[str, tuple[str, ...]], dict[str, Any]], ...] = (
     ({"method": ("latent",)}, {"prompt_learning_rate": 5e-4}),
     ({"method": ("rave",)}, {"steps": 5000, "guidance_weight": 6 * 320.0}),
     ({"method": GUIDED, "task": ("low-light",)}, {"noise": 0.5}),
+    # What the code of CLIP-LIT does where its paper says something else, or nothing.
+    (
+        {"method": GUIDED, "as_published": (True,)},
+        {
+            "prompt_init_steps": 8000,
+            "level_margins": (1.0, 0.2, 0.9, 0.2, 0.9, 0.1),
+            "schedule": "constant",
+            "betas": (0.9, 0.999),
+            "prompt_weight_decay": 1e-3,
+            "train_padding": "zeros",
+            "initial_std": 0.02,
+            "apply": "divide",
+            "sizes": ((512, 512),),
+        },
+    ),
+    ({"method": ("rave",), "as_published": (True,)}, {"bias_tokens": 15, "bias_words": "raw"}),
 )
 
-POSITIVE = ("steps", "batch", "prompt_batch", "prompt_size", "save_every", "log_every", "scenes", "prompt_length")
-NOT_NEGATIVE = (
-    "seed", "threads", "workers", "warmup", "noise", "weight_decay", "gradient_clip", "ema", "learning_rate",
-    "final_learning_rate", "prompt_learning_rate", "bias_tokens", "prompt_init_steps", "reconstruction_steps",
-    "enhancer_steps", "prompt_steps", "enhancer_extension", "prompt_extension",
-)  # fmt: skip
 MOST = 1 << 20  # bytes of a recipe
+# What may be changed when a run goes on; `cliplit-train` notes it in the journal.
+RESUMABLE = (
+    *("steps", "learning_rate", "final_learning_rate", "prompt_learning_rate", "schedule", "weight_decay"),
+    *("prompt_weight_decay", "gradient_clip", "save_every", "log_every", "device", "threads", "workers", "retries"),
+    *("tensorboard", "wandb"),
+)
+
+# Least and greatest value of each number.
+BOUNDS: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("steps", "batch", "prompt_batch", "save_every", "log_every", "scenes", "prompt_length"), (1, 1e9)),
+    **dict.fromkeys(("prompt_init_steps", "reconstruction_steps", "warmup", "threads", "workers", "retries"), (0, 1e9)),
+    **dict.fromkeys(("enhancer_steps", "prompt_steps", "enhancer_extension", "prompt_extension"), (1, 1e9)),
+    **dict.fromkeys(("guidance_weight", "identity_weight", "reconstruction_weight", "identity_layers"), (0, 1e9)),
+    **dict.fromkeys(("paired_weight", "level_weight", "gradient_clip", "bias_tokens", "crops"), (0, 1e9)),
+    **dict.fromkeys(("learning_rate", "final_learning_rate", "prompt_learning_rate"), (0, 1e3)),
+    **dict.fromkeys(("weight_decay", "prompt_weight_decay"), (0, 1e3)),
+    **dict.fromkeys(("margins", "level_margins"), (0, 2)),
+    **dict.fromkeys(("noise", "ema", "band"), (0, 1)),
+    **dict.fromkeys(("enhancer_threshold", "prompt_threshold", "restart_psnr"), (-math.inf, math.inf)),
+    "betas": (0, 0.999999),
+    "levels": (2, 4),
+    "seed": (0, 2**63 - 1),
+    "prompt_size": (2, 1e5),
+    "identity_every": (1, 1e9),
+    "identity_side": (0, 1e5),
+    "exposure_stops": (0.1, 12),
+    "overexposure": (0, 12),
+    "initial_std": (0, 10),
+}
 
 
 def check(config: TrainConfig) -> None:
-    """Check for values that contradict each other, before anything slow begins. Raises InputError."""
+    """Check for values that are out of range or contradict each other, before anything slow. Raises OptionError."""
     for f in fields(config):
         if (choices := f.metadata["choices"]) and getattr(config, f.name) not in choices:
-            raise InputError(f"--{cli_name(f.name)} {getattr(config, f.name)}: choose one of {', '.join(choices)}")
-    for f in fields(config):
-        for value in flat(getattr(config, f.name)):
-            most = 1 << 62 if f.name == "seed" else 1 << 31
-            if isinstance(value, int | float) and not (math.isfinite(value) and abs(value) < most):
-                raise InputError(f"--{cli_name(f.name)} {value}: no number that can be used")
-    for name in NOT_NEGATIVE:
-        if getattr(config, name) < 0:
-            raise InputError(f"--{cli_name(name)} {getattr(config, name)}: must not be negative")
-    for name in POSITIVE:
-        if getattr(config, name) < 1:
-            raise InputError(f"--{cli_name(name)} {getattr(config, name)}: must be at least 1")
+            raise OptionError(f"--{cli_name(f.name)} {getattr(config, f.name)}: choose one of {', '.join(choices)}")
+    for name, (least, most) in BOUNDS.items():
+        value = getattr(config, name)
+        for number in value if isinstance(value, tuple) else (value,):
+            if not least <= number <= most:  # also what is not a number
+                wanted = f"at least {least:g}" if most >= 1e9 else f"from {least:g} to {most:g}"
+                raise OptionError(f"--{cli_name(name)} {number:g}: must be {wanted}")
     if not config.sizes or any(len(size) != 2 or min(size) < 2 for size in config.sizes):
-        raise InputError(f"--sizes {config.sizes}: expected HEIGHTxWIDTH, such as 192x256")
-    if not 2 <= config.levels <= 4:
-        raise InputError(f"--levels {config.levels}: the ranking compares 2, 3 or 4 pictures")
+        raise OptionError(f"--sizes {config.sizes}: expected HEIGHTxWIDTH, such as 192x256")
+    if len(config.level_margins) not in (0, 6):
+        raise OptionError(f"--level-margins: {len(config.level_margins)} numbers; six are needed, two for each ranking")
+    if config.band[0] >= config.band[1]:
+        raise OptionError(f"--band {config.band[0]:g} {config.band[1]:g}: the first must be the smaller one")
+    check_method(config)
+
+
+def check_method(config: TrainConfig) -> None:
+    """Check that the method has its pictures, and that no option is given which it would ignore."""
+    if config.train_padding == "zeros" and config.network != "unet":
+        raise OptionError(f"--train-padding zeros is of the unet; --network is {config.network}")
     if config.method == "paired":
         if not (config.hdri or config.photos or config.pairs):
-            raise InputError("method paired needs pictures: --hdri, --photos or --pairs")
+            raise OptionError("method paired needs pictures: --hdri, --photos or --pairs")
+        if config.as_published:
+            raise OptionError("--as-published is of the guided methods: --method cliplit, latent or rave")
         return
-    if not config.pairs and not (config.backlit and config.welllit):
-        raise InputError(f"method {config.method} needs pictures: --backlit and --welllit, or --pairs")
+    backlit = bool(config.backlit) or (config.method == "rave" and config.direction == "exposure")
+    if not config.pairs and not (backlit and config.welllit):
+        raise OptionError(f"method {config.method} needs pictures: --backlit and --welllit, or --pairs")
     if config.method == "cliplit" and config.encoder:
-        raise InputError("method cliplit needs a text tower, which --encoder has not; use --method latent or rave")
-    if config.paired_weight and not config.pairs:
-        raise InputError("--paired-weight needs known targets: --pairs")
+        raise OptionError("method cliplit needs a text tower, which --encoder has not; use --method latent or rave")
+    if config.paired_weight and not (config.pairs or not config.backlit):
+        raise OptionError("--paired-weight needs known targets: --pairs")
+    if config.identity_to == "reference" and not (config.pairs or not config.backlit):
+        raise OptionError("--identity-to reference needs known targets: --pairs")
+    if config.identity_to == "result" and not config.init:
+        raise OptionError("--identity-to result needs a checkpoint whose results are meant: --init")
     if config.bias_tokens and config.encoder:
-        raise InputError("--bias-tokens needs a text tower, which --encoder has not")
-
-
-def flat(values: Any) -> Iterator[Any]:
-    """Yield the values inside tuples of tuples."""
-    if isinstance(values, tuple):
-        for value in values:
-            yield from flat(value)
-    else:
-        yield values
+        raise OptionError("--bias-tokens needs a text tower, which --encoder has not")
+    if config.method != "rave":
+        for name in ("direction", "target", "crops"):
+            if getattr(config, name) != TrainConfig.__dataclass_fields__[name].default:
+                raise OptionError(f"--{cli_name(name)} is of method rave; --method is {config.method}")
 
 
 def read_yaml(name: str) -> dict[str, Any]:
@@ -295,7 +396,7 @@ def parse_size(text: str) -> tuple[int, int]:
     try:
         height, width = (int(side) for side in text.lower().split("x"))
     except ValueError as error:
-        raise InputError(f"--sizes {text}: expected HEIGHTxWIDTH, such as 192x256") from error
+        raise OptionError(f"--sizes {text}: expected HEIGHTxWIDTH, such as 192x256") from error
     return height, width
 
 
@@ -323,4 +424,4 @@ def _converted(name: str, value: Any) -> Any:
         return kind(value)
     except (TypeError, ValueError, LookupError, OverflowError, RecursionError) as error:
         shown = str(kind) if typing.get_origin(kind) else kind.__name__
-        raise InputError(f"--{cli_name(name)} {str(value)[:60]}: expected {shown}") from error
+        raise OptionError(f"--{cli_name(name)} {str(value)[:60]}: expected {shown}") from error

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+UNSAFE_ADVICE = "This file can still be loaded"  # torch's, by running what is in the file; nothing here does that
+
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of another library's error message, or the error's type."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    """Return the first line of another library's error message, without torch's unsafe advice, or the error's type."""
+    line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return line.partition(UNSAFE_ADVICE)[0].strip()
 
 
 def printable(text: str) -> str:
@@ -26,6 +29,16 @@ class CliplitError(Exception):
 
 class InputError(CliplitError):
     """A file, a picture or an option value cannot be used."""
+
+
+class OptionError(InputError):
+    """An option has a value that nothing can be done with: wrong usage."""
+
+    exit_code = 2
+
+
+class DivergedError(CliplitError):
+    """A training lost its way: a loss or a weight is no longer a finite number."""
 
 
 class ModelError(CliplitError):

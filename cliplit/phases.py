@@ -78,6 +78,27 @@ def restarted(config: TrainConfig, phase: Phase) -> Phase:
     return replace(phase, length=min(phase.length + 100, config.steps - phase.start))
 
 
+def lengthened(steps: int, after: TrainConfig, phase: Phase, finished: bool) -> Phase | None:
+    """Return the phase with which a run goes on that had `steps` steps and has others now; None if there is none.
+
+    A phase that the old end of the run had cut short goes on; one that was `finished` is followed by the next.
+    """
+    natural = {
+        Stage.PROMPTS: after.prompt_init_steps,
+        Stage.RECONSTRUCT: after.reconstruction_steps,
+        Stage.REFINE: after.prompt_steps,
+        Stage.ENHANCE: after.enhancer_steps if after.method in ALTERNATING else after.steps,
+        Stage.TARGETS: after.steps,
+    }[phase.stage]
+    length = phase.length
+    if phase.end >= steps:
+        length = max(length, natural)
+    length = min(length, after.steps - phase.start)
+    if finished and length <= phase.length:
+        return next_phase(after, phase)
+    return replace(phase, length=length)
+
+
 def _first_of_enhancer(config: TrainConfig, start: int) -> Phase:
     if config.reconstruction_steps and not config.init:
         return Phase(Stage.RECONSTRUCT, 0, start, min(config.reconstruction_steps, config.steps - start))

@@ -42,6 +42,9 @@ class TextTower(Protocol):
     def encode(self, vectors: Tensor, tokens: Tensor) -> Tensor:
         """Encode word vectors as unit embeddings (N, D), differentiably; `tokens` mark where each text ends."""
 
+    def word_table(self) -> Tensor:
+        """Return the vectors of all word pieces as the transformer is given them, (V, width)."""
+
     def vocabulary(self) -> list[str]:
         """List every word piece in the order of its number."""
 

@@ -55,6 +55,12 @@ def ranking_loss(ladder: Sequence[Tensor], margins: tuple[float, float]) -> Tens
     return loss.mean()
 
 
+def band_loss(embeddings: Tensor, direction: Tensor, low: float, high: float) -> Tensor:
+    """Compute the mean squared distance along a direction (D,) from the band [low, high]; 0 within it."""
+    places = embeddings @ direction
+    return ((low - places).clamp(min=0.0) ** 2 + (places - high).clamp(min=0.0) ** 2).mean()
+
+
 def hinge(higher: Tensor, lower: Tensor, margin: float) -> Tensor:
     """Compute the hinge loss, 0 if `lower` is at least `margin` under `higher`."""
     return (lower - higher + margin).clamp(min=0.0)

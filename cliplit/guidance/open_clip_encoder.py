@@ -36,16 +36,16 @@ class OpenClipEncoder(nn.Module):
         self.visual = streamlined(visual, dtype)
         self.antialias, self.dtype = antialias, dtype
         size: Any = getattr(visual, "image_size", 224)
+        self.feature_side = 0  # at which `features` sees pictures; 0: the model's own
         self.size = tuple(size) if isinstance(size, tuple | list) else (size, size)
         for name, default in (("mean", CLIP_MEAN), ("std", CLIP_STD)):
             values = getattr(visual, f"image_{name}", None) or default
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
 
-    def preprocess(self, pictures: Tensor) -> Tensor:
-        if pictures.shape[-2:] != self.size:
-            pictures = F.interpolate(
-                pictures, self.size, mode="bilinear", align_corners=False, antialias=self.antialias
-            )
+    def preprocess(self, pictures: Tensor, side: int = 0) -> Tensor:
+        size = (side, side) if side else self.size
+        if pictures.shape[-2:] != size:
+            pictures = F.interpolate(pictures, size, mode="bilinear", align_corners=False, antialias=self.antialias)
         return (pictures - self.mean) / self.std
 
     def embed(self, pictures: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ class OpenClipEncoder(nn.Module):
         """
         visual: Any = self.visual
         with torch.autocast(pictures.device.type, enabled=False):
-            inputs = self.preprocess(pictures.float()).to(self.dtype)
+            inputs = self.preprocess(pictures.float(), self.feature_side).to(self.dtype)
             found = visual.forward_intermediates(inputs, intermediates_only=True)["image_intermediates"]
         chosen = torch.linspace(0, len(found) - 1, min(STAGES, len(found))).round().int().tolist()
         return [found[i].float() for i in chosen]
@@ -118,6 +118,11 @@ class OpenClipText:
         finally:
             hook.remove()
         return embedding
+
+    def word_table(self) -> Tensor:
+        table: Any = self.embedding
+        weight: Tensor = table.weight.detach()
+        return weight
 
     def vocabulary(self) -> list[str]:
         return [self.tokenizer.decode([number]) for number in range(self.tokenizer.vocab_size)]

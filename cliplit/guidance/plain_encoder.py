@@ -73,6 +73,7 @@ class PlainEncoder(nn.Module):
         super().__init__()
         self.module = module
         self.encode: Any = module.encode_image
+        self.feature_side = 0  # at which `features` sees pictures; 0: as they come
         sizes = [(name, size) for name, size in self._map_sizes(torch.rand(1, 3, 64, 64)) if size > 1]
         last = {size: name for name, size in sizes}  # later names replace earlier ones
         self.stages = sorted(last.values(), key=[name for name, _ in sizes].index)[-STAGES:]
@@ -83,6 +84,8 @@ class PlainEncoder(nn.Module):
         return F.normalize(embedding, dim=-1)
 
     def features(self, pictures: Tensor) -> list[Tensor]:
+        if side := self.feature_side:
+            pictures = F.interpolate(pictures, (side, side), mode="bilinear", antialias=True)
         maps = self._run(pictures, self.stages)
         return [maps[name] * scale for name, scale in zip(self.stages, self.scales, strict=True)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +15,12 @@ from torch.utils.data import Dataset
 
 from ..arrays import Array
 from ..config import TrainConfig
+from ..errors import InputError
 from ..phases import Stage
 from .augment import augmented
 from .picture_folder import Pictures, developed, read_folder, read_pairs
 from .sensor import random_noise
-from .tone import srgb_decode, srgb_encode
+from .tone import exposed, srgb_decode, srgb_encode
 
 BACKLIT_STREAM, WELL_LIT_STREAM = 0, 1
 
@@ -37,15 +39,42 @@ class GuidedSources:
 
 
 def read_guided_sources(config: TrainConfig, tick: Callable[[], object] = lambda: None) -> GuidedSources:
-    """Read the pictures. Raises InputError if there are fewer of a kind than a batch has."""
+    """Read the pictures; without a backlit folder, the well-lit ones taken `exposure_stops` too dark are the inputs.
+
+    Raises InputError if there are fewer of a kind than a batch has, or if both kinds share pictures.
+    """
     size = max(config.sizes)
     if config.pairs:
         inputs, references = read_pairs(Path(config.pairs), size, config.batch)
         return GuidedSources(inputs, references, matched=True)
     backlit, well_lit = ([Path(folder) for folder in folders] for folders in (config.backlit, config.welllit))
-    return GuidedSources(
-        read_folder(backlit, size, config.batch, tick), read_folder(well_lit, size, config.batch, tick), matched=False
-    )
+    light = read_folder(well_lit, size, config.batch, tick)
+    if not backlit:
+        return GuidedSources(darkened(light, config), light, matched=True)
+    dark = read_folder(backlit, size, config.batch, tick)
+    check_apart(dark, light)
+    return GuidedSources(dark, light, matched=False)
+
+
+def darkened(pictures: Pictures, config: TrainConfig) -> Pictures:
+    rng = np.random.default_rng(config.seed)
+    plain = (developed(picture, False, rng) for picture in pictures.pictures)
+    dark = [np.round(exposed(picture, -config.exposure_stops) * 255).astype(np.uint8) for picture in plain]
+    return Pictures(dark, pictures.paths)
+
+
+def check_apart(backlit: Pictures, well_lit: Pictures) -> None:
+    """Check that no picture is of both kinds, under whatever name. Raises InputError."""
+    paths: list[dict[bytes, Path]] = []
+    for kind in (backlit, well_lit):
+        digests = (hashlib.sha256(picture.tobytes()).digest() for picture in kind.pictures)
+        paths.append(dict(zip(digests, kind.paths, strict=True)))
+    both = [(path, paths[1][digest]) for digest, path in paths[0].items() if digest in paths[1]]
+    if both:
+        raise InputError(
+            f"{both[0][0]} is the same picture as {both[0][1]} ({len(both)} are in --backlit and in --welllit); "
+            "guidance learns the difference between the two, so remove them from one"
+        )
 
 
 class GuidedBatches(Dataset[tuple[Tensor, ...]]):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -63,21 +63,42 @@ def render_scenes(
                 yield scene
 
 
-def read_photos(folders: Sequence[Path], short_side: int = 320) -> tuple[list[Array], list[Path]]:
-    """Read the well-lit pictures below the folders, (H, W, 3) uint8 RGB, and list the files that cannot be read."""
-    photos, failed = [], []
+@dataclass
+class Photos:
+    """`pictures` (H, W, 3) uint8 RGB that can be targets; paths of those that cannot: `failed` to read, `unfit`."""
+
+    pictures: list[Array] = field(default_factory=list)
+    failed: list[Path] = field(default_factory=list)
+    unfit: list[Path] = field(default_factory=list)
+
+
+def read_photos(folders: Sequence[Path], short_side: int = 320) -> Photos:
+    """Read the well-lit pictures below the folders, at most `short_side` high or wide.
+
+    Raises InputError if there are pictures and none of them can be a target.
+    """
+    found = Photos()
     paths = sorted(p for f in folders for p in f.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES)
     for path in paths:
         data = np.fromfile(path, np.uint8)
         picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
         if picture is None:
-            failed.append(path)
+            found.failed.append(path)
             continue
         scale = short_side / min(picture.shape[:2])
         if scale < 1:
             picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        photos.append(np.ascontiguousarray(picture[..., ::-1]))
-    return [picture for picture in photos if is_well_lit(picture)], failed
+        if is_well_lit(picture):
+            found.pictures.append(np.ascontiguousarray(picture[..., ::-1]))
+        else:
+            found.unfit.append(path)
+    if folders and not found.pictures:
+        where = ", ".join(str(folder) for folder in folders)
+        raise InputError(
+            f"--photos {where}: {len(paths)} pictures, none of which can be a target ({len(found.failed)} cannot be "
+            f"read, {len(found.unfit)} are dark, glaring or backlit themselves); give well-lit ones"
+        )
+    return found
 
 
 def is_well_lit(picture: Array) -> bool:

@@ -23,6 +23,7 @@ from .tone import film_curve
 
 LINEAR_SUFFIXES = {".hdr", ".exr", ".pfm", ".tif", ".tiff"}  # where the samples are floats
 OTHER_SUFFIXES = {".gif", ".avif", ".heic", ".jp2", ".ppm", ".pgm", ".pnm"}
+PAIR_FOLDERS = (("input", "gt"), ("resize_input", "resize_gt"))  # the latter as BAID is published
 METERING = (93.0, 96.0, 98.0, 99.5)  # percentiles of luminance a camera may expose for
 
 
@@ -70,7 +71,7 @@ def check_enough(found: Pictures, folders: Sequence[Path], least: int) -> None:
 
 
 def read_pairs(folder: Path, size: tuple[int, int], least: int) -> tuple[Pictures, Pictures]:
-    """Read `input/` and `gt/` of a folder, matched by file name whatever the suffix."""
+    """Read the inputs and references of a folder, see `pair_folders`, matched by file name whatever the suffix."""
     backlit, references = Pictures(), Pictures()
     for path, target in matched_paths(folder):
         both = read_picture(path, size), read_picture(target, size)
@@ -85,12 +86,21 @@ def read_pairs(folder: Path, size: tuple[int, int], least: int) -> tuple[Picture
 
 
 def matched_paths(folder: Path) -> list[tuple[Path, Path]]:
-    """List (input, target) paths of `input/` and `gt/` with one stem. Raises InputError if there are none."""
-    targets = {path.stem: path for path in list_pictures([folder / "gt"])}
-    paths = [(path, targets[path.stem]) for path in list_pictures([folder / "input"]) if path.stem in targets]
+    """List (input, target) paths of `pair_folders` with one stem. Raises InputError if there are none."""
+    inputs, references = pair_folders(folder)
+    targets = {path.stem: path for path in list_pictures([references])}
+    paths = [(path, targets[path.stem]) for path in list_pictures([inputs]) if path.stem in targets]
     if not paths:
-        raise InputError(f"{folder}: no picture of input/ has a namesake in gt/")
+        raise InputError(f"{folder}: no picture of {inputs.name}/ has a namesake in {references.name}/")
     return paths
+
+
+def pair_folders(folder: Path) -> tuple[Path, Path]:
+    """Find the folders of inputs and of references: `input/` and `gt/`, or `resize_input/` and `resize_gt/` (BAID)."""
+    for names in PAIR_FOLDERS:
+        if all((folder / name).is_dir() for name in names):
+            return folder / names[0], folder / names[1]
+    return folder / PAIR_FOLDERS[0][0], folder / PAIR_FOLDERS[0][1]
 
 
 def read_picture(path: Path, size: tuple[int, int]) -> Array | None:

@@ -19,6 +19,11 @@ def srgb_decode(coded: Array) -> Array:
     return np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** np.float32(2.4))
 
 
+def exposed(coded: Array, stops: float) -> Array:
+    """Retake a gamma-coded picture in [0, 1] with `stops` more light; what exceeds white is lost."""
+    return srgb_encode(srgb_decode(coded) * np.float32(2.0**stops))
+
+
 def film_curve(exposed: Array, shoulder: float = 1.35) -> Array:
     """Develop linear light, 1 at the metered highlight, to gamma-coded [0, 1] with a soft shoulder."""
     return srgb_encode(1.0 - np.exp(-shoulder * np.maximum(exposed, 0.0)))

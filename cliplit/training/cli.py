@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
@@ -13,7 +14,7 @@ import click
 from .. import __version__
 from ..command import INTERRUPTED, echo, fail, reports_errors
 from ..config import PRESETS, TYPES, TrainConfig, cli_name, read_json, read_yaml
-from ..errors import InputError
+from ..errors import InputError, OptionError
 
 FOLDERS = ("hdri", "photos", "pairs", "backlit", "welllit", "validation", "validation_photos")
 # Texts of torch's bare RuntimeErrors that the user can act on.
@@ -73,15 +74,23 @@ def _shown(value: Any) -> str:
 @click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
 @click.option("--config", "recipe", metavar="FILE|RECIPE", help="YAML file or recipe name; options override it.")
 @config_options
-@click.option("--resume", is_flag=True, help="Continue the run in RUN with its own configuration.")
-@click.option("--quiet", is_flag=True, help="Show no progress bar.")
+@click.option("--resume", is_flag=True, help="Continue the run in RUN; --steps and rates given with it are changed.")
+@click.option(
+    "--log",
+    "progress",
+    type=click.Choice(["auto", "bar", "lines", "json"]),
+    default="auto",
+    help="Show a bar, a line every --log-every steps, or JSON on standard output.  [default: a bar on a terminal]",
+)
+@click.option("--quiet", is_flag=True, help="Show no progress.")
 @click.version_option(__version__)
 @reports_errors
-def main(run: Path, recipe: str | None, resume: bool, quiet: bool, **options: Any) -> None:
+def main(run: Path, recipe: str | None, resume: bool, progress: str, quiet: bool, **options: Any) -> None:
     """Train a network into the folder RUN: best.pt, last.pt, log.jsonl, config.json, samples/.
 
     \b
     Continue a run exactly where it stopped:   cliplit-train RUN --resume
+    Make it longer, or change its rates:       cliplit-train RUN --resume --steps 20000
     Draw its curves into RUN/report.html:      cliplit-train report RUN
     Use several GPUs:  torchrun --nproc-per-node 8 --no-python cliplit-train RUN ...
     """
@@ -89,11 +98,14 @@ def main(run: Path, recipe: str | None, resume: bool, quiet: bool, **options: An
     if resume:
         if not (run / "config.json").is_file() or not (run / "last.pt").is_file():
             raise InputError(f"{run}: holds no run to resume (no config.json, or no last.pt yet)")
-        if set(given) - {"encoder"} or recipe:
-            raise InputError("--resume uses the run's own configuration; it takes no other options")
-        config = TrainConfig.from_dict(read_json(run / "config.json"))
-        check_code(config, given.get("encoder", ""))
+        if recipe:
+            raise OptionError("--resume goes on with the run's own configuration; it takes no --config")
+        saved = read_json(run / "config.json")
+        check_code(TrainConfig.from_dict(saved), given.get("encoder", ""))
+        config = TrainConfig.from_dict({**saved, **given})
     else:
+        if (run / "last.pt").exists():
+            raise InputError(f"{run}: already holds a run; continue it with --resume, or name another folder")
         values = read_yaml(recipe) if recipe else {}
         if values.get("encoder"):
             raise InputError(f"{recipe}: names code to run (encoder); give it on the command line, with --encoder")
@@ -102,7 +114,7 @@ def main(run: Path, recipe: str | None, resume: bool, quiet: bool, **options: An
     from .loop import train  # torch: only when there is something to do
 
     try:
-        best = train(config, run, resume, quiet)
+        best = train(config, run, resume, quiet, progress)
     except KeyboardInterrupt:
         fail(f"interrupted and saved; go on with: cliplit-train {run} --resume", INTERRUPTED)
     except RuntimeError as error:
@@ -110,7 +122,12 @@ def main(run: Path, recipe: str | None, resume: bool, quiet: bool, **options: An
             if symptom in str(error):
                 fail(f"{advice}; saved up to the last checkpoint in {run}", 1)
         raise
-    echo(f"{best}: export it with: cliplit-export {best}")
+    if not best.is_file():
+        fail(f"{run}: no score of this run was a number, so there is no best.pt; see {run / 'log.jsonl'}", 1)
+    if progress == "json":
+        click.echo(json.dumps({"event": "done", "best": str(best)}))
+    else:
+        echo(f"{best}: export it with: cliplit-export {best}")
 
 
 @click.command(context_settings=HELP)
@@ -144,3 +161,14 @@ def check_folders(config: TrainConfig) -> None:
         for folder in (value,) if isinstance(value, str) else value:
             if folder and not Path(folder).is_dir():
                 raise InputError(f"--{cli_name(name)} {folder}: no such folder")
+    for dark in map(Path, config.backlit):
+        for light in map(Path, config.welllit):
+            if (
+                dark.samefile(light)
+                or light.resolve() in dark.resolve().parents
+                or dark.resolve() in light.resolve().parents
+            ):
+                raise OptionError(
+                    f"--backlit {dark} and --welllit {light} hold the same pictures; guidance learns the difference "
+                    "between two kinds"
+                )

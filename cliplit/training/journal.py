@@ -1,32 +1,49 @@
-"""The record of a run: a progress bar per phase, `log.jsonl`, sample sheets, TensorBoard."""
+"""The record of a run: a progress bar per phase or lines, `log.jsonl`, sample sheets, TensorBoard, Weights & Biases."""
 
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import click
 from tqdm import tqdm
 
 from ..arrays import Array
 from ..config import TrainConfig
-from ..errors import InputError
+from ..errors import BackendError, InputError
 from ..files import atomic_write
 from ..phases import Phase
 from .samples import write_png
 
 LOG = "log.jsonl"
 SAMPLES = "samples"
+EACH = "validation.json"  # the scores of best.pt, picture by picture
 
 
 class Journal:
     """The record of a run, kept by the first process only (`active`); resumed at `step`, it drops later entries."""
 
-    def __init__(self, folder: Path, config: TrainConfig, step: int, quiet: bool = False, active: bool = True) -> None:
-        self.folder, self.config, self.quiet, self.active = folder, config, quiet or not active, active
+    def __init__(
+        self,
+        folder: Path,
+        config: TrainConfig,
+        step: int,
+        quiet: bool = False,
+        active: bool = True,
+        style: str = "auto",
+    ) -> None:
+        """Open the record; `style` is how progress is shown: bar, lines, json, or auto, a bar on a terminal."""
+        if style == "auto":
+            style = "bar" if sys.stderr.isatty() else "lines"
+        self.folder, self.config, self.active = folder, config, active
+        self.style = "none" if quiet or not active else style
         self.bar: Any = None
+        self.wandb = open_wandb(folder, config) if config.wandb and active else None
         self.last = (time.perf_counter(), step)
         self.tensorboard = open_tensorboard(folder, step) if config.tensorboard and active else None
         if active:
@@ -36,8 +53,10 @@ class Journal:
         self._end_bar()
         name = f"{phase.stage.value} {phase.round}" if phase.round else phase.stage.value
         done = (step - phase.start) * self.batch_of(phase)
-        disable = True if self.quiet else None
-        self.bar = tqdm(total=phase.length * self.batch_of(phase), initial=done, disable=disable, unit="img", desc=name)
+        total, hidden = phase.length * self.batch_of(phase), self.style != "bar"
+        self.bar = tqdm(total=total, initial=done, disable=hidden, unit="img", desc=name)
+        if self.style == "lines":
+            click.echo(f"{name}: steps {step} to {phase.end} of {self.config.steps}", err=True)
         self.last = (time.perf_counter(), step)
 
     def step(self, phase: Phase, step: int, losses: Mapping[str, float], rate: float) -> None:
@@ -55,12 +74,25 @@ class Journal:
         rounded = {name: float(f"{value:.6g}") for name, value in losses.items()}
         place = {"stage": phase.stage.value, "round": phase.round}
         self._write({"step": step, **place, **rounded, "lr": rate, "images_per_second": round(speed, 2)})
+        if self.style == "lines":
+            values = "  ".join(f"{name} {value:.4g}" for name, value in losses.items())
+            left = (self.config.steps - step) * self.batch_of(phase) / max(speed, 1e-9)
+            ahead = f"{speed:.3g} img/s  {duration(left)} left"
+            click.echo(f"step {step}/{self.config.steps}  {values}  lr {rate:.1e}  {ahead}", err=True)
         self._scalars(phase.stage.value, {**losses, "lr": rate}, step)
 
     def scores(self, step: int, scores: Mapping[str, float]) -> None:
         if scores:
             self._write({"step": step, **scores})
             self._scalars("validation", scores, step)
+            if self.style == "lines":
+                click.echo(f"step {step}  " + "  ".join(f"{k} {v:.4g}" for k, v in scores.items()), err=True)
+
+    def event(self, step: int, what: str, **details: Any) -> None:
+        """Record what is no measurement: a change of the options, a divergence, a retry."""
+        self._write({"step": step, "event": what, **details})
+        if self.style == "lines" and details:
+            click.echo(f"step {step}  {what}: {json.dumps(details)}", err=True)
 
     def sheet(self, phase: Phase, step: int, picture: Array) -> None:
         if not self.active:
@@ -73,6 +105,8 @@ class Journal:
         self._end_bar()
         if self.tensorboard is not None:
             self.tensorboard.close()
+        if self.wandb is not None:
+            self.wandb.finish()
 
     def batch_of(self, phase: Phase) -> int:
         return self.config.prompt_batch if phase.stage.trains_prompts else self.config.batch
@@ -84,12 +118,23 @@ class Journal:
     def _write(self, entry: dict[str, Any]) -> None:
         if self.active:
             with (self.folder / LOG).open("a", encoding="utf-8") as log:
-                log.write(json.dumps({**entry, "time": round(time.time(), 1)}) + "\n")
+                line = json.dumps({**entry, "time": round(time.time(), 1)})
+                log.write(line + "\n")
+            if self.style == "json":
+                click.echo(line)
 
     def _scalars(self, group: str, values: Mapping[str, float], step: int) -> None:
         if self.tensorboard is not None:
             for name, value in values.items():
                 self.tensorboard.add_scalar(f"{group}/{name}", value, step)
+        if self.wandb is not None:
+            self.wandb.log({f"{group}/{name}": value for name, value in values.items()}, step=step)
+
+
+def duration(seconds: float) -> str:
+    """Write a number of seconds as h:mm:ss."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
@@ -119,3 +164,18 @@ def open_tensorboard(folder: Path, step: int) -> Any:
     except ImportError as error:
         raise InputError("--tensorboard needs the package of that name; install it: pip install tensorboard") from error
     return SummaryWriter(str(folder / "tensorboard"), purge_step=step)
+
+
+def open_wandb(folder: Path, config: TrainConfig) -> Any:
+    """Start a run of Weights & Biases, or continue the one `folder` names. Raises BackendError without the package."""
+    try:
+        import wandb
+    except ImportError as error:
+        raise BackendError("--wandb needs the package of that name; install it: pip install wandb") from error
+    named = folder / "wandb_id.txt"
+    known = named.read_text(encoding="utf-8").strip() if named.is_file() else None
+    run: Any = wandb.init(
+        project=config.wandb, name=folder.name, dir=str(folder), id=known, resume="allow", config=asdict(config)
+    )
+    named.write_text(f"{run.id}\n", encoding="utf-8")
+    return run

@@ -9,23 +9,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ..config import TrainConfig
-from ..errors import InputError, ModelError, first_line
-from ..guidance.guided_losses import BACKLIT, WELL_LIT, negative_probability, prompt_loss, ranking_loss
+from ..errors import DivergedError, InputError
+from ..guidance.guided_losses import BACKLIT, WELL_LIT, hinge, negative_probability, prompt_loss, ranking_loss
+from ..guidance.views import retaken
 from ..interrupt import Stop, interruption_after_step
-from ..networks import checkpoint
 from ..phases import Stage, extended, next_phase, restarted
 from .distributed import join_world, leave_world
 from .journal import Journal
 from .losses import paired_loss, psnr
-from .objective import embed, enhance, guidance_of, identity_of, live_pair, update_enhancer, update_pair
+from .objective import compared_with, embed, enhance, guidance_of, identity_of, live_pair, update_enhancer, update_pair
 from .relight import APPLY
-from .run import Run, batches_from, keep_best, keep_prompts, prepare, save, sheet_of
+from .resume import changed_options, go_on
+from .run import Run, batches_from, keep_best, keep_prompts, prepare, save, sheet_of, write_config
 from .state import WINDOW, State
 
 __all__ = ["TrainConfig", "train"]
@@ -34,25 +36,37 @@ Losses = dict[str, Tensor]
 RANKING_WEIGHT = 200.0  # of the ranking loss, so that `prompt_threshold` means what it does in the published code
 
 
-def train(config: TrainConfig, folder: Path, resume: bool = False, quiet: bool = False) -> Path:
-    """Train and return the path of the best checkpoint. Raises InputError for data that cannot be used."""
+def train(config: TrainConfig, folder: Path, resume: bool = False, quiet: bool = False, progress: str = "auto") -> Path:
+    """Train and return the path of the best checkpoint.
+
+    A resumed run may differ from its own `config.json` in what `RESUMABLE` names. `progress`: see `Journal`.
+
+    Raises:
+        InputError: data that cannot be used, or a change that a resumed run cannot take.
+        DivergedError: a loss was not finite, also after `config.retries`; `last.pt` is the last good state.
+    """
     last = folder / "last.pt"
     if last.exists() and not resume:
         raise InputError(f"{folder} already holds a run; continue it with --resume, or name another folder")
+    changes = changed_options(folder, config) if resume else {}
     world = join_world(config)
     run, state = prepare(config, folder, world, quiet or not world.is_first)
     if resume:
-        restore(state, last)
-    journal = Journal(folder, config, state.step, quiet=quiet, active=world.is_first)
+        go_on(run, state, changes)
+    write_config(run)
+    journal = Journal(folder, config, state.step, quiet=quiet, active=world.is_first, style=progress)
     try:
-        if config.init and state.step == 0 and not config.best_by_loss:
-            journal.scores(0, keep_best(run, state, math.inf))  # what training must beat
+        if changes:
+            journal.event(state.step, "changed", **changes)
+        if not resume:
+            if config.init and not config.best_by_loss:
+                journal.scores(0, keep_best(run, state, math.inf))  # what training must beat
+            save(run, state)  # what a run that diverges early goes back to
         with interruption_after_step() as stop:
-            while state.phase is not None:
-                train_phase(run, state, journal, stop)
-                finish_phase(run, state, journal)
+            train_all(run, state, journal, stop)
     except KeyboardInterrupt:
-        save(run, state)
+        if state.is_finite():
+            save(run, state)
         raise
     finally:
         journal.close()
@@ -60,13 +74,28 @@ def train(config: TrainConfig, folder: Path, resume: bool = False, quiet: bool =
     return folder / "best.pt"
 
 
-def restore(state: State, last: Path) -> None:
-    """Go on where `last` was written. Raises ModelError if it is not the state of this run."""
-    content = checkpoint.read(last)
-    try:
-        state.load_state_dict(content)
-    except (LookupError, TypeError, ValueError, RuntimeError, AttributeError, AssertionError) as error:
-        raise ModelError(f"{last}: not the state of this run ({type(error).__name__}: {first_line(error)})") from error
+def train_all(run: Run, state: State, journal: Journal, stop: Stop) -> None:
+    """Run all phases; where the run diverges, go back to the last checkpoint and halve the rates, if asked to."""
+    for retries_left in reversed(range(run.config.retries + 1)):
+        try:
+            while state.phase is not None:
+                train_phase(run, state, journal, stop)
+                finish_phase(run, state, journal)
+            return
+        except DivergedError as error:
+            journal.event(state.step, "diverged", message=str(error))
+            if not retries_left:
+                raise
+            halve_rates(run, state, journal)
+
+
+def halve_rates(run: Run, state: State, journal: Journal) -> None:
+    """Go back to the last checkpoint with half of every learning rate, which `config.json` keeps from now on."""
+    names = ("learning_rate", "final_learning_rate", "prompt_learning_rate")
+    run.config = journal.config = replace(run.config, **{name: getattr(run.config, name) / 2 for name in names})
+    write_config(run)
+    go_on(run, state, {})
+    journal.event(state.step, "retry", **{name: getattr(run.config, name) for name in names})
 
 
 def train_phase(run: Run, state: State, journal: Journal, stop: Stop) -> None:
@@ -80,6 +109,8 @@ def train_phase(run: Run, state: State, journal: Journal, stop: Stop) -> None:
         state.step += 1
         means = run.world.mean(torch.stack([value.detach() for value in losses.values()])).tolist()
         values = dict(zip(losses, means, strict=True))
+        if not all(map(math.isfinite, means)):
+            raise diverged(run, state, f"a loss of {values['loss']}")
         loss = state.note_loss(values["loss"])
 
         if phase.stage is Stage.RECONSTRUCT and must_restart(state, values["reconstruction_psnr"], config):
@@ -88,17 +119,32 @@ def train_phase(run: Run, state: State, journal: Journal, stop: Stop) -> None:
         if state.step >= phase.end:
             state.phase = phase = extended(config, phase, loss)
         over = state.step >= phase.end
+        saves = state.step % config.save_every == 0
+        if (state.step % config.log_every == 0 or over or saves) and not state.is_finite():
+            raise diverged(run, state, "weights that are no longer numbers")
         if state.step % config.log_every == 0 or over:
             state.keep_best_of_phase(loss)
         journal.step(phase, state.step, values, state.optimizer.param_groups[0]["lr"])
         if over:
             return
-        if state.step % config.save_every == 0:
+        if saves:
             if not phase.stage.trains_prompts:
                 journal.scores(state.step, keep_best(run, state, loss))
             save(run, state)
         if stop.asked:
             raise KeyboardInterrupt
+
+
+def diverged(run: Run, state: State, what: str) -> DivergedError:
+    """Describe what happened at a step and what is left; the rate is that of this step."""
+    assert state.phase is not None
+    rate = (
+        run.config.prompt_learning_rate if state.phase.stage.trains_prompts else learning_rate(state.step, run.config)
+    )
+    return DivergedError(
+        f"diverged at step {state.step} ({state.phase.stage.value}): {what} at a learning rate of {rate:.3g}; "
+        f"{run.folder / 'last.pt'} is the last good state: go on with --resume and a lower learning rate or --retries 3"
+    )
 
 
 def finish_phase(run: Run, state: State, journal: Journal) -> None:
@@ -121,9 +167,11 @@ def finish_phase(run: Run, state: State, journal: Journal) -> None:
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
-    """Compute the rate: linear warm-up, then a cosine down to the final learning rate."""
+    """Compute the rate: linear warm-up, then constant or a cosine down to the final learning rate."""
     if step < config.warmup:
         return config.learning_rate * (step + 1) / config.warmup
+    if config.schedule == "constant":
+        return config.learning_rate
     done = (step - config.warmup) / max(1, config.steps - config.warmup)
     cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
     return config.final_learning_rate + (config.learning_rate - config.final_learning_rate) * cosine
@@ -166,10 +214,13 @@ def enhance_step(run: Run, state: State, batch: tuple[Tensor, ...]) -> Losses:
     config = run.config
     picture, clean, reference = batch
     enhanced = enhance(run, picture)
-    guidance = guidance_of(run, state, enhanced)
-    identity = identity_of(run, enhanced, clean, config.identity_layers)
-    loss = config.guidance_weight * guidance + config.identity_weight * identity
-    losses = {"guidance": guidance, "identity": identity}
+    losses = {"guidance": guidance_of(run, state, enhanced)}
+    loss = config.guidance_weight * losses["guidance"]
+    every = config.identity_every
+    if (state.step + 1) % every == 0:  # so that steps in the log have it
+        wanted = compared_with(run, clean, reference)
+        losses["identity"] = identity_of(run, enhanced, wanted, config.identity_layers)
+        loss = loss + every * config.identity_weight * losses["identity"]
     if config.paired_weight:
         losses["paired"] = paired_loss(enhanced, reference)
         loss = loss + config.paired_weight * losses["paired"]
@@ -180,8 +231,13 @@ def enhance_step(run: Run, state: State, batch: tuple[Tensor, ...]) -> Losses:
 def prompt_step(run: Run, state: State, batch: tuple[Tensor, ...]) -> Losses:
     """Train the initial prompts to tell backlit (0) from well-lit (1) pictures."""
     backlit, well_lit = batch
-    labels = torch.tensor([BACKLIT, WELL_LIT], device=run.world.device).repeat_interleave(len(backlit))
-    loss = prompt_loss(embed(run, torch.cat([backlit, well_lit])), labels, live_pair(run))
+    kinds = {BACKLIT: backlit, WELL_LIT: well_lit}
+    shown, labels = list(kinds.values()), list(kinds)
+    if run.config.overexposure:
+        shown.append(retaken(well_lit, run.config.overexposure))
+        labels.append(BACKLIT)  # the negative prompt stands for what is badly exposed
+    targets = torch.tensor(labels, device=run.world.device).repeat_interleave(len(backlit))
+    loss = prompt_loss(embed(run, torch.cat(shown)), targets, live_pair(run))
     update_pair(state, loss)
     return {"loss": loss}
 
@@ -196,7 +252,12 @@ def refine_step(run: Run, state: State, batch: tuple[Tensor, ...]) -> Losses:
     ladder = [backlit, *results, well_lit]
     pair = live_pair(run)
     rungs = negative_probability(embed(run, torch.cat(ladder)), pair).view(len(ladder), -1)
-    loss = RANKING_WEIGHT * ranking_loss(rungs.unbind(), run.config.margins)
+    margins = run.config.margins_of(len(ladder))
+    ranking = ranking_loss(rungs.unbind(), margins)
+    if run.config.overexposure:
+        over = negative_probability(embed(run, retaken(well_lit, run.config.overexposure)), pair)
+        ranking = ranking + hinge(over, rungs[-1], margins[0]).mean()
+    loss = RANKING_WEIGHT * ranking
     update_pair(state, loss)
     return {"loss": loss}
 

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..guidance.contract import DTYPES
-from ..guidance.guided_losses import clip_loss, identity_loss, residual_loss
+from ..guidance.guided_losses import clip_loss, identity_loss
+from ..guidance.views import embed_views
 from .relight import APPLY
 from .run import Run
 from .state import State, average_weights
@@ -24,9 +25,9 @@ def guidance_of(run: Run, state: State, enhanced: Tensor) -> Tensor:
     """Compute L_res for rave, else L_clip with the current prompts."""
     assert run.guidance is not None
     with amp(run, run.config.encoder_arithmetic):
+        if run.residual is not None:
+            return run.residual.loss(embed_views(run.guidance.score, enhanced, run.config.crops, state.step).float())
         embeddings = run.guidance.score.embed(enhanced)
-    if run.residual is not None:
-        return residual_loss(embeddings.float(), run.residual.vector, run.residual.threshold)
     assert state.pair is not None
     with torch.no_grad():
         pair = state.pair().float()
@@ -44,6 +45,16 @@ def identity_of(run: Run, enhanced: Tensor, original: Tensor, weights: tuple[flo
         raise InputError(f"--identity-layers has {len(weights)} weights; this identity encoder has {len(found)} stages")
     pairs = [f.float() for f in found], [w.float() for w in wanted]
     return run.world.size * identity_loss(*pairs, weights)
+
+
+@torch.no_grad()
+def compared_with(run: Run, clean: Tensor, reference: Tensor) -> Tensor:
+    """Return the pictures that the identity loss of the enhancer compares with."""
+    if run.config.identity_to == "reference":
+        return reference
+    if run.beginning is not None:
+        return APPLY[run.config.apply](clean, run.beginning(clean))
+    return clean
 
 
 @torch.no_grad()

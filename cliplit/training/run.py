@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from torch.utils.data import DataLoader
 from ..arrays import Array
 from ..config import ALTERNATING, TrainConfig
 from ..errors import InputError
+from ..files import atomic_write
 from ..guidance.build import build_guidance
 from ..guidance.contract import Guidance
 from ..guidance.guided_losses import negative_probability
@@ -27,11 +30,14 @@ from ..networks import checkpoint
 from ..networks.registry import build_network
 from ..phases import Stage
 from .distributed import World
+from .journal import EACH
 from .relight import APPLY
 from .samples import sample_sheet
 from .sources import TrainingSources, batches_of, read_sources
-from .state import State, fresh_state
+from .state import State, draw_weights, fresh_state
 from .validation import best_score, score_all
+
+OUTER_CONVOLUTIONS = ("cond1", "condx", "condy", "cond_add1")  # of the unet
 
 
 @dataclass
@@ -46,6 +52,7 @@ class Run:
     residual: Residual | None  # of rave
     network: nn.Module  # state.network, distributed and compiled
     pair: nn.Module | None  # state.pair, distributed
+    beginning: nn.Module | None = None  # the network of --init, frozen, for --identity-to result
 
 
 def prepare(config: TrainConfig, folder: Path, world: World, quiet: bool) -> tuple[Run, State]:
@@ -54,6 +61,7 @@ def prepare(config: TrainConfig, folder: Path, world: World, quiet: bool) -> tup
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     network = initial_network(config).to(world.device)
+    set_padding(network, config)
     check_sizes(config)
     sources = read_sources(config, quiet)
     guidance = pair = residual = None
@@ -67,11 +75,41 @@ def prepare(config: TrainConfig, folder: Path, world: World, quiet: bool) -> tup
             residual = residual_of_sources(config, guidance, sources.guided, world.device)
     state = fresh_state(config, network, pair, world.device)
     trained: Any = torch.compile(network) if config.compile else network
-    if world.is_first:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.json").write_text(json.dumps(asdict(config), indent=1) + "\n")
     wrapped = world.wrap(pair) if pair is not None else None
-    return Run(config, folder, world, sources, guidance, residual, world.wrap(trained), wrapped), state
+    run = Run(
+        config, folder, world, sources, guidance, residual, world.wrap(trained), wrapped, beginning(config, network)
+    )
+    return run, state
+
+
+def write_config(run: Run) -> None:
+    """Write `config.json`, with which the run goes on."""
+    if run.world.is_first:
+        run.folder.mkdir(parents=True, exist_ok=True)
+        with atomic_write(run.folder / "config.json") as temporary:
+            temporary.write_text(json.dumps(asdict(run.config), indent=1) + "\n", encoding="utf-8")
+
+
+def beginning(config: TrainConfig, network: nn.Module) -> nn.Module | None:
+    """Copy the network of --init, whose results the identity loss is to compare with."""
+    return copy.deepcopy(network).requires_grad_(False) if config.identity_to == "result" else None
+
+
+def set_padding(network: nn.Module, config: TrainConfig, testing: bool = False) -> None:
+    """Set the padding of the unet's outer convolutions: as it trains, or reflect, as it is tested and runs."""
+    if config.train_padding != "reflect":
+        for name in OUTER_CONVOLUTIONS:
+            network.get_submodule(name).padding_mode = "reflect" if testing else config.train_padding  # type: ignore[assignment]
+
+
+@contextmanager
+def as_tested(network: nn.Module, config: TrainConfig) -> Iterator[nn.Module]:
+    """Give the network as it will run, and set it back afterwards."""
+    set_padding(network, config, testing=True)
+    try:
+        yield network
+    finally:
+        set_padding(network, config)
 
 
 def initial_network(config: TrainConfig) -> nn.Module:
@@ -82,6 +120,8 @@ def initial_network(config: TrainConfig) -> nn.Module:
             kind = type(loaded).__name__
             raise InputError(f"--init {config.init}: holds a {kind}, and --network is {config.network}")
         network.load_state_dict(loaded.state_dict())
+    else:
+        draw_weights(network, config.initial_std)
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # twice as fast on CPUs
 
 
@@ -118,12 +158,16 @@ def keep_best(run: Run, state: State, loss: float) -> dict[str, float]:
     """Score the averaged weights, and write them to best.pt where none were better."""
     if not run.world.is_first:
         return {}
-    scores = score_all(state.average, run.config)
+    with as_tested(state.average, run.config) as network:
+        scores, each = score_all(network, run.config)
     score = best_score(scores, loss, run.config)
     if score > state.score:
         state.score = score
         result = {"weights": state.average.state_dict(), "scores": {"step": state.step, "loss": loss, **scores}}
         checkpoint.save(run.folder / "best.pt", {**describe(run), **result})
+        if each:
+            with atomic_write(run.folder / EACH) as temporary:
+                temporary.write_text(json.dumps({"step": state.step, **each}, indent=1) + "\n", encoding="utf-8")
     return scores
 
 
@@ -142,7 +186,8 @@ def keep_prompts(run: Run, state: State) -> None:
 
 def sheet_of(run: Run, state: State) -> Array:
     pictures = run.sources.samples(run.config).to(run.world.device)
-    return sample_sheet(state.average, pictures, APPLY[run.config.apply])
+    with as_tested(state.average, run.config) as network:
+        return sample_sheet(network, pictures, APPLY[run.config.apply])
 
 
 def save(run: Run, state: State) -> None:

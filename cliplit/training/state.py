@@ -37,6 +37,7 @@ class State:
     pair: PromptPair | LatentPair | None
     pair_optimizer: torch.optim.Optimizer | None
     phase: Phase | None
+    finished: Phase | None = None  # the phase before this one
     previous: nn.Module | None = None
     step: int = 0
     started: int = 0  # the step at which the weights were last initialised
@@ -54,7 +55,8 @@ class State:
             "scaler": self.scaler.state_dict(),
             "prompts": self.pair.state_dict() if self.pair else None,
             "prompt_optimizer": self.pair_optimizer.state_dict() if self.pair_optimizer else None,
-            "phase": asdict(self.phase) | {"stage": self.phase.stage.value} if self.phase else None,
+            "phase": described(self.phase),
+            "finished": described(self.finished),
             "random": torch.get_rng_state(),
             "step": self.step,
             "started": self.started,
@@ -67,6 +69,7 @@ class State:
     def load_state_dict(self, content: dict[str, Any]) -> None:
         self.average.load_state_dict(content["weights"])
         self.network.load_state_dict(content["live_weights"])
+        self.previous = None
         if content["previous"]:
             self.remember_enhancer()
             assert self.previous is not None
@@ -76,8 +79,7 @@ class State:
         if self.pair is not None and self.pair_optimizer is not None:
             self.pair.load_state_dict(content["prompts"])
             self.pair_optimizer.load_state_dict(content["prompt_optimizer"])
-        phase = content["phase"]
-        self.phase = Phase(**(phase | {"stage": Stage(phase["stage"])})) if phase else None
+        self.phase, self.finished = (restored(content.get(name)) for name in ("phase", "finished"))
         torch.set_rng_state(content["random"])
         for name, kind in (("step", int), ("started", int), ("losses", list), ("psnrs", list), ("score", float)):
             value = content[name]
@@ -111,17 +113,47 @@ class State:
                 part.load_state_dict(self.best.weights[name])
 
     def begin(self, phase: Phase | None) -> None:
-        self.phase, self.losses, self.psnrs, self.best = phase, [], [], BestOfPhase()
+        self.finished, self.phase = self.phase, phase
+        self.losses, self.psnrs, self.best = [], [], BestOfPhase()
+
+    def is_finite(self) -> bool:
+        """Tell whether all weights are numbers that one can go on with."""
+        modules = [m for m in (self.network, self.average, self.pair) if m is not None]
+        return all(bool(torch.isfinite(p).all()) for m in modules for p in m.parameters())
 
     def restart(self, config: TrainConfig) -> None:
         """Put new random weights into the same modules and create a new optimizer."""
-        self.network.load_state_dict(build_network(config.network).state_dict())
+        fresh = build_network(config.network)
+        draw_weights(fresh, config.initial_std)
+        self.network.load_state_dict(fresh.state_dict())
         self.average.load_state_dict(self.network.state_dict())
         self.optimizer = make_optimizer(self.network, config)
         self.started, self.psnrs = self.step, []
 
     def _enhancers(self) -> dict[str, nn.Module]:
         return {"network": self.network, "average": self.average}
+
+
+def described(phase: Phase | None) -> dict[str, Any] | None:
+    return asdict(phase) | {"stage": phase.stage.value} if phase else None
+
+
+def restored(content: dict[str, Any] | None) -> Phase | None:
+    return Phase(**(content | {"stage": Stage(content["stage"])})) if content else None
+
+
+@torch.no_grad()
+def draw_weights(network: nn.Module, std: float) -> None:
+    """Draw weights of all convolutions as N(0, std) and biases as PyTorch does, like CLIP-LIT's code; 0: nothing.
+
+    The biases are then uniform within 1 / sqrt(fan-in), also that of the light map, which ours starts at 1.
+    """
+    for module in network.modules() if std else ():
+        if isinstance(module, nn.Conv2d):
+            nn.init.normal_(module.weight, std=std)
+            if module.bias is not None:
+                bound = module.weight[0].numel() ** -0.5
+                nn.init.uniform_(module.bias, -bound, bound)
 
 
 def fresh_state(
@@ -133,7 +165,10 @@ def fresh_state(
     """Create the state of a new run for a network and a prompt pair that are on the device already."""
     pair_optimizer = None
     if pair is not None:
-        pair_optimizer = torch.optim.Adam(pair.parameters(), config.prompt_learning_rate, betas=config.betas)
+        decay = config.prompt_weight_decay
+        pair_optimizer = torch.optim.Adam(
+            pair.parameters(), config.prompt_learning_rate, config.betas, weight_decay=decay
+        )
     return State(
         network,
         copy.deepcopy(network).requires_grad_(False),

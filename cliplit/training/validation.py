@@ -26,15 +26,20 @@ Enhance = Callable[[Tensor], Tensor]
 Scores = dict[str, float]
 
 
-def score_all(network: nn.Module, config: TrainConfig) -> Scores:
-    """Average scores over the validation folders of a run."""
-    scores: Scores = {}
+def score_all(network: nn.Module, config: TrainConfig) -> tuple[Scores, dict[str, dict[str, Scores]]]:
+    """Score a network on the validation folders of a run: (averages, {folder's option: {picture: scores}})."""
+    each: dict[str, dict[str, Scores]] = {}
     enhance = full_size_enhancer(network)
     if config.validation:
-        scores |= mean_scores(pair_scores(enhance(p), target) for _, p, target in read_pairs(Path(config.validation)))
+        pairs = read_pairs(Path(config.validation))
+        each["validation"] = {name: pair_scores(enhance(p), target) for name, p, target in pairs}
     if config.validation_photos:
-        scores |= mean_scores(photo_scores(enhance(p)) for _, p in read_pictures(Path(config.validation_photos)))
-    return scores
+        photos = read_pictures(Path(config.validation_photos))
+        each["validation_photos"] = {name: photo_scores(enhance(p)) for name, p in photos}
+    scores: Scores = {}
+    for pictures in each.values():
+        scores |= mean_scores(pictures.values())
+    return scores, each
 
 
 def best_score(scores: Scores, loss: float, config: TrainConfig) -> float:
@@ -120,7 +125,7 @@ def read_pictures(folder: Path) -> Iterable[tuple[str, Tensor]]:
     if not paths:
         raise InputError(f"{folder}: no pictures")
     for path in paths:
-        yield path.name, read_tensor(path)
+        yield path.relative_to(folder).as_posix(), read_tensor(path)
 
 
 def read_tensor(path: Path) -> Tensor:

@@ -31,10 +31,10 @@ def run(*arguments, command=main):
     return CliRunner().invoke(command, [str(a) for a in arguments])
 
 
-def fails(*arguments, command=main):
-    """The one line on standard error of a command that exits 1."""
+def fails(*arguments, command=main, code=1):
+    """The one line on standard error of a command that exits 1, or 2 for wrong usage."""
     result = run(*arguments, command=command)
-    assert result.exit_code == 1, result.output
+    assert result.exit_code == code, result.output
     line = result.stderr.strip()
     assert "error: " in line and "\n" not in line
     return line
@@ -105,8 +105,10 @@ def test_report_is_one_page_with_curves_sheets_and_constants(finished):
     assert "no run with a log" in fails("report", finished.parent)
 
 
-def test_resume_takes_no_other_options(finished):
-    assert "takes no other options" in fails(finished, "--resume", "--steps", "9")
+def test_resume_takes_only_what_a_run_in_progress_can_change(finished):
+    assert "the run is at step 14 already" in fails(finished, "--resume", "--steps", "9", code=2)
+    assert "a run that was begun cannot change this" in fails(finished, "--resume", "--method", "rave", code=2)
+    assert "takes no --config" in fails(finished, "--resume", "--config", "clip-vitb32", code=2)
     assert "holds no run to resume" in fails(finished / "nothing", "--resume")
 
 
@@ -131,7 +133,8 @@ def test_resume_takes_no_other_options(finished):
 )
 def test_mistakes_are_one_clear_line(tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
-    assert message in fails("run", *arguments)
+    wrong_usage = ("needs pictures", "expected HEIGHT", "must be at least", "text tower", "known targets")
+    assert message in fails("run", *arguments, code=2 if any(part in message for part in wrong_usage) else 1)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
@@ -143,12 +146,13 @@ def test_a_device_that_is_not_there_exits_with_3(tmp_path):
 @pytest.mark.parametrize("text,message", [("steps: ten", "--steps ten"), ("steps: [", "not a YAML file"), ("7", "int")])
 def test_mistakes_in_a_yaml_file(tmp_path, text, message):
     (tmp_path / "a.yaml").write_text(text)
-    assert message in fails(tmp_path / "run", "--config", tmp_path / "a.yaml")
+    code = 2 if text == "steps: ten" else 1
+    assert message in fails(tmp_path / "run", "--config", tmp_path / "a.yaml", code=code)
 
 
 def test_unknown_option_in_a_yaml_file_is_named(tmp_path):
     (tmp_path / "a.yaml").write_text("stepps: 3")
-    assert "unknown training option stepps" in fails(tmp_path / "run", "--config", tmp_path / "a.yaml")
+    assert "unknown training option stepps" in fails(tmp_path / "run", "--config", tmp_path / "a.yaml", code=2)
 
 
 @pytest.mark.parametrize("recipe", sorted(p.stem for p in RECIPES.glob("*.yaml")))

@@ -323,7 +323,7 @@ def test_given_weights_are_scored_first_and_must_be_beaten(options, made, tmp_pa
     for name, scores, best in (("worse", [20, 19, 18], 0), ("better", [20, 21, 19], 4)):
         psnr = iter(scores)
         monkeypatch.setattr(
-            "cliplit.training.run.score_all", lambda *_, psnr=psnr: {"psnr": float(next(psnr)), "ssim": 0.5}
+            "cliplit.training.run.score_all", lambda *_, psnr=psnr: ({"psnr": float(next(psnr)), "ssim": 0.5}, {})
         )
         run_config(options, tmp_path / name, steps=8, learning_rate=1e-3, **given)
         second = checkpoint.read(tmp_path / name / "best.pt")
