@@ -42,14 +42,16 @@ class FrameLoop:
         steps: what is done to each.
         profile: a hook that is called after each stage with its name.
         live: give each frame before the next one is asked for.
+        start: time of the clip's first frame, from which `steps.strength` counts; that of the first frame given.
 
     Raises:
         InputError: a region outside the picture, a size that the model or this machine's memory cannot take.
     """
 
     def __init__(
-        self, clip: Clip, enhancer: Enhancer, steps: Steps, profile: Profile = no_profile, live: bool = False
-    ) -> None:
+        self, clip: Clip, enhancer: Enhancer, steps: Steps, profile: Profile = no_profile, live: bool = False,
+        start: Fraction | None = None,
+    ) -> None:  # fmt: skip
         self.clip, self.enhancer, self.steps, self.profile = clip, enhancer, steps, profile
         enhancer.proxy_size(clip.height, clip.width)
         if steps.region:
@@ -57,7 +59,7 @@ class FrameLoop:
         self.relighting = Relighting(enhancer, LightSettings(steps.time_constant, steps.region), profile)
         self._compare = comparison(steps.compare) if steps.compare else None
         self._batch = 1 if live or clip.colour.transfer in TRANSFERS else self.relighting.batch
-        self._start: Fraction | None = None
+        self._start = start
         self.memory: Memory | None = None  # of the denoising filters, where a resumed run goes on
 
     def __call__(self, items: Iterable[Any]) -> Iterator[Any]:
