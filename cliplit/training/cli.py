@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -27,13 +26,17 @@ HELP = {"help_option_names": ["-h", "--help"]}
 class TrainOrReport(click.Command):
     """`cliplit-train report RUN` is another command; everything else trains."""
 
-    def main(  # type: ignore[override]  # click's overloads only tell whether it returns
-        self, args: Sequence[str] | None = None, prog_name: str | None = None, **options: Any
-    ) -> Any:
-        arguments = list(sys.argv[1:] if args is None else args)
-        if arguments[:1] == ["report"]:
-            return report.main(arguments[1:], prog_name="cliplit-train report", **options)
-        return super().main(arguments, prog_name, **options)
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Parse the arguments, of the report where that is asked for."""
+        if args[:1] == ["report"]:
+            return report.make_context(f"{info_name} report", args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run what was parsed."""
+        return super().invoke(ctx) if ctx.command is self else ctx.command.invoke(ctx)
 
 
 def config_options(command: Callable[..., None]) -> Callable[..., None]:

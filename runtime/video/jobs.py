@@ -94,12 +94,12 @@ def attempt(session: Session, enhancer: Enhancer, source: Path, target: Path) ->
         check_output(source, target, session.overwrite)
         summary = run_clip(session, enhancer, source, target)
     except (CliplitError, OSError) as error:
-        click.echo(f"cliplit-video: {error}", err=True)
+        click.echo(f"{click.get_current_context().command_path}: {error}", err=True)
         if session.as_json:
             report(source, target, problems="failed: " + " ".join(str(error).split()))
         return FileResult(source, target, problem="failed: " + " ".join(str(error).split()))
     if summary.problems:
-        click.echo(f"cliplit-video: {source}: {summary.problems}", err=True)
+        click.echo(f"{click.get_current_context().command_path}: {source}: {summary.problems}", err=True)
     return FileResult(
         source, target, summary.frames, summary.seconds, summary.problems and f"damaged: {summary.problems}"
     )

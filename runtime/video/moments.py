@@ -34,6 +34,12 @@ TIME_CONSTANTS = 2.0  # ... and in its time constants
 GAP, WHITE = 8, 255  # pixels between pictures
 
 
+class OutsideClip(InputError):
+    """A moment that the clip does not have: a wrong value, as far as the command is concerned."""
+
+    exit_code = 2
+
+
 @dataclass(frozen=True)
 class Moment:
     """A time in a clip: in seconds from its first frame, or as a share (0..1) of its length."""
@@ -57,7 +63,7 @@ class Moment:
     def within(self, length: float) -> float:
         """Return its seconds in a clip of a length. Raises InputError for a share of an unknown length, 0."""
         if self.share and not length:
-            raise InputError("the clip does not tell its length; give a moment in seconds instead of percent")
+            raise OutsideClip("the clip does not tell its length; give a moment in seconds instead of percent")
         return self.value * length if self.share else self.value
 
 
@@ -76,7 +82,8 @@ def pairs_at(
     """Yield the frame that is shown at each of the moments, before and after.
 
     Raises:
-        InputError: not a clip that can be read; a moment after its end, or a share of a length that it does not tell.
+        InputError: not a clip that can be read.
+        OutsideClip: a moment after its end, or a share of a length that it does not tell.
     """
     for moment in moments:
         with PyAVReader(source, reading) as reader:
@@ -108,13 +115,15 @@ def pair_at(reader: PyAVReader, moment: Moment, enhancer: Enhancer, steps: Steps
             yield item
         if not moment.share and chosen and float(end - chosen[0].time) > 1.5 * step + 0.1:
             last = float(chosen[0].time - start)
-            raise InputError(f"{reader.source}: {wanted:g} s is after its end; the last frame is at {last:.2f} s")
+            raise OutsideClip(f"{reader.source}: {wanted:g} s is after its end; the last frame is at {last:.2f} s")
 
+    if not moment.share and length and wanted > length + max(1.0, 0.1 * length):  # lengths are a little off at times
+        raise OutsideClip(f"{reader.source}: {wanted:g} s is after its end, at {length:.2f} s")
     relighted = None
     for relighted in FrameLoop(clip, enhancer, replace(steps, compare=None), start=start)(until()):
         pass
     if relighted is None:
-        raise InputError(f"{reader.source}: not one frame could be decoded at {wanted:g} s")
+        raise OutsideClip(f"{reader.source}: has no frame at {wanted:g} s, or it cannot be decoded")
     return Pair(float(chosen[0].time - start), shown(chosen[0], clip), shown(relighted, clip))
 
 

@@ -159,6 +159,10 @@ class PyAVWriter:
         """Return how many bytes so many frames will take, by those encoded so far; 0 if there are none yet."""
         return self.bytes / self.encoded * frames if self.encoded else 0.0
 
+    def carrier_of(self, index: int) -> Carrier | None:
+        """Return what carries a stream of the reader's along, None if nothing does."""
+        return self._carriers.get(index)
+
     def _carry(self, packet: av.Packet[Any]) -> None:
         carrier = self._carriers.get(packet.stream.index)
         if carrier is None:
