@@ -51,7 +51,9 @@ class Command(click.Command):
         if examples:
             self.epilog = "\b\nExamples:\n" + "\n".join(f"  {line}" for line in examples)
         self.params.append(
-            click.Option(["--no-config"], is_flag=True, expose_value=False, help=f"Do not read {shown(settings_file())}.")
+            click.Option(
+                ["--no-config"], is_flag=True, expose_value=False, help=f"Do not read {shown(settings_file())}."
+            )
         )
 
     def make_context(
@@ -150,12 +152,9 @@ class ModelName(click.Path):
 
     name = "NAME|FILE"
 
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Offer the names, else files."""
         from click.shell_completion import CompletionItem
 
         names = [CompletionItem(name) for name in ("lite", "unet") if name.startswith(incomplete)]
         return names or super().shell_complete(ctx, param, incomplete)
-

@@ -43,11 +43,19 @@ class Gain(ParamType):
 
 
 STRENGTH = click.option(
-    "--strength", type=Between(0, 2), default=1.0, show_default=True, help="0 changes nothing, 1 is the model's own choice, 2 is the most."
+    "--strength",
+    type=Between(0, 2),
+    default=1.0,
+    show_default=True,
+    help="0 changes nothing, 1 is the model's own choice, 2 is the most.",
 )
 OTHERS = (
     click.option(
-        "--model", type=ModelName(), default="lite", show_default=True, help="lite (fast), unet (the paper's), or an exported ONNX file."
+        "--model",
+        type=ModelName(),
+        default="lite",
+        show_default=True,
+        help="lite (fast), unet (the paper's), or an exported ONNX file.",
     ),
     click.option(
         "--quality",

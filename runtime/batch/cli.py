@@ -51,7 +51,14 @@ EXAMPLES = (
 @click.option(
     "--address", default="", help="Address of a running Ray cluster: auto, ray://HOST:10001.  [default: start one here]"
 )
-@click.option("--jobs", "--workers", "workers", type=click.IntRange(0, 4096), default=0, help="Files processed at a time.  [default: one per core, or per GPU]")
+@click.option(
+    "--jobs",
+    "--workers",
+    "workers",
+    type=click.IntRange(0, 4096),
+    default=0,
+    help="Files processed at a time.  [default: one per core, or per GPU]",
+)
 @click.option(
     "--retries", type=click.IntRange(0, 100), default=2, show_default=True, help="How often to retry temporary errors."
 )

@@ -67,9 +67,9 @@ def main(
     PNG, JPEG, TIFF, WebP, AVIF, BMP, Radiance HDR; with the extra "pictures" HEIC, JPEG XL, OpenEXR and camera raw.
     Depth, alpha, orientation, profile, EXIF, XMP, IPTC, resolution and texts are kept; what cannot be is named.
 
-    A single file IN is written to the file OUT, in.relit.jpg where none is named. Several files, or a folder, are written into the folder OUT under
-    their own names. - is standard input, or standard output in the format of the input. A file that fails is reported
-    and the others are still processed (exit code 1).
+    A single file IN is written to the file OUT, or in.relit.jpg beside it. Several files, or a folder, are written into
+    the folder OUT under their own names. - is standard input, or standard output in the format of the input. A file
+    that fails is reported and the others are still processed (exit code 1).
     """
     check_names(paths, output)
     from ..backends.devices import cores

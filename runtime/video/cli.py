@@ -121,7 +121,7 @@ LOOK_FIRST_OPTIONS = (
 
 
 def look_first_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """What can be done before a long job."""
+    """Add what can be done before a long job."""
     for option in reversed(LOOK_FIRST_OPTIONS):
         command = option(command)
     return command
@@ -202,7 +202,9 @@ def main(
     if not paths:
         raise click.UsageError("give IN and OUT, or --demo OUT (see --help)")
     if (sheet or at) and (dry_run or benchmark or preview or live or resume or (sheet and at)):
-        raise click.UsageError("--at, --sheet, --dry-run, --benchmark, --preview, --live and --resume exclude each other")
+        raise click.UsageError(
+            "--at, --sheet, --dry-run, --benchmark, --preview, --live and --resume exclude each other"
+        )
     if verbose:
         say_settings(click.get_current_context())
     if preview:

@@ -1,4 +1,4 @@
-"""What `cliplit-video` does before a long job: `--at` and `--sheet` write a picture, `--dry-run` says what would come."""
+"""What `cliplit-video` does before a long job: `--at` and `--sheet` write a picture, `--dry-run` estimates."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -114,17 +115,15 @@ def pair_at(reader: PyAVReader, moment: Moment, enhancer: Enhancer, steps: Steps
             chosen[:] = [item.copy()]
             yield item
         if not moment.share and chosen and float(end - chosen[0].time) > 1.5 * step + 0.1:
-            last = float(chosen[0].time - start)
-            raise OutsideClip(f"{reader.source}: {wanted:g} s is after its end; the last frame is at {last:.2f} s")
+            at = float(chosen[0].time - start)
+            raise OutsideClip(f"{reader.source}: {wanted:g} s is after its end; the last frame is at {at:.2f} s")
 
     if not moment.share and length and wanted > length + max(1.0, 0.1 * length):  # lengths are a little off at times
         raise OutsideClip(f"{reader.source}: {wanted:g} s is after its end, at {length:.2f} s")
-    relighted = None
-    for relighted in FrameLoop(clip, enhancer, replace(steps, compare=None), start=start)(until()):
-        pass
-    if relighted is None:
+    last = deque(FrameLoop(clip, enhancer, replace(steps, compare=None), start=start)(until()), maxlen=1)
+    if not last:
         raise OutsideClip(f"{reader.source}: has no frame at {wanted:g} s, or it cannot be decoded")
-    return Pair(float(chosen[0].time - start), shown(chosen[0], clip), shown(relighted, clip))
+    return Pair(float(chosen[0].time - start), shown(chosen[0], clip), shown(last[0], clip))
 
 
 def length_of(reader: PyAVReader) -> float:
@@ -159,7 +158,7 @@ def upright(picture: Array, clip: Clip) -> Array:
 
 
 def beside(pair: Pair, kind: str = "side") -> Array:
-    """Return both in one picture: "side" by side, or "split" by a white line in the middle, the original on the left."""
+    """Return both in one picture: "side" by side, or "split" in the middle; the original is on the left."""
     if kind == "side":
         gap = np.full((pair.before.shape[0], GAP, 3), WHITE, np.uint8)
         return np.hstack([pair.before, gap, pair.after])
@@ -188,7 +187,9 @@ def sheet(pairs: Sequence[Pair], kind: str) -> Array:
     columns = min(COLUMNS, len(cells))
     page = np.full((lines * (height + GAP) + GAP, columns * (width + GAP) + GAP, 3), WHITE, np.uint8)
     for number, picture in enumerate(cells):
-        y, x = (GAP + place * (side + GAP) for place, side in zip(divmod(number, COLUMNS), (height, width), strict=True))
+        y, x = (
+            GAP + place * (side + GAP) for place, side in zip(divmod(number, COLUMNS), (height, width), strict=True)
+        )
         page[y : y + height, x : x + width] = picture
     return page
 
