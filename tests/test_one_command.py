@@ -20,7 +20,7 @@ from cliplit.runtime.folders import in_and_out
 from cliplit.runtime.looks import LOOKS
 from made import backlit, write_clip
 
-HERE = [name for name in cliplit.list_commands(click.Context(cliplit))]
+HERE = cliplit.list_commands(click.Context(cliplit))
 SHARED = ["video", "image", "batch", "live"]
 
 
@@ -68,7 +68,7 @@ def test_the_report_of_a_training_run_is_reached_through_both_names(tmp_path):
     for command in (["train"], []):
         main = cliplit if command else import_module(COMMANDS["train"][0]).main
         result = CliRunner().invoke(main, [*command, "report", str(tmp_path)])
-        assert result.exit_code == 1 and "report: error:" in result.stderr
+        assert result.exit_code in (1, 3) and "report: error:" in result.stderr  # 3 without PyTorch
 
 
 @pytest.mark.parametrize("name", SHARED)
@@ -124,7 +124,8 @@ def test_a_look_sets_what_nothing_else_says(parsed):
     "settings, said",
     [
         ("[video]\nstrenght = 1", "no option strenght; did you mean strength?"), ("strength = 1", "is in no table"),
-        ("[video", "mend it, or use --no-config"), ("[video]\ncrf = 99", "crf"), ("[video]\ndemo = 'x'", "no option demo"),
+        ("[video", "mend it, or use --no-config"), ("[video]\ncrf = 99", "crf"),
+        ("[video]\ndemo = 'x'", "no option demo"),
     ],
 )  # fmt: skip
 def test_mistakes_in_the_file_name_it(parsed, settings, said):

@@ -27,7 +27,6 @@ from .frames import Frame
 from .jobs import Session, clock_time, megabytes
 from .moments import Moment, clock, length_of, pairs_at, rows, sheet, spread
 from .names import origin_of
-from .prefetch import prefetch
 from .pyav import open_to_read
 from .pyav_reader import PyAVReader
 from .pyav_writer import PyAVWriter
@@ -104,8 +103,8 @@ def estimated(session: Session, request: Request, enhancer: Enhancer) -> float:
                 with PyAVWriter(file, output_clip(reader.clip, request), request.encoding, reader) as writer:
                     if not number:
                         describe_clip(session, request, reader, writer)
-                    seconds = measured(reader, writer, request, enhancer, PLACES * FRAMES if short else FRAMES)
-                samples.append(sizes(file, writer.video_index, seconds))
+                    begun = give(reader, writer, request, enhancer, PLACES * FRAMES if short else FRAMES)
+                samples.append(sizes(file, writer.video_index, time.monotonic() - begun))
                 others = sum(stream.bit_rate or 0 for stream in reader.container.streams.audio) / 8
             if short:
                 break
@@ -118,8 +117,8 @@ def estimated(session: Session, request: Request, enhancer: Enhancer) -> float:
     return took
 
 
-def measured(reader: PyAVReader, writer: PyAVWriter, request: Request, enhancer: Enhancer, most: int) -> float:
-    """Relight and encode a few frames; return the seconds from the first frame to the last packet."""
+def give(reader: PyAVReader, writer: PyAVWriter, request: Request, enhancer: Enhancer, most: int) -> float:
+    """Relight and encode a few frames; return when the first one came, as `time.monotonic` counts."""
     begun = 0.0
 
     def first() -> Iterator[Frame]:
@@ -128,10 +127,9 @@ def measured(reader: PyAVReader, writer: PyAVWriter, request: Request, enhancer:
             begun = begun or time.monotonic()
             yield frame
 
-    for item in FrameLoop(reader.clip, enhancer, request.steps)(prefetch(first())):
+    for item in FrameLoop(reader.clip, enhancer, request.steps)(first()):
         writer.write(item)
-    writer.finish()
-    return time.monotonic() - begun
+    return begun
 
 
 def sizes(file: Path, index: int, seconds: float) -> Sample:
