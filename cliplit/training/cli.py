@@ -88,6 +88,8 @@ def main(run: Path, recipe: str | None, resume: bool, quiet: bool, **options: An
     Draw its curves into RUN/report.html:      cliplit-train report RUN
     Use several GPUs:  torchrun --nproc-per-node 8 --no-python cliplit-train RUN ...
     """
+    if run.is_file():
+        raise click.UsageError(f"{run}: is a file; RUN is a folder to make")
     given = {name: value for name, value in options.items() if value not in (None, ())}
     if resume:
         if not (run / "config.json").is_file() or not (run / "last.pt").is_file():

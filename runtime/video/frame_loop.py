@@ -60,6 +60,7 @@ class FrameLoop:
         self._compare = comparison(steps.compare) if steps.compare else None
         self._batch = 1 if live or clip.colour.transfer in TRANSFERS else self.relighting.batch
         self._start = start
+        self.touched, self.last = 0, 0.0  # frames relighted, and the last one's seconds since the first
         self.memory: Memory | None = None  # of the denoising filters, where a resumed run goes on
 
     def __call__(self, items: Iterable[Any]) -> Iterator[Any]:
@@ -87,7 +88,9 @@ class FrameLoop:
                 self.profile("denoise")
             if self._start is None:
                 self._start = item.time
-            factor = self.steps.strength(float(item.time - self._start)) if self.steps.strength else 1.0
+            self.last = float(item.time - self._start)
+            factor = self.steps.strength(self.last) if self.steps.strength else 1.0
+            self.touched += bool(factor)
             yield Pending(original, item, factor if self.enhancer.strength else 0.0)
 
     def _looked_at(self, pending: Iterable[Pending]) -> Iterator[Pending]:

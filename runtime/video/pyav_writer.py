@@ -295,6 +295,10 @@ def _container_options(reader: PyAVReader | None, container: str | None) -> dict
     return {"movflags": "use_metadata_tags"} if any("." in name for name in tags) else {}
 
 
-def cannot_write(error: Exception) -> InputError:
+class CannotWrite(InputError):
+    """The output cannot be written."""
+
+
+def cannot_write(error: Exception) -> CannotWrite:
     hint = "" if getattr(error, "errno", None) in NO_ROOM else "; a .mkv file holds nearly every stream"
-    return InputError(f"cannot write the output ({reason(error)}){hint}")
+    return CannotWrite(f"cannot write the output ({reason(error)}){hint}")
