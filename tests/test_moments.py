@@ -6,13 +6,21 @@ import subprocess
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 from cliplit.runtime import Enhancer
 from cliplit.runtime.video.first_look import FRAMES, PLACES, Sample, bytes_of
 from cliplit.runtime.video.moments import GAP, Moment, OutsideClip, clock, pairs_at, upright
 from cliplit.runtime.video.request import Steps
-from made import moving, read_clip, video_command, write_clip
+from made import moving, read_clip, write_clip
+
+
+def command(*arguments):
+    """Run `cliplit-video` in this process: its libraries are loaded already."""
+    from cliplit.runtime.video.cli import main
+
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
 @pytest.fixture(scope="module")
@@ -70,11 +78,11 @@ def test_moments_after_the_end_are_wrong_values(clip):
 
 
 def test_the_command_writes_rows_of_pairs(clip, tmp_path):
-    done = video_command(clip, "--at", "0.5,50%", "-o", tmp_path / "f.png", text=True)
-    assert done.returncode == 0, done.stderr
+    done = command(clip, "--at", "0.5,50%", "-o", tmp_path / "f.png")
+    assert done.exit_code == 0, done.stderr
     assert Image.open(tmp_path / "f.png").size == (2 * 192 + GAP, 2 * 120 + GAP)
-    again = video_command(clip, tmp_path / "f.png", "--at", "0", text=True)
-    assert again.returncode == 1 and "--overwrite" in again.stderr
+    again = command(clip, tmp_path / "f.png", "--at", "0")
+    assert again.exit_code == 1 and "--overwrite" in again.stderr
 
 
 @pytest.mark.parametrize(
@@ -84,15 +92,16 @@ def test_the_command_writes_rows_of_pairs(clip, tmp_path):
         (["--at", "1", "--sheet"], "exclude each other"), (["--sheet", "o.mp4"], "write a picture"),
     ],
 )  # fmt: skip
-def test_wrong_moments_are_exit_code_2(clip, tmp_path, arguments, said):
-    done = video_command(clip, *arguments, text=True, cwd=tmp_path)
-    assert done.returncode == 2 and said in done.stderr, done.stderr
+def test_wrong_moments_are_exit_code_2(clip, tmp_path, monkeypatch, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    done = command(clip, *arguments)
+    assert done.exit_code == 2 and said in done.stderr, done.stderr
     assert not list(tmp_path.iterdir())
 
 
 def test_a_dry_run_tells_the_streams_and_writes_nothing(clip, tmp_path):
-    done = video_command(clip, tmp_path / "o.mp4", "--dry-run", text=True)
-    assert done.returncode == 0, done.stderr
+    done = command(clip, tmp_path / "o.mp4", "--dry-run")
+    assert done.exit_code == 0, done.stderr
     assert "192x120 h264 yuv420p, 10 frames/s" in done.stdout and "libx264" in done.stdout
     assert "(audio, aac): copied" in done.stdout and "nothing was written" in done.stdout
     assert "by 30 of 30 frames" in done.stdout
@@ -106,8 +115,8 @@ def test_the_size_counts_key_frames_as_seldom_as_encoders_set_them():
 
 
 def test_ffprobe_reads_a_sheet(clip, tmp_path):
-    done = video_command(clip, tmp_path / "sheet.jpg", "--sheet", "--compare", "split", text=True)
-    assert done.returncode == 0, done.stderr
+    done = command(clip, tmp_path / "sheet.jpg", "--sheet", "--compare", "split")
+    assert done.exit_code == 0, done.stderr
     line = ["ffprobe", "-v", "error", "-show_entries", "stream=width,height", "-of", "csv=p=0", tmp_path / "sheet.jpg"]
     width, height = map(int, subprocess.run(line, capture_output=True, text=True).stdout.split(","))
     assert width > 3 * 192 and height > 4 * 120

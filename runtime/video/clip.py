@@ -123,7 +123,7 @@ def untouched(loop: FrameLoop) -> list[str]:
     if loop.steps.strength is None or not loop.enhancer.strength or loop.touched:
         return []
     return [
-        f"no frame was relighted: the clip ends at {loop.last:.2f} s, and the range or the strength leaves it as it is"
+        f"no frame was relighted: --range or --strength leaves out all until {loop.last:.2f} s, where the clip ends"
     ]
 
 
