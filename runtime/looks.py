@@ -10,8 +10,8 @@ from click.core import ParameterSource
 # Chosen by eye on real pictures and clips; docs/looks.md shows them. Pictures have no `temporal` and no `denoise`.
 LOOKS: dict[str, dict[str, Any]] = {
     "natural": {"strength": "0.7", "max_gain": "8", "temporal": 0.5, "denoise": 0.0},
-    "strong": {"strength": "1.3", "max_gain": "32", "temporal": 0.5, "denoise": 0.0},
-    "interview": {"strength": "0.8", "max_gain": "6", "temporal": 0.8, "denoise": 0.0},
+    "strong": {"strength": "1.3", "max_gain": "16", "temporal": 0.5, "denoise": 0.0},
+    "interview": {"strength": "0.9", "max_gain": "6", "temporal": 0.8, "denoise": 0.0},
     "night": {"strength": "0.6", "max_gain": "auto", "temporal": 0.8, "denoise": 0.5},
 }
 

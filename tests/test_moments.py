@@ -80,7 +80,8 @@ def test_moments_after_the_end_are_wrong_values(clip):
 def test_the_command_writes_rows_of_pairs(clip, tmp_path):
     done = command(clip, "--at", "0.5,50%", "-o", tmp_path / "f.png")
     assert done.exit_code == 0, done.stderr
-    assert Image.open(tmp_path / "f.png").size == (2 * 192 + GAP, 2 * 120 + GAP)
+    with Image.open(tmp_path / "f.png") as picture:
+        assert picture.size == (2 * 192 + GAP, 2 * 120 + GAP)
     again = command(clip, tmp_path / "f.png", "--at", "0")
     assert again.exit_code == 1 and "--overwrite" in again.stderr
 

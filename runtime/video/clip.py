@@ -122,9 +122,7 @@ def untouched(loop: FrameLoop) -> list[str]:
     """Say that nothing was relighted, where a span of time lies outside the clip."""
     if loop.steps.strength is None or not loop.enhancer.strength or loop.touched:
         return []
-    return [
-        f"no frame was relighted: --range or --strength leaves out all until {loop.last:.2f} s, where the clip ends"
-    ]
+    return [f"no frame was relighted: --range or --strength leaves all until its end, {loop.last:.2f} s"]
 
 
 def not_kept(source: Source, sink: Sink, request: Request) -> list[str]:
