@@ -157,6 +157,11 @@ def quality_command(
     prepare(output, overwrite)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
+    for clip in clips:
+        if not clip.is_file():
+            raise InputError(f"--clip {clip}: no such file")
+    if welllit is not None and not Path(welllit).is_dir():
+        raise InputError(f"--welllit {welllit}: no such folder")
     chosen = [method for model in models or ("lite", "unet") for method in methods_of(model, device)]
     methods = [*chosen, *(() if no_classical else CLASSICAL)]
     found = compare(folder, methods, welllit, samples, limit, progress, output)

@@ -52,7 +52,7 @@ def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
             fail("out of memory; use a smaller picture or --quality fast", 1)
         except Ended as error:
             with contextlib.suppress(OSError, AttributeError, ValueError):  # closed streams
-                echo(f"{click.get_current_context().info_name}: error: {error or STOPPED}", err=True)
+                echo(f"{click.get_current_context().command_path}: error: {error or STOPPED}", err=True)
                 sys.stdout.flush()
                 sys.stderr.flush()
             os._exit(INTERRUPTED)  # all is cleaned up; FFmpeg's threads may crash a Python that winds down under them
@@ -64,7 +64,7 @@ def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
 
 def fail(message: str, code: int) -> None:
     with contextlib.suppress(OSError):  # nobody listens: the exit code says it
-        echo(f"{click.get_current_context().info_name}: error: {' '.join(message.split())}", err=True)
+        echo(f"{click.get_current_context().command_path}: error: {' '.join(message.split())}", err=True)
     sys.exit(code)
 
 
@@ -105,6 +105,6 @@ def check_output(source: Path | None, target: Path, overwrite: bool) -> None:
     if target.is_dir():
         raise InputError(f"{target}: is a folder; name a file")
     if target.exists() and not overwrite:
-        raise InputError(f"{target}: exists already; use --overwrite to replace it")
+        raise InputError(f"{target}: exists already; use --overwrite (-y) to replace it")
     if not target.parent.is_dir():
         raise InputError(f"{target.parent}: no such folder to write {target.name} to")

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,12 +32,13 @@ def atomic_write(path: Path, fsync: bool = False) -> Iterator[Path]:
         return
     temporary = path.with_name(beside(path.name, f".{secrets.token_hex(6)}{path.suffix}"))
     try:  # a signal may come as soon as the file is there
-        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-        yield temporary
-        if fsync:
-            flush(temporary)
-        if not temporary.exists():
-            raise FileNotFoundError(errno.ENOENT, "was removed while it was written", str(temporary))
+        with naming(path, temporary):
+            os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            yield temporary
+            if fsync:
+                flush(temporary)
+            if not temporary.exists():
+                raise FileNotFoundError(errno.ENOENT, "was removed while it was written", str(temporary))
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -78,6 +80,27 @@ def check_private(path: Path) -> None:
         )
     if found.st_mode & 0o077:
         path.chmod(0o700)
+
+
+@contextlib.contextmanager
+def naming(path: Path, temporary: Path) -> Iterator[None]:
+    """Say in the system's errors what the user called the file, and how much room there is if there is none."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None or str(error.filename) == str(temporary):
+            error.filename = str(path)
+            error.strerror = f"cannot be written ({error.strerror or error}{room(path, error)})"
+        raise
+
+
+def room(path: Path, error: OSError) -> str:
+    """Return what is free where a file goes, for errors of a full disk; empty for others."""
+    if error.errno != errno.ENOSPC:
+        return ""
+    with contextlib.suppress(OSError):
+        return f"; {shutil.disk_usage(path.parent).free / 1e6:.0f} MB are free in {path.parent}"
+    return ""
 
 
 def beside(name: str, ending: str) -> str:

@@ -23,6 +23,7 @@ EXTRAS = {
     "yaml": "train", "OpenEXR": "train", "onnx": "export", "onnxscript": "export", "tensorboard": "metrics",
     "pyiqa": "metrics", "skimage": "bench", "matplotlib": "bench", "jinja2": "bench", "fsspec": "batch", "ray": "ray",
     "tensorrt": "tensorrt", "pillow_heif": "pictures", "imagecodecs": "pictures", "rawpy": "pictures",
+    "pyvirtualcam": "camera",
 }  # fmt: skip
 
 

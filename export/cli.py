@@ -167,6 +167,8 @@ def main(
         raise click.UsageError(f"--for {host} wants a --shape")
     if (engine or tensorrt) and int8 and not chosen.symmetric:
         raise click.UsageError("an engine in int8 wants --for tensorrt")
+    if not checkpoint.exists():
+        raise InputError(f"{checkpoint}: no such checkpoint file")
     try:
         import onnx  # noqa: F401
         import torch  # noqa: F401

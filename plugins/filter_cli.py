@@ -13,6 +13,7 @@ from cliplit.runtime.video.options import step_options, steps_and_settings
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("files", nargs=-1, metavar="", type=click.Path())
 @step_options
 @click.option(
     "--input-color",
@@ -21,15 +22,17 @@ from cliplit.runtime.video.options import step_options, steps_and_settings
     help="bt601, bt709, bt2020, :full, :limited. The format does not tell the matrix; by default it is bt709 from 720 "
     "lines on, else bt601.",
 )
-@click.option("--quiet", is_flag=True, help="Print errors only.")
+@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.version_option(__version__)
 @reports_errors
-def main(input_color: str | None, quiet: bool, **settings: Any) -> None:
+def main(files: tuple[str, ...], input_color: str | None, quiet: bool, **settings: Any) -> None:
     """Relight YUV4MPEG2 video from standard input to standard output: 8 to 16 bits, every chroma format.
 
     \b
     ffmpeg -i IN -f yuv4mpegpipe -strict -1 - | cliplit-filter --strength 0.8 | ffmpeg -i - -i IN -map 0:v -map 1:a? OUT
     """
+    if files:
+        raise click.UsageError("takes no files, only pipes: cliplit-filter < in.y4m > out.y4m")
     if sys.stdin.isatty() or sys.stdout.isatty():
         raise click.UsageError("reads and writes YUV4MPEG2 through pipes; see --help for the whole command")
 

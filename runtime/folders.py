@@ -167,3 +167,24 @@ def table(outcomes: Sequence[FileResult]) -> str:
         for row in rows
     ]
     return "\n".join(lines)
+
+
+RELIT = ".relit"
+
+
+def in_and_out(paths: Sequence[str], output: str | None, kind: FileKind = CLIPS) -> tuple[tuple[str, ...], str]:
+    """Split what was typed into inputs and the output: `-o OUT`, or the last of several, or a name beside the only one.
+
+    Raises InputError where no output is named and the input is neither a file nor a folder.
+    """
+    if output is not None:
+        return tuple(paths), output
+    if len(paths) > 1:
+        return tuple(paths[:-1]), paths[-1]
+    path = Path(paths[0])
+    if path.is_dir():
+        return tuple(paths), f"{path.resolve().name if path.name in ('', '..') else path}{RELIT}"
+    if not path.is_file():
+        raise InputError(f"{paths[0]}: no such file; give IN, and OUT where IN is neither a file nor a folder")
+    name = kind.target_name(path)
+    return tuple(paths), str(name.with_name(f"{name.stem}{RELIT}{name.suffix}"))

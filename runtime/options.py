@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from cliplit.command_line import Between, ModelName
 from cliplit.constants import MAX_GAIN
 from cliplit.errors import InputError
 
 from .backends import NAMES
 from .backends.devices import Device
+from .looks import LOOK
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -30,22 +32,30 @@ def check_device(context: click.Context, option: click.Parameter, text: str) -> 
 
 
 class Gain(ParamType):
-    """A number, or the word auto."""
+    """A gain of 1 to 256, or the word auto."""
 
     name = "auto|number"
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> float | str:
         if value == "auto":
             return "auto"
-        return click.FLOAT.convert(value, parameter, context)
+        return float(Between(1, 256).convert(value, parameter, context))
 
 
 STRENGTH = click.option(
-    "--strength", default=1.0, show_default=True, help="0 changes nothing, 1 is the model's own choice, 2 is the most."
+    "--strength",
+    type=Between(0, 2),
+    default=1.0,
+    show_default=True,
+    help="0 changes nothing, 1 is the model's own choice, 2 is the most.",
 )
 OTHERS = (
     click.option(
-        "--model", default="lite", show_default=True, help="lite (fast), unet (the paper's), or an exported ONNX file."
+        "--model",
+        type=ModelName(),
+        default="lite",
+        show_default=True,
+        help="lite (fast), unet (the paper's), or an exported ONNX file.",
     ),
     click.option(
         "--quality",
@@ -86,6 +96,6 @@ def enhancer_options(command: Command) -> Command:
 
 def other_enhancer_options(command: Command) -> Command:
     """Add all options but `--strength`, for commands that have their own."""
-    for option in reversed(OTHERS):
+    for option in reversed((LOOK, *OTHERS)):
         command = option(command)
     return command

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -28,13 +27,17 @@ HELP = {"help_option_names": ["-h", "--help"]}
 class TrainOrReport(click.Command):
     """`cliplit-train report RUN` is another command; everything else trains."""
 
-    def main(  # type: ignore[override]  # click's overloads only tell whether it returns
-        self, args: Sequence[str] | None = None, prog_name: str | None = None, **options: Any
-    ) -> Any:
-        arguments = list(sys.argv[1:] if args is None else args)
-        if arguments[:1] == ["report"]:
-            return report.main(arguments[1:], prog_name="cliplit-train report", **options)
-        return super().main(arguments, prog_name, **options)
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Parse the arguments, of the report where that is asked for."""
+        if args[:1] == ["report"]:
+            return report.make_context(f"{info_name} report", args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run what was parsed."""
+        return super().invoke(ctx) if ctx.command is self else ctx.command.invoke(ctx)
 
 
 def config_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -94,6 +97,8 @@ def main(run: Path, recipe: str | None, resume: bool, progress: str, quiet: bool
     Draw its curves into RUN/report.html:      cliplit-train report RUN
     Use several GPUs:  torchrun --nproc-per-node 8 --no-python cliplit-train RUN ...
     """
+    if run.is_file():
+        raise click.UsageError(f"{run}: is a file; RUN is a folder to make")
     given = {name: value for name, value in options.items() if value not in (None, ())}
     if resume:
         if not (run / "config.json").is_file() or not (run / "last.pt").is_file():

@@ -23,7 +23,7 @@ from cliplit.arrays import Array
 from cliplit.errors import BackendError, ModelError, first_line
 from cliplit.install import install_hint
 
-from .devices import Device, cuda_problem
+from .devices import Device, cuda_problem, nvidia_driver
 from .home import cache, home
 from .model_file import ModelInfo, model_info
 
@@ -97,6 +97,8 @@ def open_model(path: Path, device: Device, threads: int, tensorrt: bool = False)
     providers = _providers(device, tensorrt)
     wanted = providers[0][0]
     if wanted not in runtime.get_available_providers():
+        if device.kind == "cuda" and (problem := nvidia_driver().problem):  # before it is told to install for a card
+            raise BackendError(f"{device} cannot be used: {problem}; where there is a card: {for_cards()}")
         raise BackendError(f"this ONNX Runtime ({_distribution()}) has no {wanted}; install it with: {for_cards()}")
     if device.kind == "cuda":
         if problem := cuda_problem(device, _cuda_version(runtime)):

@@ -12,6 +12,7 @@ import click
 
 from cliplit import __version__
 from cliplit.command import echo, reports_errors
+from cliplit.command_line import Between, Command, habits, say_settings
 from cliplit.errors import InputError
 
 from ..options import enhancer_options
@@ -24,9 +25,25 @@ FOREIGN = "exists already and is no earlier result; use --overwrite to replace i
 SHOWN = 20  # failures to print; the file lists all
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("source", metavar="SRC")
-@click.argument("target", metavar="DST")
+GROUPS = {
+    "Light": ("look", "strength", "max_gain"),
+    "Output": ("overwrite", "jpeg_quality", "codec", "crf", "preset"),
+    "Run": ("engine", "address", "workers", "retries", "split_over"),
+    "Network": ("model", "quality", "device", "backend"),
+}
+EXAMPLES = (
+    "cliplit-batch photos/ relit/                 all pictures and clips of a folder",
+    "cliplit-batch photos/ relit/ --jobs 4        four at a time",
+    "cliplit-batch s3://in s3://out --engine ray  buckets, on a cluster",
+)
+
+
+@click.command(
+    cls=Command, section="batch", groups=GROUPS, examples=EXAMPLES,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)  # fmt: skip
+@click.argument("source", metavar="SRC", type=click.Path())
+@click.argument("target", metavar="DST", type=click.Path())
 @enhancer_options
 @click.option(
     "--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="Where jobs run."
@@ -34,23 +51,30 @@ SHOWN = 20  # failures to print; the file lists all
 @click.option(
     "--address", default="", help="Address of a running Ray cluster: auto, ray://HOST:10001.  [default: start one here]"
 )
-@click.option("--workers", default=0, help="Files processed at a time.  [default: one per core, or per GPU]")
+@click.option(
+    "--jobs",
+    "--workers",
+    "workers",
+    type=click.IntRange(0, 4096),
+    default=0,
+    help="Files processed at a time.  [default: one per core, or per GPU]",
+)
 @click.option(
     "--retries", type=click.IntRange(0, 100), default=2, show_default=True, help="How often to retry temporary errors."
 )
 @click.option("--jpeg-quality", type=click.IntRange(1, 100), default=95, show_default=True, help="JPEG/WebP quality.")
 @click.option("--codec", default="auto", show_default=True, help="Video codec, as in cliplit-video.")
-@click.option("--crf", type=click.FloatRange(0, 63), default=None, help="Video quality: lower is better and larger.")
+@click.option("--crf", type=Between(0, 63), default=None, help="Video quality: lower is better and larger.")
 @click.option("--preset", default=None, help="Encoder speed: ultrafast to veryslow.")
 @click.option(
     "--split-over",
+    type=Between(min=0),
     default=256.0,
     show_default=True,
     metavar="MB",
     help="Split clips larger than this over several workers.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace files in DST that no earlier run made.")
-@click.option("--quiet", is_flag=True, help="Print errors only.")
+@habits
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each finished file, for programs.")
 @click.version_option(__version__)
 @reports_errors
@@ -68,6 +92,7 @@ def main(
     split_over: float,
     overwrite: bool,
     quiet: bool,
+    verbose: bool,
     as_json: bool,
     model: str,
     **settings: Any,
@@ -81,6 +106,8 @@ def main(
     """
     if address and engine != "ray":
         raise click.UsageError("--address goes with --engine ray")
+    if verbose:
+        say_settings(click.get_current_context())
     from .checks import check_names, check_options
     from .job import Options, failure
     from .leftovers import alone_in, sweep
@@ -118,7 +145,7 @@ def main(
         skipped = f", {before} were done before" if before else ""
         echo(f"{len(jobs) - before - len(failed)} of {len(jobs) - before} files written{skipped}")
     for outcome in failed[:SHOWN]:
-        echo(f"cliplit-batch: {outcome.name}: {outcome.error}", err=True)
+        echo(f"{click.get_current_context().command_path}: {outcome.name}: {outcome.error}", err=True)
     if failed:
         raise InputError(f"{len(failed)} of {len(jobs)} files failed; all are listed in {target}/{FOLDER}/{FAILURES}")
 

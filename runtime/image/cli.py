@@ -11,6 +11,7 @@ import click
 
 from cliplit import __version__
 from cliplit.command import echo, reports_errors
+from cliplit.command_line import Command, habits, say_settings
 from cliplit.errors import CliplitError, InputError, first_line
 
 from ..options import enhancer_options
@@ -21,8 +22,24 @@ if TYPE_CHECKING:
 PIPE = "-"
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("paths", metavar="IN... OUT", nargs=-1, required=True)
+GROUPS = {
+    "Light": ("look", "strength", "max_gain"),
+    "Output": ("output", "overwrite", "jpeg_quality"),
+    "Network": ("model", "quality", "device", "backend"),
+}
+EXAMPLES = (
+    "cliplit-image in.jpg                         relight into in.relit.jpg",
+    "cliplit-image photos/ relit/ --look natural  a folder of pictures",
+    "cliplit-image - - < in.png > out.png         standard input and output",
+)
+
+
+@click.command(
+    cls=Command, section="image", groups=GROUPS, examples=EXAMPLES,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)  # fmt: skip
+@click.argument("paths", metavar="IN... [OUT]", nargs=-1, required=True, type=click.Path())
+@click.option("-o", "--output", type=click.Path(), metavar="OUT", help="The same as OUT; all paths are then IN.")
 @enhancer_options
 @click.option(
     "--jpeg-quality",
@@ -38,30 +55,32 @@ PIPE = "-"
     "--max-pixels", type=click.IntRange(1, 1 << 30), default=1 << 28, show_default=True,
     help="Refuse larger pictures before they are decoded.",
 )  # fmt: skip
-@click.option("--overwrite", is_flag=True, help="Replace files that exist.")
-@click.option("--quiet", is_flag=True, help="Print errors only.")
+@habits
 @click.version_option(__version__)
 @reports_errors
 def main(
-    paths: tuple[str, ...], jpeg_quality: int, jobs: int, max_pixels: int, overwrite: bool, quiet: bool, **settings: Any
-) -> None:
+    paths: tuple[str, ...], output: str | None, jpeg_quality: int, jobs: int, max_pixels: int, overwrite: bool,
+    quiet: bool, verbose: bool, **settings: Any,
+) -> None:  # fmt: skip
     """Relight pictures, with all that belongs to them.
 
     PNG, JPEG, TIFF, WebP, AVIF, BMP, Radiance HDR; with the extra "pictures" HEIC, JPEG XL, OpenEXR and camera raw.
     Depth, alpha, orientation, profile, EXIF, XMP, IPTC, resolution and texts are kept; what cannot be is named.
 
-    A single file IN is written to the file OUT. Several files, or a folder, are written into the folder OUT under
-    their own names. - is standard input, or standard output in the format of the input. A file that fails is reported
-    and the others are still processed (exit code 1).
+    A single file IN is written to the file OUT, or in.relit.jpg beside it. Several files, or a folder, are written into
+    the folder OUT under their own names. - is standard input, or standard output in the format of the input. A file
+    that fails is reported and the others are still processed (exit code 1).
     """
-    check_names(paths)
+    check_names(paths, output)
     from ..backends.devices import cores
-    from ..folders import interrupted, passed_over, plan
+    from ..folders import in_and_out, interrupted, passed_over, plan
     from .enhance import enhance_picture
     from .image_io import PICTURES
 
-    sources, target = paths[:-1], paths[-1]
-    if PIPE in paths:
+    if verbose:
+        say_settings(click.get_current_context())
+    sources, target = in_and_out(paths, output, PICTURES)
+    if PIPE in (*sources, target):
         through_pipes(sources, target, jpeg_quality, max_pixels, overwrite, quiet, settings)
         return
     check_folder(sources, Path(target))
@@ -93,6 +112,7 @@ def main(
 
     finished: list[Path] = []
     failures: list[Exception] = []
+    prefix = click.get_current_context().command_path
     bar = tqdm(total=len(tasks), unit=" pictures", disable=True if quiet or len(tasks) == 1 else None)
     try:
         with bar, ThreadPoolExecutor(at_once) as pool:
@@ -101,7 +121,7 @@ def main(
                 if isinstance(result, Exception):
                     failures.append(result)
                     if not single:
-                        echo(f"cliplit-image: {said(result, source, written)}", err=True)
+                        echo(f"{prefix}: {said(result, source, written)}", err=True)
                     continue
                 for note in () if quiet else result:
                     echo(f"note: {written}: {note}", err=True)
@@ -129,17 +149,18 @@ def said(error: Exception, source: Path, target: Path) -> str:
     return f"{source}: {type(error).__name__}: {first_line(error)}"
 
 
-def check_names(paths: Sequence[str]) -> None:
+def check_names(typed: Sequence[str], output: str | None) -> None:
     """Raise a usage error for what can be told from the names alone."""
-    if len(paths) < 2:
-        raise click.UsageError("give at least one IN and one OUT")
+    if len(typed) == 1 and output is None and typed[0] != "-" and not Path(typed[0]).exists() and "://" not in typed[0]:
+        raise click.UsageError(f"{typed[0]}: no such file; give IN and OUT")
+    paths = typed if output is None else [*typed, output]
     for name in paths:
         if not name.strip():
             raise click.UsageError("an empty name was given; the current folder is called .")
         if "://" in name:
             raise click.UsageError(f"{name}: addresses are for cliplit-video; download pictures first")
     if PIPE in paths and len(paths) != 2:
-        raise click.UsageError("- goes with one IN and one OUT")
+        raise click.UsageError("- goes with one IN and one OUT, as in: cliplit-image - - < in.png > out.png")
 
 
 def check_folder(sources: Sequence[str], target: Path) -> None:

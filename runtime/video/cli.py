@@ -12,7 +12,9 @@ import click
 
 from cliplit import __version__
 from cliplit.command import reports_errors
+from cliplit.command_line import Between, Command, habits, say_settings
 
+from ..folders import in_and_out
 from .options import step_options, steps_and_settings
 
 
@@ -37,15 +39,24 @@ def pairs(context: click.Context, parameter: click.Parameter, values: tuple[str,
 
 def resume_options(params: dict[str, Any]) -> dict[str, object]:
     """Select the options on which the result depends."""
-    return {name: value for name, value in params.items() if name not in ("overwrite", "quiet", "as_json", "paths")}
+    beside = ("overwrite", "quiet", "verbose", "as_json", "paths", "output", "at", "sheet", "dry_run")
+    return {name: value for name, value in params.items() if name not in beside}
 
 
-def output_of(paths: tuple[str, ...]) -> Path:
+def moments(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> list[Any]:
+    """Read --at; what reads it is imported when there is something to read."""
+    if not values:
+        return []
+    from .first_look import check_moment
+
+    return check_moment(context, parameter, values)
+
+
+def output_of(paths: tuple[str, ...], name: str) -> Path:
     """Return OUT; with a slash behind it, it is a folder that holds or will hold several clips."""
-    name = paths[-1]
     if not name:
         raise click.UsageError("OUT is empty; name a file, such as relit.mp4")
-    if name.endswith(("/", os.sep)) and len(paths) == 2 and Path(paths[0]).is_file() and not Path(name).is_dir():
+    if name.endswith(("/", os.sep)) and len(paths) == 1 and Path(paths[0]).is_file() and not Path(name).is_dir():
         inside = f"{name}{Path(paths[0]).name}"
         raise click.UsageError(f"{name}: no such folder; make it first, or name a file as {inside}")
     return Path(name)
@@ -54,7 +65,7 @@ def output_of(paths: tuple[str, ...]) -> Path:
 OUTPUT_OPTIONS = (
     click.option("--codec", default="auto", show_default=True,
                  help="auto keeps the source's; h264, hevc, av1, vp9, prores, ffv1, or an encoder such as hevc_nvenc."),
-    click.option("--crf", type=click.FloatRange(0, 63), default=None,
+    click.option("--crf", type=Between(0, 63), default=None,
                  help="Constant quality, lower is better and larger.  [default: as good as 18 of x264]"),
     click.option("--preset", default=None, help="Speed of the encoder: ultrafast to veryslow, or its own word."),
     click.option("--pix-fmt", default=None, help="Pixel format, e.g. yuv420p10le.  [default: the source's]"),
@@ -105,21 +116,59 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
 DEMO = Path(__file__).parents[1] / "demo" / "backlit.mp4"
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("paths", metavar="IN... OUT", nargs=-1)
+LOOK_FIRST_OPTIONS = (
+    click.option("--at", "at", multiple=True, callback=moments, metavar="TIME",
+                 help="Write one moment, before and after, as a picture: 12.5, 1:30 or 10%; repeatable."),
+    click.option("--sheet", is_flag=True, help="Write a contact sheet of the whole clip, before and after."),
+    click.option("--dry-run", is_flag=True, help="Say what would be written, how long it takes and how large it gets."),
+)  # fmt: skip
+
+
+def look_first_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what can be done before a long job."""
+    for option in reversed(LOOK_FIRST_OPTIONS):
+        command = option(command)
+    return command
+
+
+GROUPS = {
+    "Look first": ("at", "sheet", "dry_run"),
+    "Light": ("look", "strength", "max_gain", "temporal", "time_constant", "denoise", "span", "region", "compare"),
+    "Output": ("output", "overwrite", "codec", "crf", "preset", "pix_fmt", "enc_opt", "cfr", "resume"),
+    "Source": ("demo", "video_stream", "max_pixels", "input_color", "hdr", "io", "live", "preview", "pipe_format"),
+    "Network": ("model", "quality", "device", "backend"),
+}
+EXAMPLES = (
+    "cliplit-video in.mp4                         relight into in.relit.mp4",
+    "cliplit-video in.mp4 --at 10% frame.png      look at one moment, before and after",
+    "cliplit-video clips/ relit/ --look interview  a folder of clips",
+)
+
+
+@click.command(
+    cls=Command, section="video", groups=GROUPS, examples=EXAMPLES,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)  # fmt: skip
+@click.argument("paths", metavar="IN... [OUT]", nargs=-1, type=click.Path())
+@click.option("-o", "--output", type=click.Path(), metavar="OUT", help="The same as OUT; all paths are then IN.")
 @click.option("--demo", metavar="OUT", type=click.Path(path_type=Path), help="Enhance the sample clip of the package.")
+@look_first_options
 @step_options
 @output_options
 @source_options
-@click.option("--overwrite", is_flag=True, help="Replace files that exist.")
-@click.option("--quiet", is_flag=True, help="Print errors only.")
+@habits
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each finished clip, for programs.")
 @click.version_option(__version__)
 @reports_errors
 def main(
     paths: tuple[str, ...],
+    output: str | None,
     demo: Path | None,
+    at: list[Any],
+    sheet: bool,
+    dry_run: bool,
     overwrite: bool,
+    verbose: bool,
     quiet: bool,
     as_json: bool,
     video_stream: int,
@@ -145,22 +194,27 @@ def main(
     """Relight backlit clips; the suffix of OUT names the container (.mp4, .mkv, .mov, .webm).
 
     Time stamps, every sound and subtitle stream, tags and colours are kept; what OUT cannot hold is named. OUT appears
-    only when it is complete. Several clips, patterns or folders go into the folder OUT under their own names.
+    only when it is complete; without it, in.mp4 becomes in.relit.mp4. Several clips, patterns or folders go into the
+    folder OUT under their own names.
 
     frames_%04d.png stands for numbered pictures, as IN or OUT: .png and .tif with 8 or 16 bits, .jpg, .webp.
 
     IN may be - (standard input), an address (http://, rtsp://) or a camera (0, /dev/video0); OUT may be -.
     """
     if demo is not None:
-        if paths:
+        if paths or output is not None:
             raise click.UsageError("--demo OUT takes no IN")
         paths = (str(DEMO), str(demo))
     if resume and io == "opencv":
         raise click.UsageError("--resume and --io opencv do not go together")
-    without_out = benchmark or (preview and len(paths) == 1)
-    if len(paths) < 2 - without_out:
+    if not paths:
         raise click.UsageError("give IN and OUT, or --demo OUT (see --help)")
-
+    if (sheet or at) and (dry_run or benchmark or preview or live or resume or (sheet and at)):
+        raise click.UsageError(
+            "--at, --sheet, --dry-run, --benchmark, --preview, --live and --resume exclude each other"
+        )
+    if verbose:
+        say_settings(click.get_current_context())
     if preview:
         from .preview import open_window
 
@@ -170,13 +224,23 @@ def main(
     from ..enhancer import Enhancer
     from .codecs import Encoding
     from .jobs import Session, benchmark_job, live_job, run_jobs, stream_job
-    from .names import is_live, origin_of
+    from .names import exists, is_live, origin_of
     from .numbered import numbered
     from .opening import Reading
     from .request import Request
 
     live = live or is_live(paths[0])
-    streamed = live or preview or "-" in paths or origin_of(paths[0]) == "address"
+    first_look = bool(at) or sheet
+    if benchmark or first_look or ((preview or live) and len(paths) == 1 and output is None):
+        sources, target = (paths[:1], output or (paths[1] if len(paths) > 1 else None))
+        if first_look and len(paths) > 2 - (output is not None):
+            raise click.UsageError("--at and --sheet take one IN and one OUT, a picture")
+    elif len(paths) == 1 and output is None and not exists(paths[0]):
+        raise click.UsageError("give IN and OUT, or --demo OUT (see --help)")
+    else:
+        sources, target = in_and_out(paths, output)
+    everything = (*sources, target or "")
+    streamed = live or preview or "-" in everything or origin_of(paths[0]) == "address"
     if resume and streamed:
         raise click.UsageError("--resume works on files, not on streams")
     if as_json and (streamed or benchmark):
@@ -196,11 +260,24 @@ def main(
     session = Session(request, lambda: Enhancer(**rest), io, pipe_format, overwrite, quiet, as_json)
     if benchmark:
         benchmark_job(session, paths[0])
+    elif first_look:
+        from .first_look import moments_job
+
+        moments_job(session, sources[0], target, at, sheet)
     elif live or preview:
-        if len(paths) > 2:
+        if len(sources) > 1:
             raise click.UsageError("a live source and at most one OUT")
-        live_job(session, paths[0], paths[1] if len(paths) > 1 else None, preview, live)
-    elif len(paths) == 2 and streamed:
-        stream_job(session, *paths)
+        if target is None and not preview:
+            raise click.UsageError("give OUT, or --preview")
+        live_job(session, sources[0], target, preview, live)
+    elif dry_run:
+        from .first_look import dry_run_job
+
+        assert target is not None
+        dry_run_job(session, sources, str(output_of(sources, target)))
+    elif len(sources) == 1 and streamed:
+        assert target is not None
+        stream_job(session, sources[0], target)
     else:
-        run_jobs(session, paths[:-1], output_of(paths))
+        assert target is not None
+        run_jobs(session, sources, output_of(sources, target))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, closing, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cliplit.errors import InputError
-from cliplit.files import atomic_write, flush
+from cliplit.files import atomic_write, flush, room
 
 from ..enhancer import Enhancer
 from .codecs import Encoding, option_names
@@ -28,7 +28,7 @@ from .opening import Reading
 from .prefetch import prefetch
 from .pyav import PIPE_IN, PIPE_OUT
 from .pyav_reader import PyAVReader
-from .pyav_writer import PyAVWriter
+from .pyav_writer import CannotWrite, PyAVWriter
 from .rate import at_rate, constant_rate
 from .request import Request, VideoIO
 from .segments import Split, encode_segment, join_segments, load_state, save_state
@@ -121,8 +121,15 @@ def run(
             f"{request.source}: {reader.decoded} frames decoded, {writer.written} written; please report this"
         )
     seconds = time.monotonic() - start
-    notes = (*reader.notes, *writer.notes, *not_kept(reader, writer, request))
+    notes = (*reader.notes, *writer.notes, *not_kept(reader, writer, request), *untouched(loop))
     return Summary(writer.written, reader.decoded, clip.width, clip.height, seconds, reader.problems, notes)
+
+
+def untouched(loop: FrameLoop) -> list[str]:
+    """Say that nothing was relighted, where a span of time lies outside the clip."""
+    if loop.steps.strength is None or not loop.enhancer.strength or loop.touched:
+        return []
+    return [f"no frame was relighted: --range or --strength leaves all until its end, {loop.last:.2f} s"]
 
 
 def not_kept(source: Source, sink: Sink, request: Request) -> list[str]:
@@ -174,7 +181,18 @@ def open_sink(file: Path | str, clip: Clip, request: Request, source: Source) ->
 def whole(target: Path | str) -> AbstractContextManager[Path | str]:
     """Open a file that appears when it is complete, or a pipe, which cannot."""
     atomic = isinstance(target, Path) and not numbered(target)  # numbered pictures see to it themselves
-    return atomic_write(target) if isinstance(target, Path) and atomic else nullcontext(target)
+    return _file(target) if isinstance(target, Path) and atomic else nullcontext(target)
+
+
+@contextmanager
+def _file(target: Path) -> Iterator[Path]:
+    """Open the file, and have errors of writing name it."""
+    try:
+        with atomic_write(target) as file:
+            yield file
+    except CannotWrite as error:
+        cause = error.__cause__
+        raise InputError(f"{target}: {error}{room(target, cause) if isinstance(cause, OSError) else ''}") from error
 
 
 def transfer(items: Iterable[Any], sink: Sink, progress: Callable[[int], object]) -> None:

@@ -208,7 +208,11 @@ def choose(clip: Clip, encoding: Encoding, container: str) -> Choice:
     return _checked(choice, clip, encoding)
 
 
+SYNONYMS = {"h265": "hevc", "x265": "hevc", "x264": "h264", "avc": "h264", "h.264": "h264", "h.265": "hevc"}
+
+
 def _named(codec: str, clip: Clip, encoding: Encoding, container: str) -> Choice:
+    codec = SYNONYMS.get(codec.lower(), codec)
     if codec in FAMILIES:
         choice = _from_family(codec, clip, encoding, container)
         if choice is None:

@@ -42,14 +42,16 @@ class FrameLoop:
         steps: what is done to each.
         profile: a hook that is called after each stage with its name.
         live: give each frame before the next one is asked for.
+        start: time of the clip's first frame, from which `steps.strength` counts; that of the first frame given.
 
     Raises:
         InputError: a region outside the picture, a size that the model or this machine's memory cannot take.
     """
 
     def __init__(
-        self, clip: Clip, enhancer: Enhancer, steps: Steps, profile: Profile = no_profile, live: bool = False
-    ) -> None:
+        self, clip: Clip, enhancer: Enhancer, steps: Steps, profile: Profile = no_profile, live: bool = False,
+        start: Fraction | None = None,
+    ) -> None:  # fmt: skip
         self.clip, self.enhancer, self.steps, self.profile = clip, enhancer, steps, profile
         enhancer.proxy_size(clip.height, clip.width)
         if steps.region:
@@ -57,7 +59,8 @@ class FrameLoop:
         self.relighting = Relighting(enhancer, LightSettings(steps.time_constant, steps.region), profile)
         self._compare = comparison(steps.compare) if steps.compare else None
         self._batch = 1 if live or clip.colour.transfer in TRANSFERS else self.relighting.batch
-        self._start: Fraction | None = None
+        self._start = start
+        self.touched, self.last = 0, 0.0  # frames relighted, and the last one's seconds since the first
         self.memory: Memory | None = None  # of the denoising filters, where a resumed run goes on
 
     def __call__(self, items: Iterable[Any]) -> Iterator[Any]:
@@ -85,7 +88,9 @@ class FrameLoop:
                 self.profile("denoise")
             if self._start is None:
                 self._start = item.time
-            factor = self.steps.strength(float(item.time - self._start)) if self.steps.strength else 1.0
+            self.last = float(item.time - self._start)
+            factor = self.steps.strength(self.last) if self.steps.strength else 1.0
+            self.touched += bool(factor)
             yield Pending(original, item, factor if self.enhancer.strength else 0.0)
 
     def _looked_at(self, pending: Iterable[Pending]) -> Iterator[Pending]:

@@ -115,12 +115,12 @@ def attempt(session: Session, enhancer: Enhancer, source: Path, target: Path) ->
         check_output(source, target, session.overwrite)
         summary = run_clip(session, enhancer, source, target)
     except (CliplitError, OSError) as error:
-        echo(f"cliplit-video: {error}", err=True)
+        echo(f"{click.get_current_context().command_path}: {error}", err=True)
         if session.as_json:
             report(source, target, problems="failed: " + " ".join(str(error).split()))
         return FileResult(source, target, problem="failed: " + " ".join(str(error).split()))
     if summary.problems:
-        echo(f"cliplit-video: {source}: {summary.problems}", err=True)
+        echo(f"{click.get_current_context().command_path}: {source}: {summary.problems}", err=True)
     return FileResult(
         source, target, summary.frames, summary.seconds, summary.problems and f"damaged: {summary.problems}"
     )
@@ -220,7 +220,9 @@ def stream_job(session: Session, source: str, target: str) -> None:
         raise InputError(f"{source}: {summary.problems}")
 
 
-def live_job(session: Session, source: str, target: str | None, preview: bool, live: bool) -> None:
+def live_job(
+    session: Session, source: str, target: str | None, preview: bool, live: bool, virtual_camera: bool = False
+) -> None:
     """Relight the newest frames of a live source, or all of a file, until it ends, the window is closed, or Ctrl-C.
 
     What is written is completed.
@@ -232,7 +234,7 @@ def live_job(session: Session, source: str, target: str | None, preview: bool, l
     with interruption_after_step() as stop, ExitStack() as stack:
         reader = stack.enter_context(open_live(session, source, live))
         newest = (Newest if live else EveryFrame)(reader, lambda: stop.asked)
-        written = relight_live(session, enhancer, newest, reader, target, preview, stack)
+        written = relight_live(session, enhancer, newest, reader, target, preview, stack, virtual_camera)
     for note in reader.notes:
         session.say(f"note: {note}")
     session.say(f"{written[0]} frames, {newest.dropped} dropped, at most {1e3 * written[1]:.0f} ms behind the source")
@@ -257,11 +259,12 @@ def relight_live(
     target: str | None,
     preview: bool,
     stack: ExitStack,
+    virtual_camera: bool = False,
 ) -> tuple[int, float]:
     """Return the frames that left and the largest delay."""
     steps = session.request.steps
     clip = compared_clip(reader.clip, steps.compare)
-    sinks = []
+    sinks: list[Sink] = []
     window = None
     if preview:
         from .preview import Preview
@@ -270,6 +273,12 @@ def relight_live(
         own = steps.strength
         steps = replace(steps, strength=lambda second: window.strength * (own(second) if own else 1.0))
         sinks.append(window)
+    if virtual_camera:
+        from .virtual_camera import VirtualCamera
+
+        camera = stack.enter_context(VirtualCamera(clip))
+        session.say(f"virtual camera: {camera.device}")
+        sinks.append(camera)
     if target is not None:
         file = stack.enter_context(whole(PIPE_OUT if target == "-" else Path(target)))
         container = CONTAINERS[session.pipe_format] if target == "-" else None

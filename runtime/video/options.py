@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cliplit.command_line import Between
 from cliplit.errors import CliplitError
 
 from ..options import Command, other_enhancer_options
@@ -21,11 +22,11 @@ STRENGTH = click.option(
     help="0 changes nothing, 1 is the model's choice, up to 2; 0:0,2:1,5:0.5 goes from second to second.",
 )  # fmt: skip
 STEP_OPTIONS = (
-    click.option("--temporal", type=click.FloatRange(0, 1), default=TEMPORAL, show_default=True,
+    click.option("--temporal", type=Between(0, 1), default=TEMPORAL, show_default=True,
                  help="Steadiness over time; 0 is frame by frame, 1 averages still scenes over four seconds."),
-    click.option("--time-constant", type=click.FloatRange(0, 10), default=None, metavar="SECONDS",
+    click.option("--time-constant", type=Between(0, 10), default=None, metavar="SECONDS",
                  help="The same in seconds over which a still scene is averaged; --temporal T is 4 T² seconds."),
-    click.option("--denoise", type=click.FloatRange(0, 1), default=0.0, show_default=True,
+    click.option("--denoise", type=Between(0, 1), default=0.0, show_default=True,
                  help="Take out noise, over time and in space, before it is brought up; slow."),
     click.option("--range", "span", nargs=2, metavar="START END", default=None,
                  help="Enhance only from START to END (seconds, mm:ss or hh:mm:ss; END may be end); keep the rest."),

@@ -162,6 +162,10 @@ class PyAVWriter:
         """Return how many bytes so many frames will take, by those encoded so far; 0 if there are none yet."""
         return self.bytes / self.encoded * frames if self.encoded else 0.0
 
+    def carrier_of(self, index: int) -> Carrier | None:
+        """Return what carries a stream of the reader's along, None if nothing does."""
+        return self._carriers.get(index)
+
     def _carry(self, packet: av.Packet[Any]) -> None:
         carrier = self._carriers.get(packet.stream.index)
         if carrier is None:
@@ -310,6 +314,10 @@ def _container_options(reader: PyAVReader | None, container: str | None) -> dict
     return {"movflags": "use_metadata_tags"} if any("." in name for name in tags) else {}
 
 
-def cannot_write(error: Exception) -> InputError:
+class CannotWrite(InputError):
+    """The output cannot be written."""
+
+
+def cannot_write(error: Exception) -> CannotWrite:
     hint = "" if getattr(error, "errno", None) in NO_ROOM else "; a .mkv file holds nearly every stream"
-    return InputError(f"cannot write the output ({reason(error)}){hint}")
+    return CannotWrite(f"cannot write the output ({reason(error)}){hint}")

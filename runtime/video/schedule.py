@@ -40,7 +40,7 @@ class StrengthCurve:
             )
         except ValueError:
             raise InputError(f"strength {text!r}; expected a number or second:value pairs, as 0:0,2:1,5:0.5") from None
-        if len(pairs) > 1 and not all(0.0 <= value <= 2.0 for _, value in pairs):  # one value is the enhancer's
+        if not all(0.0 <= value <= 2.0 for _, value in pairs):
             raise InputError(f"strength {text!r}: a value is outside 0..2")
         if any(b[0] <= a[0] for a, b in pairwise(pairs)):
             raise InputError(f"strength {text!r}: the seconds must increase")
