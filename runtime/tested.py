@@ -8,13 +8,13 @@ from __future__ import annotations
 import re
 
 TESTED = {
-    "numpy": ("1.26", "2.5"),
-    "opencv-python-headless": ("4.10", "5.0"),
+    "numpy": ("2.0", "2.5"),
+    "opencv-python-headless": ("4.12", "5.0"),
     "av": ("18.1", "19.0"),
     "click": ("8.1", "8.5"),
-    "pillow": ("11.3", "13.0"),
+    "pillow": ("12.3", "13.0"),
     "tifffile": ("2024.7", "2026.11"),
-    "tqdm": ("4.64", "4.70"),
+    "tqdm": ("4.66", "4.70"),
     "onnxruntime": ("1.20", "1.32"),
     "openvino": ("2025.0", "2026.4"),
     "torch": ("2.6", "2.15"),

@@ -146,7 +146,7 @@ def with_network(enhancer, network):
     import copy
 
     other = copy.copy(enhancer)
-    other.network = network
+    object.__setattr__(other, "network", network)
     return other
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from cliplit.errors import InputError
 
-from ..image.image_io import SUFFIXES
 from .containers import PATTERN
 from .names import exists
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
 
 
 @dataclass(frozen=True)

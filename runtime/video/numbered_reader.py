@@ -17,15 +17,17 @@ from PIL import Image, UnidentifiedImageError
 from cliplit.arrays import Array
 from cliplit.errors import InputError
 
-from ..image.image_io import PNG_SIGNATURE, Picture, is_deep, png_chunks, read_picture, upright
+from ..image.image_io import read_picture
+from ..image.picture import Picture, upright
 from ..light.colour import FULL_RANGE, RGB_MATRIX, Coding, Colour, Planes, stated
 from ..light.hdr import TRANSFERS
 from .frames import Clip, Frame
 from .numbered import Numbered, ranges
 from .opening import Reading, too_large
 
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+BITS_PER_SAMPLE = 258  # of TIFF
 RATE = Fraction(25)  # frames a second where the user says none
-ICC_TAG = 34675  # of TIFF
 HEADER = 4096  # bytes; cICP stands before the pixels of a PNG, behind few other chunks
 MOST_NAMED = 3  # pictures that cannot be read are named so many times
 
@@ -101,7 +103,7 @@ class NumberedReader:
     def _read(self, number: int) -> Picture | None:
         """Return a picture, upright; None, and remember why, if it cannot be read."""
         try:
-            picture = read_picture(self.names.folder / self.names.name(number))
+            picture = read_picture(self.names.folder / self.names.name(number), self.reading.max_pixels)
         except (InputError, OSError) as error:
             self._unreadable.append(" ".join(str(error).split()))
             return None
@@ -160,9 +162,7 @@ class NumberedReader:
     @property
     def profile(self) -> bool:
         """Whether the first picture has a colour profile."""
-        deep = [*(kind for kind, _ in png_chunks(PNG_SIGNATURE + b"".join(self.file.png_chunks)))]
-        tiff = any(tag[0] == ICC_TAG for tag in self.file.tiff_tags)
-        return "icc_profile" in self.file.save_options or b"iCCP" in deep or tiff
+        return bool(self.file.belongings.icc)
 
     @property
     def problems(self) -> str:
@@ -217,3 +217,21 @@ def colour_of(path: Path) -> Colour:
                 primaries, transfer = struct.unpack_from("BB", chunk, 8)
                 return Colour(RGB_MATRIX, primaries, transfer, FULL_RANGE)
     return Colour(RGB_MATRIX, color_range=FULL_RANGE)
+
+
+def is_deep(image: Image.Image, data: bytes) -> bool:
+    """Return whether a file has more than 8 bits per channel; Pillow silently reads deep colour as 8 bits."""
+    if image.format == "PNG":
+        return data[24] == 16  # bit depth in the IHDR chunk
+    if image.format == "TIFF":
+        return max(image.tag_v2.get(BITS_PER_SAMPLE, (1,))) > 8  # type: ignore[attr-defined]
+    return image.mode in ("I", "F") or image.mode.startswith("I;16")
+
+
+def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield (type, whole chunk) of each chunk of a PNG file."""
+    at = len(PNG_SIGNATURE)
+    while at + 12 <= len(data):
+        (length,) = struct.unpack(">I", data[at : at + 4])
+        yield data[at + 4 : at + 8], data[at : at + 12 + length]
+        at += 12 + length

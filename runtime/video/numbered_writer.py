@@ -23,13 +23,14 @@ from cliplit.errors import CliplitError, InputError
 from cliplit.files import beside
 from cliplit.interrupt import interruption_after_step
 
-from ..image.image_io import PNG_SIGNATURE, Picture, png_chunks, stored, upright, write_picture
+from ..image.image_io import write_picture
+from ..image.picture import Picture, stored, upright
 from ..light.colour import MATRICES, Coding
 from .codecs import Encoding
 from .encoder import picture_of
 from .frames import Clip, Frame, Matrix, Source
 from .numbered import Numbered, ranges
-from .numbered_reader import NumberedReader, PictureFrame
+from .numbered_reader import PNG_SIGNATURE, NumberedReader, PictureFrame, png_chunks
 from .pixels import layout_of
 from .pyav_frame import PyAVFrame
 from .pyav_reader import PyAVReader
