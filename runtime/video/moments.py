@@ -31,7 +31,7 @@ from .schedule import seconds
 
 PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 LEAST_BEFORE = 0.5  # seconds that the filter sees before the moment, ...
-TIME_CONSTANTS = 2.0  # ... and in its time constants
+TIME_CONSTANTS = 1.0  # ... and in its time constants; docs/looks.md has what more of them would change
 GAP, WHITE = 8, 255  # pixels between pictures
 
 
