@@ -138,7 +138,7 @@ def shown(frame: Frame, clip: Clip) -> Array:
     proxy = pixels.proxy(pixels.size)
     transfer = TRANSFERS.get(clip.colour.transfer)
     rgb = tone_mapped(proxy, transfer).rgb if transfer else proxy.rgb
-    codes = np.round(np.clip(rgb, 0.0, 1.0) * WHITE).astype(np.uint8)
+    codes: Array = np.round(np.clip(rgb, 0.0, 1.0) * WHITE).astype(np.uint8)
     aspect = float(clip.sample_aspect_ratio or 1)
     if aspect != 1.0:
         height, width = codes.shape[:2]
