@@ -31,7 +31,7 @@ from .schedule import seconds
 
 PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 LEAST_BEFORE = 0.5  # seconds that the filter sees before the moment, ...
-TIME_CONSTANTS = 2.0  # ... and in its time constants
+TIME_CONSTANTS = 1.0  # ... and in its time constants; docs/looks.md has what more of them would change
 GAP, WHITE = 8, 255  # pixels between pictures
 
 
@@ -138,7 +138,7 @@ def shown(frame: Frame, clip: Clip) -> Array:
     proxy = pixels.proxy(pixels.size)
     transfer = TRANSFERS.get(clip.colour.transfer)
     rgb = tone_mapped(proxy, transfer).rgb if transfer else proxy.rgb
-    codes = np.round(np.clip(rgb, 0.0, 1.0) * WHITE).astype(np.uint8)
+    codes: Array = np.round(np.clip(rgb, 0.0, 1.0) * WHITE).astype(np.uint8)
     aspect = float(clip.sample_aspect_ratio or 1)
     if aspect != 1.0:
         height, width = codes.shape[:2]
