@@ -14,6 +14,7 @@ from typing import Any
 
 import av
 from av.container import InputContainer, OutputContainer
+from av.sidedata.sidedata import SideDataContainer
 from av.video.frame import VideoFrame
 
 from .names import checked_address, demuxing, local
@@ -102,5 +103,7 @@ def texts(tags: Mapping[str, str]) -> dict[str, str]:
 
 def side_data_of(picture: VideoFrame) -> dict[str, bytes]:
     """Return what hangs on a decoded picture: {name of FFmpeg's type without its prefix: bytes}."""
-    data: Any = picture.side_data
+    # Not `picture.side_data`: the frame keeps that, and it the frame. Circles of pictures that waited in `prefetch`
+    # are freed by a full collection alone, which comes once in a thousand frames.
+    data: Any = SideDataContainer(picture)  # type: ignore[call-arg]
     return {item.type.name: bytes(item) for item in (data[:] if MAJOR >= 19 else data)}

@@ -12,6 +12,7 @@ rounds to milliseconds, MP4 and MOV hold some codecs only, NUT no negative times
 from __future__ import annotations
 
 import struct
+import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from itertools import groupby
@@ -22,7 +23,7 @@ import av
 import numpy as np
 from av.packet import PacketSideData, packet_sidedata_type_from_literal
 
-from cliplit.errors import InputError
+from cliplit.errors import InputError, first_line
 from cliplit.files import atomic_write
 
 from .encoder import PictureEncoder
@@ -183,6 +184,11 @@ def save_state(path: Path, step: Stateful) -> None:
 
 
 def load_state(path: Path, step: Stateful) -> None:
-    """Make a step remember what `save_state` wrote."""
-    with np.load(path, allow_pickle=False) as stored_state:
-        step.restore(dict(stored_state))
+    """Make a step remember what `save_state` wrote. Raises InputError if it is no such file."""
+    try:
+        with np.load(path, allow_pickle=False) as stored_state:
+            step.restore(dict(stored_state))
+    except (ValueError, TypeError, LookupError, EOFError, ArithmeticError, AttributeError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"{path}: no state of this clip ({first_line(error)}); remove its folder to begin anew"
+        ) from error

@@ -197,9 +197,22 @@ def manifest_in(folder: Path) -> dict[str, Any]:
     """Read a manifest; empty if there is none, or none that can be read."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        return manifest if {"identity", "segments"} <= set(manifest) else {}
-    except (OSError, ValueError, TypeError):
+        right = {"identity", "segments"} <= set(manifest) and all(map(possible, manifest["segments"]))
+        return manifest if right and isinstance(manifest["identity"], dict) else {}
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return {}
+
+
+def possible(segment: Any) -> bool:
+    """Return whether what a manifest says of a segment has the types of one. TypeError where it is no mapping."""
+    made = Segment(**segment)
+    counts = (made.frames, made.decoded, made.damaged)
+    return (
+        all(type(count) is int and 0 <= count < 1 << 62 for count in counts)
+        and (made.next_pts is None or (type(made.next_pts) is int and abs(made.next_pts) < 1 << 62))
+        and isinstance(made.files, list)
+        and all(isinstance(entry, list) and len(entry) == 2 for entry in made.files)
+    )
 
 
 def check_ours(folder: Path) -> None:
