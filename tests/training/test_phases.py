@@ -52,7 +52,7 @@ def test_given_weights_and_prompts_skip_what_would_make_them(options):
 def test_the_papers_lengths_are_the_defaults():
     config = TrainConfig.from_dict({"method": "cliplit", "backlit": ["x"], "welllit": ["y"]})
     lengths = {p.stage: p.length for p in walk(config) if p.end < config.steps}
-    assert lengths == {Stage.PROMPTS: 8000, Stage.RECONSTRUCT: 1000, Stage.ENHANCE: 2100, Stage.REFINE: 1000}
+    assert lengths == {Stage.PROMPTS: 10_000, Stage.RECONSTRUCT: 1000, Stage.ENHANCE: 2100, Stage.REFINE: 1000}
     assert sum(p.length for p in walk(config)) == 50_000
 
 

@@ -310,9 +310,9 @@ def test_zero_padding_in_training_is_that_of_the_network_built_with_it():
 def test_initial_weights_as_published():
     network = UNet()
     draw_weights(network, 0.02)
-    weights = torch.cat([m.weight.flatten() for m in network.modules() if isinstance(m, nn.Conv2d)])
+    weights = torch.cat([m.weight.detach().flatten() for m in network.modules() if isinstance(m, nn.Conv2d)])
     assert float(weights.std()) == pytest.approx(0.02, rel=0.02) and abs(float(weights.mean())) < 1e-4
-    assert abs(float(network.cond_add1.bias)) <= 288**-0.5
+    assert abs(float(network.cond_add1.bias.detach())) <= 288**-0.5
 
 
 def test_the_prompts_adam_decays_its_weights_if_asked(options, tmp_path):
