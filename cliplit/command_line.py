@@ -69,7 +69,7 @@ class Command(click.Command):
         except click.BadParameter as error:
             name = error.param.name if error.param else None
             if name and error.ctx and error.ctx.get_parameter_source(name) is ParameterSource.DEFAULT_MAP:
-                error.message += f" (from {shown(file)})"
+                raise click.BadParameter(f"{error.message} (from {shown(file)})", error.ctx, error.param) from error
             raise
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -171,9 +171,9 @@ class Enhancer:
 
     def _enhanced(self, picture: Array, space: ColourSpace | None) -> Array:
         """Relight a picture without bars."""
-        on_card = self.quality == "exact" and self.network.card is not None and not self.auto_max_gain
-        if on_card and space is None:  # all of it there
-            return self.network.card.rgb(picture, self.strength, self.max_gain)
+        card = self.network.card
+        if card is not None and self.quality == "exact" and not self.auto_max_gain and space is None:  # all of it there
+            return card.rgb(picture, self.strength, self.max_gain)
         return apply_rgb(picture, self.coefficients(picture, space).scaled(self.strength))
 
     def light_map(self, picture: Array) -> Array:

@@ -34,7 +34,7 @@ def test_crawling_noise_is_less_and_every_frame_is_there(pixel_format):
         == [clean.pts for _, clean, _ in pairs]
         == [n * 7 + n % 3 for n in range(30)]
     )
-    before, after = (np.array([pair[i].planes[0] for pair in pairs], float)[6:-6] for i in (0, 1))
+    before, after = (np.array([pair[i].planes[0] for pair in pairs]).astype(float)[6:-6] for i in (0, 1))
     assert after.std(axis=0).mean() < before.std(axis=0).mean() / 3
     assert np.abs(after.mean(axis=0) - before.mean(axis=0)).mean() < 0.5 * before.std(axis=0).mean()
 

@@ -30,8 +30,8 @@ def command(module, *arguments):
 
 
 def start(folder, module, *arguments, **options):
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command(module, *arguments), cwd=folder, **pipes, **options)
+    words = command(module, *arguments)
+    return subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
 
 
 def digest(path):

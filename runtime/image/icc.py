@@ -182,8 +182,8 @@ def _curve(tag: bytes) -> Array:
             y = np.interp(x, np.linspace(0.0, 1.0, count), values / 65535)
     elif tag[:4] == b"para":
         (form,) = struct.unpack_from(">H", tag, 8)
-        numbers = np.frombuffer(tag, ">i4", (1, 3, 4, 5, 7)[form], 12) / 65536
-        g, a, b, c, d, e, f = [*numbers, *(1.0, 0.0, 0.0, 0.0, 0.0, 0.0)[len(numbers) - 1 :]]
+        given = (np.frombuffer(tag, ">i4", (1, 3, 4, 5, 7)[form], 12) / 65536).tolist()
+        g, a, b, c, d, e, f = given + [1.0, 0.0, 0.0, 0.0, 0.0, 0.0][len(given) - 1 :]
         if form in (1, 2):  # from -b / a on; below it a constant
             c, d, e, f = 0.0, -b / a, c if form == 2 else 0.0, c if form == 2 else 0.0
         y = np.where(x >= d, np.maximum(a * x + b, 0.0) ** g + e, c * x + f)

@@ -37,7 +37,8 @@ class Region:
         numbers = text.split(",")
         if len(numbers) != 4 or not all(re.fullmatch(r"\s*\d+\s*", number) for number in numbers):
             raise InputError(f"area {text!r}; expected x,y,w,h in pixels, such as 100,50,640,480")
-        region = cls(*map(int, numbers))
+        x, y, width, height = map(int, numbers)
+        region = cls(x, y, width, height)
         if not region.width or not region.height:
             raise InputError(f"area {text!r} is empty")
         return region

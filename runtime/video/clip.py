@@ -245,8 +245,8 @@ def add_segments(
         assert start is not None  # there is more to do
         reader.skip_to(loop.memory.start if loop.memory else start)
     with closing(prefetch(reader)) as items:
-        frames = (item for item in items if isinstance(item, Frame))
-        clean = denoised(frames, request.steps.denoise, loop.memory, start, resumable=True)
+        pictures = (item for item in items if isinstance(item, Frame))
+        clean = denoised(pictures, request.steps.denoise, loop.memory, start, resumable=True)
         segments = Split(clean, lambda item: item[0])
         for number, segment in enumerate(segments, first):
             relighted = loop.relighted(segment)

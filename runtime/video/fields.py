@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from fractions import Fraction
-from typing import Literal
+from typing import Any, Literal
 
 import av
 from av.filter import Graph
@@ -33,9 +33,8 @@ class Filter:
         layout = picture.width, picture.height, picture.format.name
         if self._graph is None or layout != self._layout:
             self._graph, self._layout = Graph(), layout
-            source = self._graph.add_buffer(
-                width=layout[0], height=layout[1], format=layout[2], time_base=Fraction(1, 1000)
-            )
+            form: Any = layout[2]
+            source = self._graph.add_buffer(width=layout[0], height=layout[1], format=form, time_base=Fraction(1, 1000))
             step = self._graph.add(self.name, self.arguments)
             source.link_to(step)
             step.link_to(self._graph.add("buffersink"))

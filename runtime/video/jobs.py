@@ -64,11 +64,11 @@ class Session:
 
 def run_jobs(session: Session, sources: Sequence[str], target: Path) -> None:
     """One clip, or many with a table at the end. Raises InputError if one failed or was damaged."""
-    for source in sources:
-        if PATTERN.search(source) and not exists(source) and numbered(source) is None:
-            raise InputError(f"{source}: {several_in(Path(source))}")
+    for name in sources:
+        if PATTERN.search(name) and not exists(name) and numbered(name) is None:
+            raise InputError(f"{name}: {several_in(Path(name))}")
     one = [(Path(sources[0]), target)]
-    in_pictures = any(numbered(name) for name in (*sources, target))
+    in_pictures = any(map(numbered, (*map(Path, sources), target)))
     if in_pictures and (len(sources) > 1 or target.is_dir() or Path(sources[0]).is_dir()):
         raise InputError(f"{', '.join(sources)}: numbered pictures are one IN, and go to or come from one OUT")
     jobs = one if in_pictures else plan(sources, target)

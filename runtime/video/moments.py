@@ -25,7 +25,8 @@ from ..light.pixels import PlanarPixels
 from .denoise import WINDOW
 from .frame_loop import FrameLoop
 from .frames import Clip, Frame
-from .pyav_reader import PyAVReader, Reading
+from .opening import Reading
+from .pyav_reader import PyAVReader
 from .request import Steps
 from .schedule import seconds
 

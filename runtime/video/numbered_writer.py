@@ -210,8 +210,9 @@ class Conversion:
         matrix = matrix if matrix in MATRICES else next(point for point, pair in MATRICES.items() if pair == weights)
         span = "full" if frame.coding.full_range else "limited"
         graph = Graph()
+        form_in: Any = picture.format.name
         source = graph.add_buffer(
-            width=picture.width, height=picture.height, format=picture.format.name, time_base=Fraction(1, 1000)
+            width=picture.width, height=picture.height, format=form_in, time_base=Fraction(1, 1000)
         )
         colours = f"in_color_matrix={SWSCALE[matrix]}:in_range={span}:out_range=full:{EXACT}"
         scale, layout = graph.add("scale", colours), graph.add("format", f"pix_fmts={form}")

@@ -143,7 +143,8 @@ def packets_of(path: Path, time_base: Fraction) -> Iterator[av.Packet[Any]]:
         packet.pts, packet.dts, packet.duration = pts, dts, duration
         packet.time_base, packet.is_keyframe = time_base, key
         if beside:
-            side_data: Any = PacketSideData(packet_sidedata_type_from_literal(BESIDE), len(beside))
+            make: Any = PacketSideData
+            side_data = make(packet_sidedata_type_from_literal(BESIDE), len(beside))
             side_data.update(beside)
             packet.set_sidedata(side_data)
         yield packet

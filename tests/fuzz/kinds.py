@@ -10,6 +10,7 @@ import json
 import random
 import struct
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ def picture_kind(folder: Path, seed: int) -> Iterator[Attempt]:
         path = folder / f"in{suffix}"
         path.write_bytes(damaged(data, number))
         out = folder / f"out{suffix if suffix != '.bmp' else '.png'}"
-        yield f"picture {number}", lambda path=path, out=out: enhance_picture(path, out, enhancer(), overwrite=True)
+        yield f"picture {number}", partial(enhance_picture, path, out, enhancer(), overwrite=True)
 
 
 @functools.cache
@@ -290,7 +291,7 @@ def configuration_kind(folder: Path, seed: int) -> Iterator[Attempt]:
             }
             path.write_text(json.dumps(content))
         read = read_json if path.suffix == ".json" else (lambda path: read_yaml(str(path)))
-        yield f"configuration {number}", lambda read=read, path=path: TrainConfig.from_dict(read(path))
+        yield f"configuration {number}", partial(lambda read, path: TrainConfig.from_dict(read(path)), read, path)
 
 
 KINDS: dict[str, Callable[[Path, int], Iterator[Attempt]]] = {
