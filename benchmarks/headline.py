@@ -24,5 +24,5 @@ def headline(found: Comparison, models: Sequence[str], classical: Sequence[str])
     name = f", {rival}" if rival != INPUT else ""
     difference = psnr[model] - psnr[rival]
     words = f"{'over' if difference >= 0 else 'against'} {other}{name}: {model} has {psnr[model]:.2f} dB, that one "
-    words += f"{psnr[rival]:.2f} dB. Mean PSNR of {len(found.rows[model])} pictures."
+    words += f"{psnr[rival]:.2f} dB. Mean PSNR of {sum('psnr' in scores for scores in found.rows[model])} pictures."
     return Headline(f"{difference:+.2f} dB".replace("-", "\N{MINUS SIGN}"), words)

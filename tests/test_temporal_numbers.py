@@ -86,7 +86,7 @@ class Described:
         keep = (self.age >= 0.3 * self.constant * (1 - 1e-6)) & ~beside & (still > 0.5)
         drift = spread(self.light - light, still * keep)  # of the network as a whole
         wanted = np.minimum(np.where(keep, light, light + drift), 0)
-        taken = np.where(beside, np.maximum(rate, min(1.0, elapsed / 0.4)), rate)
+        taken = np.where(beside & (still > 0.5), np.maximum(rate, min(1.0, elapsed / 0.4)), rate)
         taken = np.maximum(np.where(keep, np.maximum(changed, elapsed / 60), taken), dissolving)
         most = 0.007 + 100 * np.maximum(1 - still, dissolving)
         self.light = self.light + np.clip(taken * (wanted - self.light), -most, most)

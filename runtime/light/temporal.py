@@ -328,7 +328,7 @@ class TemporalFilter:
         if not kept.all():
             drift = agreed(state.light - log_light, still * kept)
             wanted = np.minimum(np.where(kept, log_light, log_light + drift), np.float32(0.0))
-        taken = np.where(beside, np.maximum(rate, np.float32(min(1.0, elapsed / SOON))), rate)
+        taken = np.where(beside & (still > 0.5), np.maximum(rate, np.float32(min(1.0, elapsed / SOON))), rate)
         taken = np.where(kept, np.maximum(changed, np.float32(elapsed / RETURN)), taken)
         state.taken = np.maximum(taken, dissolving)
         most = LARGEST_STEP + np.float32(UNBOUNDED) * np.maximum(1.0 - still, dissolving)
