@@ -203,7 +203,8 @@ NOT_NEGATIVE = (
     "final_learning_rate", "prompt_learning_rate", "bias_tokens", "prompt_init_steps", "reconstruction_steps",
     "enhancer_steps", "prompt_steps", "enhancer_extension", "prompt_extension",
 )  # fmt: skip
-MOST = 1 << 20  # bytes of a recipe
+MOST = 1 << 16  # bytes of a recipe
+BRACKETS = 500  # in a recipe; what PyYAML does with open ones grows with their square
 
 
 def check(config: TrainConfig) -> None:
@@ -265,6 +266,8 @@ def read_yaml(name: str) -> dict[str, Any]:
         if path.stat().st_size > MOST:
             raise InputError(f"{path}: {path.stat().st_size} bytes are too many for a recipe")
         text = path.read_text(encoding="utf-8")
+        if text.count("[") + text.count("{") > BRACKETS:
+            raise InputError(f"{path}: more than {BRACKETS} brackets are too many for a recipe")
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
             raise InputError(f"{path}: aliases (*name), which unfold, are not taken; write the values out")
         content = yaml.safe_load(text) or {}
