@@ -269,7 +269,8 @@ PRESETS: tuple[tuple[dict[str, tuple[Any, ...]], dict[str, Any]], ...] = (
     ({"method": ("rave",), "as_published": (True,)}, {"bias_tokens": 15, "bias_words": "raw"}),
 )
 
-MOST = 1 << 20  # bytes of a recipe
+MOST = 1 << 16  # bytes of a recipe
+BRACKETS = 500  # in a recipe; what PyYAML does with open ones grows with their square
 # What may be changed when a run goes on; `cliplit-train` notes it in the journal.
 RESUMABLE = (
     *("steps", "learning_rate", "final_learning_rate", "prompt_learning_rate", "schedule", "weight_decay"),
@@ -366,6 +367,8 @@ def read_yaml(name: str) -> dict[str, Any]:
         if path.stat().st_size > MOST:
             raise InputError(f"{path}: {path.stat().st_size} bytes are too many for a recipe")
         text = path.read_text(encoding="utf-8")
+        if text.count("[") + text.count("{") > BRACKETS:
+            raise InputError(f"{path}: more than {BRACKETS} brackets are too many for a recipe")
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
             raise InputError(f"{path}: aliases (*name), which unfold, are not taken; write the values out")
         content = yaml.safe_load(text) or {}

@@ -56,8 +56,8 @@ def test_names_and_tags_of_clips(tmp_path):
     with av.open(str(folder / "tags.mkv"), "w") as container:
         stream = container.add_stream("ffv1", rate=25)
         stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
-        other = container.add_stream("srt")
-        other.metadata["title"] = other.metadata["language"] = EVIL
+        stream.metadata["title"] = stream.metadata["language"] = EVIL
+        container.add_attachment(EVIL, "text/plain", b"x")
         container.metadata["title"] = EVIL
         for number in range(2):
             frame = av.VideoFrame(96, 64, "yuv420p")
