@@ -25,13 +25,30 @@ pytestmark = pytest.mark.skipif(os.name == "nt" or sys.platform == "darwin", rea
 KILLS = 3  # moments for each command; `CLIPLIT_KILLS=100 pytest tests/test_faults.py` tries more
 
 
+STARTED: list[subprocess.Popen[bytes]] = []
+
+
 def command(module, *arguments):
     return [sys.executable, "-c", f"from cliplit.{module} import main; main(prog_name='it')", *map(str, arguments)]
 
 
 def start(folder, module, *arguments, **options):
     words = command(module, *arguments)
-    return subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+    process = subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+    STARTED.append(process)
+    return process
+
+
+@pytest.fixture(autouse=True)
+def pipes_are_closed():
+    """What a killed process leaves open on this side."""
+    yield
+    while STARTED:
+        process = STARTED.pop()
+        process.kill()
+        process.wait()
+        for pipe in (process.stdout, process.stderr):
+            pipe.close()
 
 
 def digest(path):
