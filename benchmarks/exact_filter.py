@@ -33,7 +33,7 @@ def relighting_of(enhancer: Enhancer, where: str) -> Relighting:
     """Make the state of a clip; `where`: "none" for frame by frame, "proxy size", "full size"."""
     if where == "full size":
         enhancer = enhancer.adjusted(enhancer.strength, enhancer.max_gain, enhancer.quality)
-        enhancer.steady_size = lambda height, width: (height, width)  # type: ignore[method-assign]
+        object.__setattr__(enhancer, "steady_size", lambda height, width: (height, width))  # this one copy's
     return Relighting(enhancer, LightSettings(0.0) if where == "none" else LightSettings())
 
 

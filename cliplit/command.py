@@ -52,7 +52,7 @@ def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
             fail("out of memory; use a smaller picture or --quality fast", 1)
         except Ended as error:
             with contextlib.suppress(OSError, AttributeError, ValueError):  # closed streams
-                echo(f"{click.get_current_context().command_path}: error: {error or STOPPED}", err=True)
+                echo(f"{click.get_current_context().command_path}: error: {str(error) or STOPPED}", err=True)
                 sys.stdout.flush()
                 sys.stderr.flush()
             os._exit(INTERRUPTED)  # all is cleaned up; FFmpeg's threads may crash a Python that winds down under them

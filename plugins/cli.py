@@ -101,8 +101,8 @@ def list_installed() -> None:
 
     profiles = gimp_install.find_profiles()
     for profile in profiles:
-        echo(f"gimp {profile.path.name}\t{profile.plug_in if profile.installed else 'not installed'}")
+        click.echo(f"gimp {profile.path.name}\t{profile.plug_in if profile.installed else 'not installed'}")
     if not profiles:
         echo("gimp\tno GIMP found")
     files = frei0r_install.installed_files()
-    echo(f"frei0r\t{files[0] if files else 'not installed'}")
+    click.echo(f"frei0r\t{files[0] if files else 'not installed'}")

@@ -171,8 +171,8 @@ class Enhancer:
 
     def _enhanced(self, picture: Array, space: ColourSpace | None) -> Array:
         """Relight a picture without bars."""
-        card = self.network.card
-        if card is not None and self.quality == "exact" and not self.auto_max_gain and space is None:  # all of it there
+        whole = self.quality == "exact" and not self.auto_max_gain and space is None
+        if whole and (card := self.network.card) is not None:  # all of it there
             return card.rgb(picture, self.strength, self.max_gain)
         return apply_rgb(picture, self.coefficients(picture, space).scaled(self.strength))
 

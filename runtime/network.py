@@ -17,6 +17,8 @@ from .backends import Backend, open_backend
 from .backends.model_file import ModelInfo, find_model, model_info
 from .backends.pytorch import TorchNetwork
 
+WHOLE_IMAGE = "a whole-image graph, for other programs; this runtime wants the network alone"
+
 if TYPE_CHECKING:
     from .exact.card import Card
 
@@ -49,11 +51,13 @@ class LightMapNetwork:
         self.path: Path | None = None
         if isinstance(model, (str, Path)):
             self.path = find_model(model, checkpoints=True)
+            if self.path.suffix == ".onnx" and model_info(self.path).kind != "light":
+                raise ModelError(f"{model}: {WHOLE_IMAGE}")
             self.backend = open_backend(model, backend, device, threads, full_size)
         else:
             self.backend = model
         if self.info.kind != "light":
-            raise ModelError(f"{model}: a whole-image graph, for other programs; this runtime wants the network alone")
+            raise ModelError(f"{model}: {WHOLE_IMAGE}")
         self._threads = threads
         self._lock = threading.Lock()
 

@@ -102,5 +102,3 @@ def test_on_a_clip(tmp_path):
         assert times == read_clip(source)[1]
         results[name] = np.array(frames)[6:-6, :144].astype(float).std(axis=0).mean()
     assert results["denoised"] < 0.4 * results["plain"]
-    refused = video_command(source, tmp_path / "x.mkv", "--denoise", "0.5", "--resume", text=True)
-    assert refused.returncode == 2 and "do not go together" in refused.stderr

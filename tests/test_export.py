@@ -118,7 +118,9 @@ def test_int8_is_quantised_and_close(trained):
     kinds = collections.Counter(tensor.data_type for tensor in model.graph.initializer)
     convolutions = sum(node.op_type == "Conv" for node in model.graph.node)
     weights = [t for t in model.graph.initializer if t.data_type == TensorProto.INT8 and len(t.dims) == 4]
-    single = {"lite": 2, "unet": 1}[info.name]  # statistics: the global context's two, the pyramid's one cell
+    single = {"lite": 2, "unet": 1, "relative": 4}[
+        info.name
+    ]  # statistics: the global context's two, the pyramid's one cell
     assert len(weights) == convolutions - 2 - single  # all but those, the first and the head
     assert kinds[TensorProto.INT8]
     picture = np.ascontiguousarray(pictures[0][:112, :192].transpose(2, 0, 1))[None]

@@ -194,7 +194,7 @@ def test_existing_files_are_not_destroyed(tmp_path):
 WRONG = [
     (["--codec", "nonsense"], 1),
     (["--model", "nonsense"], 1),
-    (["--strength", "9"], 1),
+    (["--strength", "9"], 2),
     (["--preset", "nonsense"], 1),
     (["--quality", "best"], 2),
 ]

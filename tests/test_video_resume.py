@@ -223,7 +223,7 @@ def test_a_failed_run_says_where_its_work_waits(tmp_path, enhancer, monkeypatch)
         if frames == 25:
             raise OSError(28, "No space left on device")
 
-    with pytest.raises(InputError, match=r"No space left on device; \d+ finished frames are kept"):
+    with pytest.raises(InputError, match=r"No space left on device.*; \d+ finished frames are kept"):
         enhance_video(source, tmp_path / "out.mkv", enhancer, Encoding(preset="ultrafast"), fail, resume={})
     summary = enhance_video(source, tmp_path / "out.mkv", enhancer, Encoding(preset="ultrafast"), resume={})
     assert summary.frames == 40

@@ -24,7 +24,7 @@ FILES = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,nut,flv,live_flv,kux,asf,asf_o,ogg,mxf,gxf,lxf,"
     "yuv4mpegpipe,ivf,obu,av1,h264,hevc,vvc,evc,vc1,vc1test,avs2,avs3,cavsvideo,dirac,dnxhd,dv,h261,h263,mjpeg,gif,apng,"
     "jpegxl_anim,rm,ivr,wtv,nuv,nsv,pva,film_cpk,bink,smk,roq,swf,wav,w64,mp3,flac,aac,ac3,eac3,dts,truehd,aiff,caf,"
-    "iamf,amr,tta,wv,ape"
+    "iamf,amr,tta,wv,ape,jpeg_pipe,png_pipe"
 )
 PLAYLISTS = "concat,hls,applehttp,dash,imf"
 STREAMS = f"{FILES},hls,applehttp,dash,rtsp,rtp,sdp,mpjpeg"  # what an address may answer with
