@@ -87,6 +87,26 @@ def noise_picture(size: tuple[int, int]) -> Array:
     return np.random.default_rng(0).random((1, 3, *size), dtype=np.float32)
 
 
+def median_seconds(work: Callable[[], object], device: str, repeats: int) -> float:
+    """Return the median time of a call after three to warm up: CUDA events on a card, the clock elsewhere."""
+    for _ in range(3):
+        work()
+    times = []
+    for _ in range(repeats):
+        if device.startswith("cuda"):
+            start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+            start.record()  # type: ignore[no-untyped-call]
+            work()
+            stop.record()  # type: ignore[no-untyped-call]
+            torch.cuda.synchronize()
+            times.append(start.elapsed_time(stop) / 1e3)  # type: ignore[no-untyped-call]
+        else:
+            begin = time.perf_counter()
+            work()
+            times.append(time.perf_counter() - begin)
+    return statistics.median(times)
+
+
 def cuda_rows(model: Path, size: tuple[int, int], repeats: int, batch: int, frames: int, device: str) -> Iterator[str]:
     """Measure frames per second on a card: network and gain by CUDA events, memory-to-memory clips by wall clock."""
     enhancer = Enhancer(model, device, quality="exact", backend="pytorch")
@@ -99,17 +119,7 @@ def cuda_rows(model: Path, size: tuple[int, int], repeats: int, batch: int, fram
     def run() -> None:
         exact.enhance_planes(codes, coding, 1.0, 16.0)
 
-    for _ in range(3):
-        run()
-    times = []
-    for _ in range(repeats):
-        start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
-        start.record()  # type: ignore[no-untyped-call]
-        run()
-        stop.record()  # type: ignore[no-untyped-call]
-        torch.cuda.synchronize()
-        times.append(start.elapsed_time(stop) / 1e3)  # type: ignore[no-untyped-call]
-    median = statistics.median(times)
+    median = median_seconds(run, str(exact.device), repeats)
     memory = torch.cuda.max_memory_allocated() / 2**30
     name = f"{model.stem} {size[1]}x{size[0]}"
     yield (

@@ -11,7 +11,6 @@ not work costs no other. A prediction is the larger of operations and bytes over
 from __future__ import annotations
 
 import json
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -29,7 +28,7 @@ from cliplit.runtime.backends import open_backend
 from cliplit.runtime.backends.model_file import find_model
 from cliplit.runtime.backends.pytorch import from_onnx
 
-from .exact import cuda_rows
+from .exact import cuda_rows, median_seconds
 
 Size = tuple[int, int]
 # Dense fp16 operations a second with tensor cores, and bytes a second of memory; NVIDIA's data sheets of the cards.
@@ -82,48 +81,28 @@ def counted(network: nn.Module, size: Size, sample: Size = (96, 160)) -> Work:
     return Work(found[0] * share, found[1] * share)
 
 
-def seconds(work: Callable[[], object], device: str, repeats: int) -> float:
-    """Return the median time of a call after three to warm up: CUDA events on a card, the clock elsewhere."""
-    for _ in range(3):
-        work()
-    times = []
-    for _ in range(repeats):
-        if device.startswith("cuda"):
-            start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
-            start.record()  # type: ignore[no-untyped-call]
-            work()
-            stop.record()  # type: ignore[no-untyped-call]
-            torch.cuda.synchronize()
-            times.append(start.elapsed_time(stop) / 1e3)  # type: ignore[no-untyped-call]
-        else:
-            begin = time.perf_counter()
-            work()
-            times.append(time.perf_counter() - begin)
-    return statistics.median(times)
-
-
 def network_ways(name: str, size: Size, batch: int, device: str, repeats: int) -> Iterator[tuple[str, float]]:
     """Time a network in half precision: eager, compiled, as one CUDA graph; (way, seconds a batch)."""
     half = torch.float16 if device.startswith("cuda") else torch.float32
     network = from_onnx(find_model(name))[0].eval().to(device, half, memory_format=torch.channels_last)
     pictures = torch.rand(batch, 3, *size, device=device, dtype=half).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
-        yield "eager", seconds(lambda: network(pictures), device, repeats)
+        yield "eager", median_seconds(lambda: network(pictures), device, repeats)
         if not device.startswith("cuda"):
             return
         compiled = torch.compile(network)
-        yield "compile", seconds(lambda: compiled(pictures), device, repeats)  # type: ignore[no-untyped-call]
+        yield "compile", median_seconds(lambda: compiled(pictures), device, repeats)  # type: ignore[no-untyped-call]
         graph = torch.cuda.CUDAGraph()  # type: ignore[no-untyped-call]
         with torch.cuda.graph(graph):  # warmed up by the eager runs
             network(pictures)
-        yield "CUDA graph", seconds(graph.replay, device, repeats)
+        yield "CUDA graph", median_seconds(graph.replay, device, repeats)
 
 
 def backend_seconds(name: str, backend: str, size: Size, batch: int, device: str, repeats: int) -> float:
     """Time a back end from host memory to host memory, copies included, by the clock."""
     opened = open_backend(name, backend, device)
     pictures: Array = np.random.default_rng(0).random((batch, 3, *size), dtype=np.float32)
-    return seconds(lambda: opened(pictures), "cpu", repeats)
+    return median_seconds(lambda: opened(pictures), "cpu", repeats)
 
 
 def steps(device: str, tiny: bool) -> Iterator[tuple[str, Callable[[], Iterator[Row]]]]:

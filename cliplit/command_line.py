@@ -10,13 +10,10 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 from click.core import ParameterSource
-
-if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 NOT_IN_A_FILE = ("help", "version", "no_config", "demo", "output", "at", "sheet", "dry_run")
@@ -45,6 +42,7 @@ class Command(click.Command):
         self, *args: Any, section: str, groups: Mapping[str, Sequence[str]] | None = None,
         examples: Sequence[str] = (), **settings: Any,
     ) -> None:  # fmt: skip
+        settings.setdefault("context_settings", {}).setdefault("help_option_names", ["-h", "--help"])
         super().__init__(*args, **settings)
         self.section, self.groups = section, dict(groups or {})
         self.context_settings.setdefault("auto_envvar_prefix", f"CLIPLIT_{section.upper()}")
@@ -145,16 +143,3 @@ def say_settings(context: click.Context) -> None:
         source = context.get_parameter_source(name)
         if source in places and name not in ("verbose", "paths", "source", "target"):
             click.echo(f"{name.replace('_', '-')} = {value} ({places[source]})", err=True)
-
-
-class ModelName(click.Path):
-    """A bundled model's name or a file; the shell completes both."""
-
-    name = "NAME|FILE"
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Offer the names, else files."""
-        from click.shell_completion import CompletionItem
-
-        names = [CompletionItem(name) for name in ("lite", "unet") if name.startswith(incomplete)]
-        return names or super().shell_complete(ctx, param, incomplete)

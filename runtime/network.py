@@ -14,10 +14,8 @@ from cliplit.arrays import Array
 from cliplit.errors import BackendError, ModelError
 
 from .backends import Backend, open_backend
-from .backends.model_file import ModelInfo, find_model, model_info
+from .backends.model_file import ModelInfo, check_network, find_model, model_info
 from .backends.pytorch import TorchNetwork
-
-WHOLE_IMAGE = "a whole-image graph, for other programs; this runtime wants the network alone"
 
 if TYPE_CHECKING:
     from .exact.card import Card
@@ -51,13 +49,10 @@ class LightMapNetwork:
         self.path: Path | None = None
         if isinstance(model, (str, Path)):
             self.path = find_model(model, checkpoints=True)
-            if self.path.suffix == ".onnx" and model_info(self.path).kind != "light":
-                raise ModelError(f"{model}: {WHOLE_IMAGE}")
             self.backend = open_backend(model, backend, device, threads, full_size)
         else:
             self.backend = model
-        if self.info.kind != "light":
-            raise ModelError(f"{model}: {WHOLE_IMAGE}")
+        check_network(self.info, model)
         self._threads = threads
         self._lock = threading.Lock()
 

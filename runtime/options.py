@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from cliplit.command_line import Between, ModelName
+from cliplit.command_line import Between
 from cliplit.constants import MAX_GAIN
 from cliplit.errors import InputError
 
@@ -18,6 +18,8 @@ from .looks import LOOK
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     ParamType = click.ParamType[Any]
 else:
     ParamType = click.ParamType  # which takes no parameter before click 8.4
@@ -40,6 +42,21 @@ class Gain(ParamType):
         if value == "auto":
             return "auto"
         return float(Between(1, 256).convert(value, parameter, context))
+
+
+class ModelName(click.Path):
+    """A bundled model's name or a file; the shell completes both."""
+
+    name = "NAME|FILE"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Offer the names, else files."""
+        from click.shell_completion import CompletionItem
+
+        from .backends.model_file import bundled_models
+
+        names = [CompletionItem(name) for name in bundled_models() if name.startswith(incomplete)]
+        return names or super().shell_complete(ctx, param, incomplete)
 
 
 STRENGTH = click.option(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -10,8 +11,11 @@ from click.testing import CliRunner
 from PIL import Image
 
 from cliplit.runtime import Enhancer
+from cliplit.runtime.image.picture import upright
+from cliplit.runtime.light.colour import Coding, Colour
 from cliplit.runtime.video.first_look import FRAMES, PLACES, Sample, bytes_of
-from cliplit.runtime.video.moments import GAP, Moment, OutsideClip, clock, pairs_at, upright
+from cliplit.runtime.video.frames import Clip
+from cliplit.runtime.video.moments import GAP, Moment, OutsideClip, clock, pairs_at
 from cliplit.runtime.video.request import Steps
 from made import moving, read_clip, write_clip
 
@@ -63,11 +67,10 @@ def test_pictures_stand_upright_as_ffmpeg_shows_them(turn, expected):
     cos, sin = {90: (0, 1), 180: (-1, 0), 270: (0, -1)}[turn]
     one = 1 << 16
 
-    class Turned:
-        display_matrix = (cos * one, -sin * one, 0, sin * one, cos * one, 0, 0, 0, 1 << 30)
-
+    matrix = (cos * one, -sin * one, 0, sin * one, cos * one, 0, 0, 0, 1 << 30)
+    turned = Clip(4, 2, "yuv420p", Coding(), Colour(), Fraction(1, 25), display_matrix=matrix)
     picture = np.arange(24).reshape(2, 4, 3)
-    assert np.array_equal(upright(picture, Turned), np.rot90(picture, expected))
+    assert np.array_equal(upright(picture, turned.orientation), np.rot90(picture, expected))
 
 
 def test_moments_after_the_end_are_wrong_values(clip):

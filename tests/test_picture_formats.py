@@ -17,6 +17,7 @@ from cliplit.runtime import enhance_picture
 from cliplit.runtime.image import boxes, icc, jpeg, jxl, linear, png
 from cliplit.runtime.image.image_io import decode, read_picture, write_picture
 from cliplit.runtime.image.picture import Cicp, Picture
+from cliplit.srgb import to_coded, to_linear
 from made import backlit
 
 COLOUR = backlit(90, 128)
@@ -262,9 +263,9 @@ def test_radiance_keeps_its_light_and_its_header(tmp_path, enhancer):
 def test_the_curve_is_that_of_srgb():
     """IEC 61966-2-1: 0.0031308 -> 0.04045, 0.2140 -> 0.5, 1 -> 1; below 0 mirrored, above 1 continued."""
     linear_values = np.array([0, 0.0031308, 0.21404114, 1.0, -0.21404114, 4.0], np.float32)
-    coded = linear.to_coded(linear_values)
+    coded = to_coded(linear_values)
     assert coded[:5] == pytest.approx([0, 0.04045, 0.5, 1.0, -0.5], abs=2e-5) and coded[5] > 1.7
-    assert linear.to_linear(coded) == pytest.approx(linear_values, rel=1e-5)
+    assert to_linear(coded) == pytest.approx(linear_values, rel=1e-5)
 
 
 def test_openexr_keeps_all_but_the_light(tmp_path, enhancer):
@@ -390,7 +391,7 @@ def test_profiles_made_of_code_points_agree_with_lcms():
     assert icc.channels(profile) == "RGB" and not icc.is_srgb(profile)
     assert icc.is_srgb(icc.matrix_profile(icc.PRIMARIES[1], icc.SRGB_CURVE))
     for colour in ((100, 100, 100), (150, 120, 110), (60, 120, 100)):
-        expected = linear.to_coded(P3_TO_SRGB @ linear.to_linear(np.array(colour) / 255)) * 255
+        expected = to_coded(P3_TO_SRGB @ to_linear(np.array(colour) / 255)) * 255
         shown = ImageCms.profileToProfile(Image.new("RGB", (4, 4), colour), io.BytesIO(profile), icc.SRGB)
         assert np.abs(np.asarray(shown)[0, 0] - expected).max() <= 1
 

@@ -17,11 +17,6 @@ from .registry import all_networks
 FORMAT = "cliplit-checkpoint"
 
 
-def cause(error: Exception) -> str:
-    """Return why torch refused a file, without its advice to read files that can execute code."""
-    return first_line(error).partition(". ")[0]
-
-
 def save(path: Path, content: dict[str, Any]) -> None:
     """Write atomically: a crash leaves the previous file or the new one, never half of one."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,7 +35,7 @@ def read(path: Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises half a dozen types here, pickle's among them
-        raise ModelError(f"{path}: not a PyTorch checkpoint that can be read safely ({cause(error)})") from error
+        raise ModelError(f"{path}: not a PyTorch checkpoint that can be read safely ({first_line(error)})") from error
     if not isinstance(content, Mapping):
         raise ModelError(f"{path}: holds a {type(content).__name__}, expected a state dict of a CLIP-LIT network")
     if content.get("format") == FORMAT:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from ..arrays import Array
+from ..srgb import to_coded, to_linear
 
 
 def srgb_encode(linear: Array) -> Array:
-    """Encode linear [0, 1] as gamma-coded [0, 1] by IEC 61966-2-1; clips."""
-    x = np.clip(linear, 0.0, 1.0, dtype=np.float32)
-    return np.where(x <= 0.0031308, 12.92 * x, 1.055 * x ** np.float32(1 / 2.4) - 0.055)
+    """Encode linear [0, 1] as gamma-coded [0, 1]; clips."""
+    return to_coded(np.clip(linear, 0.0, 1.0, dtype=np.float32))
 
 
 def srgb_decode(coded: Array) -> Array:
-    """Decode gamma-coded [0, 1] to linear [0, 1] by IEC 61966-2-1."""
-    x = np.clip(coded, 0.0, 1.0, dtype=np.float32)
-    return np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** np.float32(2.4))
+    """Decode gamma-coded [0, 1] to linear [0, 1]; clips."""
+    return to_linear(np.clip(coded, 0.0, 1.0, dtype=np.float32))
 
 
 def exposed(coded: Array, stops: float) -> Array:

@@ -115,6 +115,19 @@ def model_info(path: Path) -> ModelInfo:
     return ModelInfo.from_json(properties[PROPERTY], path)
 
 
+def network_info(path: Path) -> ModelInfo:
+    """Read the description of a network to run. Raises ModelError as `model_info`, and for a whole-image graph."""
+    info = model_info(path)
+    check_network(info, path)
+    return info
+
+
+def check_network(info: ModelInfo, model: object) -> None:
+    """Check that a file holds the network alone. Raises ModelError."""
+    if info.kind != "light":
+        raise ModelError(f"{model}: a whole-image graph, for other programs; this runtime wants the network alone")
+
+
 def bundled_models() -> list[str]:
     return sorted(path.stem for path in BUNDLED.glob("*.onnx"))
 

@@ -25,7 +25,7 @@ from cliplit.install import install_hint
 
 from .devices import Device, cuda_problem, nvidia_driver
 from .home import cache, home
-from .model_file import ModelInfo, model_info
+from .model_file import ModelInfo, network_info
 
 ENGINES = "onnxruntime-tensorrt"  # below `home`
 LIBRARIES = {"CUDAExecutionProvider": "providers_cuda", "TensorrtExecutionProvider": "providers_tensorrt"}
@@ -87,7 +87,7 @@ class Session:
 def open_model(path: Path, device: Device, threads: int, tensorrt: bool = False) -> Session:
     """Open a model. Raises BackendError if ONNX Runtime or the provider is unusable, ModelError for a bad file."""
     runtime = import_onnxruntime()
-    info = model_info(path)
+    info = network_info(path)
     options = runtime.SessionOptions()
     options.log_severity_level = 4  # failures come back as exceptions, or are told by `_why_not`
     if threads:

@@ -20,7 +20,7 @@ from cliplit.errors import BackendError, first_line
 
 from .devices import Device, cuda_problem
 from .home import home
-from .model_file import model_info
+from .model_file import network_info
 from .onnx_runtime import Session, import_onnxruntime
 
 MODULE = "onnxruntime_ep_nv_tensorrt_rtx"
@@ -30,7 +30,7 @@ PACKAGE = "onnxruntime-ep-nv-tensorrt-rtx-cu12"
 def open_model(path: Path, device: Device, threads: int) -> Session:
     """Open a model. Raises BackendError if ONNX Runtime, the plug-in or the card is missing, or gives the work away."""
     runtime = import_onnxruntime()
-    info = model_info(path)
+    info = network_info(path)
     plugin = import_plugin(runtime)
     if problem := cuda_problem(device):  # first: without a driver the plug-in does not load
         raise BackendError(f"{device} cannot be used: {problem}")

@@ -18,7 +18,7 @@ from cliplit.install import install_hint
 from cliplit.privacy import without_openvino_telemetry
 
 from .devices import Device
-from .model_file import ModelInfo, model_info
+from .model_file import ModelInfo, network_info
 
 HINTS = {"fp32": "f32", "bf16": "bf16"}
 SIZES = 4  # compiled networks that are kept; at full size each holds its layers' memory
@@ -95,7 +95,7 @@ def open_model(
 ) -> OpenVinoNetwork:
     """Open a model. Raises BackendError without OpenVINO or bfloat16 instructions, ModelError for a bad file."""
     openvino = import_openvino()
-    info = model_info(path)
+    info = network_info(path)
     core = openvino.Core()
     if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         raise BackendError("this CPU has no bfloat16 instructions (AVX-512 BF16 or AMX); use --backend openvino")

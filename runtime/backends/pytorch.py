@@ -13,7 +13,7 @@ from cliplit.errors import BackendError, ModelError, first_line
 from cliplit.install import install_hint
 
 from .devices import Device, cuda_problem
-from .model_file import CHECKPOINT_SUFFIXES, ModelInfo, model_info
+from .model_file import CHECKPOINT_SUFFIXES, ModelInfo, network_info
 
 if TYPE_CHECKING:
     from cliplit.networks.light_network import LightNetwork
@@ -98,7 +98,7 @@ def from_onnx(path: Path) -> tuple[Any, ModelInfo]:
 
     from cliplit.networks.registry import build_network
 
-    info = model_info(path)
+    info = network_info(path)
     network = build_network(info.name)
     try:
         graph = onnx.load(str(path), load_external_data=False).graph

@@ -38,10 +38,7 @@ EXAMPLES = (
 )
 
 
-@click.command(
-    cls=Command, section="batch", groups=GROUPS, examples=EXAMPLES,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)  # fmt: skip
+@click.command(cls=Command, section="batch", groups=GROUPS, examples=EXAMPLES)
 @click.argument("source", metavar="SRC", type=click.Path())
 @click.argument("target", metavar="DST", type=click.Path())
 @enhancer_options

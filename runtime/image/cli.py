@@ -34,10 +34,7 @@ EXAMPLES = (
 )
 
 
-@click.command(
-    cls=Command, section="image", groups=GROUPS, examples=EXAMPLES,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)  # fmt: skip
+@click.command(cls=Command, section="image", groups=GROUPS, examples=EXAMPLES)
 @click.argument("paths", metavar="IN... [OUT]", nargs=-1, required=True, type=click.Path())
 @click.option("-o", "--output", type=click.Path(), metavar="OUT", help="The same as OUT; all paths are then IN.")
 @enhancer_options

@@ -12,6 +12,7 @@ from PIL import Image
 from cliplit.arrays import Array
 from cliplit.command import check_output
 from cliplit.errors import InputError
+from cliplit.srgb import to_coded, to_linear
 
 from ..enhancer import CODES_FROM, Enhancer
 from ..light.colour import HDR_NAMES, Coding
@@ -22,7 +23,6 @@ from ..light.space import ColourSpace
 from . import icc
 from .by_pillow import from_pillow
 from .image_io import MAX_PIXELS, Picture, format_of, read_picture, stored, upright, write_picture
-from .linear import to_coded, to_linear
 
 AnyPath = str | PathLike[str]
 

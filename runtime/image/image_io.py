@@ -15,6 +15,7 @@ from PIL import Image
 from cliplit.arrays import Array
 from cliplit.errors import CliplitError, InputError, first_line
 from cliplit.files import atomic_write
+from cliplit.srgb import to_coded, to_linear
 
 from ..folders import CLIPS
 from . import exif, icc, linear
@@ -141,7 +142,7 @@ def _linear(pixels: Array, belongings: Belongings, notes: list[str]) -> tuple[Ar
         raise InputError("linear formats are written from sRGB alone, and this picture has another profile")
     top = np.float32(np.iinfo(pixels.dtype).max)
     scaled = pixels.astype(np.float32) / top
-    colour = linear.to_linear(scaled[..., :3])
+    colour = to_linear(scaled[..., :3])
     return np.concatenate([colour, scaled[..., 3:]], axis=2), replace(belongings, icc=b"")
 
 
@@ -149,7 +150,7 @@ def _coded(form: Format, pixels: Array, belongings: Belongings, notes: list[str]
     """Bring float and 16 bits to what the format holds."""
     if pixels.dtype == np.float32:
         notes.append(f"{form.name} holds light from 0 to 1 alone: what was brighter is white now")
-        colour = np.nan_to_num(linear.to_coded(pixels[..., :3]), nan=0.0, posinf=1.0, neginf=0.0)
+        colour = np.nan_to_num(to_coded(pixels[..., :3]), nan=0.0, posinf=1.0, neginf=0.0)
         scaled = np.concatenate([colour, np.nan_to_num(pixels[..., 3:])], axis=2)
         pixels = np.rint(np.clip(scaled, 0, 1) * 65535).astype(np.uint16)
         if isinstance(belongings.attributes, linear.Exr) and belongings.attributes.others:

@@ -148,20 +148,6 @@ def coded_profile(belongings: Belongings) -> bytes:
     return icc.matrix_profile([(numbers[i], numbers[i + 1]) for i in (0, 2, 4, 6)], icc.SRGB_CURVE)
 
 
-def to_coded(linear: Array) -> Array:
-    """Code linear light by sRGB's curve (IEC 61966-2-1), also above 1; below 0 mirrored."""
-    size = np.abs(linear)
-    coded = np.where(size <= 0.0031308, 12.92 * size, 1.055 * np.power(size, 1 / 2.4) - 0.055)
-    return np.copysign(coded, linear).astype(np.float32)
-
-
-def to_linear(coded: Array) -> Array:
-    """Invert `to_coded`."""
-    size = np.abs(coded)
-    linear = np.where(size <= 0.04045, size / 12.92, np.power((size + 0.055) / 1.055, 2.4))
-    return np.copysign(linear, coded).astype(np.float32)
-
-
 def radiance_header(data: bytes, where: str) -> tuple[list[bytes], tuple[int, int], int]:
     """Return (lines, (H, W), where the pixels begin). Raises InputError for other orders of rows, and XYZ."""
     end = data.find(b"\n\n")

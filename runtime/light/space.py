@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cliplit.arrays import Array
+from cliplit.srgb import to_coded, to_linear
 
 from .gain import gain
 from .proxy import Proxy
@@ -35,12 +36,12 @@ class ColourSpace:
     def seen(self, proxy: Proxy) -> Proxy:
         """Convert a proxy to sRGB; colours that sRGB has not are clipped."""
         linear = np.stack([self._light(proxy.rgb[..., i], i) for i in range(3)], axis=-1)
-        shown = encoded(np.clip(linear @ self.matrix.T.astype(np.float32), 0.0, 1.0)).astype(np.float32)
+        shown = to_coded(np.clip(linear @ self.matrix.T.astype(np.float32), 0.0, 1.0))
         return Proxy(shown, self._coded_luma(proxy), proxy.hidden)
 
     def _coded_luma(self, proxy: Proxy) -> Array:
         """Luma of the picture as sRGB codes it: of its own, so that both say the same of one point."""
-        return encoded(self._light(proxy.luma, 1)).astype(np.float32)
+        return to_coded(self._light(proxy.luma, 1))
 
     def own_log_light(self, log_light: Array, own: Array) -> Array:
         """Change log2 of a light map for sRGB to one for these numbers, of luma `own`; all (h, w).
@@ -49,8 +50,8 @@ class ColourSpace:
         """
         own = np.maximum(own, DARKEST)
         light = np.maximum(self._light(own, 1), np.float32(1e-9))
-        shown = encoded(light)
-        lifted = decoded(shown * gain(np.exp2(log_light), shown)) * (light / decoded(shown))
+        shown = to_coded(light)
+        lifted = to_linear(shown * gain(np.exp2(log_light), shown))
         factor = np.maximum(self._code(lifted) / own, np.float32(1.0))
         square = (1.0 / factor**2 - own * own) / np.maximum(1.0 - own * own, np.float32(1e-4))
         bounded = np.clip(square, np.exp2(np.float32(2.0 * self.stretch) * log_light), 1.0)
@@ -70,15 +71,3 @@ class ColourSpace:
     def _code(self, light: Array) -> Array:
         curve = self.curves[1]
         return np.interp(light, curve, np.linspace(0.0, 1.0, len(curve))).astype(np.float32)
-
-
-def encoded(linear: Array) -> Array:
-    """Code linear light in [0, 1] by sRGB's curve (IEC 61966-2-1)."""
-    x = np.clip(linear, 0.0, 1.0).astype(np.float32)
-    return np.where(x <= 0.0031308, 12.92 * x, 1.055 * x ** np.float32(1 / 2.4) - 0.055).astype(np.float32)
-
-
-def decoded(coded: Array) -> Array:
-    """Undo `encoded`."""
-    x = np.clip(coded, 0.0, 1.0).astype(np.float32)
-    return np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** np.float32(2.4)).astype(np.float32)

@@ -126,8 +126,7 @@ class _State:
     luma_drift: Array
     deviation: Array
     disturbed: Array  # 1 where it has just changed, falling to 0
-    taken: Array  # share of this frame in the light
-    new: Array  # 1 where its coefficients are the frame's own
+    taken: Array  # share of this frame in the coefficients
     slope: Array
     offset: Array
 
@@ -135,7 +134,7 @@ class _State:
     def begin(cls, log_light: Array, luma: Array, blurred: Array) -> _State:
         """Start a shot with its first frame."""
         zero, one = np.zeros_like(luma), np.ones_like(luma)
-        return cls(log_light, luma, blurred, luma, zero, zero.copy(), zero.copy(), zero, one, one.copy(), zero, zero)
+        return cls(log_light, luma, blurred, luma, zero, zero.copy(), zero.copy(), zero, one, zero, zero)
 
     def follow(self, luma: Array, blurred: Array, still: float) -> tuple[Array, Array] | None:
         """Warp everything along the picture's motion.
@@ -234,9 +233,8 @@ class TemporalFilter:
         state = self._state
         if state is None or state.taken.shape != own.slope.shape:
             return own
-        taken = np.maximum(state.new, state.taken)
-        state.slope = state.slope + taken * (own.slope * self._factor - state.slope)
-        state.offset = state.offset + taken * (own.offset - state.offset)
+        state.slope = state.slope + state.taken * (own.slope * self._factor - state.slope)
+        state.offset = state.offset + state.taken * (own.offset - state.offset)
         return replace(own, slope=state.slope / self._factor, offset=state.offset)
 
     def reframe(self, before: Area, after: Area, shape: tuple[int, ...]) -> None:
@@ -292,8 +290,7 @@ class TemporalFilter:
         rate = np.maximum(elapsed / np.minimum(age, self.time_constant), changed)
         np.minimum(rate, 1.0, out=rate)
         state.age = elapsed / rate
-        self._relight(state, log_light, changed, carries, rate, elapsed)
-        state.kept = state.kept + state.taken * (luma - state.kept)
+        self._relight(state, log_light, luma, changed, carries, rate, elapsed)
         # What moves keeps its light; its luma is not averaged, so that no detail is smeared.
         if moved is not None:
             np.maximum(rate, moved, out=rate)
@@ -308,8 +305,9 @@ class TemporalFilter:
         state.luma = state.luma + np.maximum(rate, thin) * fine
 
     def _relight(
-        self, state: _State, log_light: Array, changed: Array, moved: Array | None, rate: Array, elapsed: float
-    ) -> None:
+        self, state: _State, log_light: Array, luma: Array, changed: Array, moved: Array | None, rate: Array,
+        elapsed: float,
+    ) -> None:  # fmt: skip
         """Take from the network's answer what is new, and keep the light of what stands still.
 
         `changed` (h, w) in [0, 1] is by how much each point's luma has; `rate` what a running mean takes of the frame.
@@ -330,10 +328,11 @@ class TemporalFilter:
             wanted = np.minimum(np.where(kept, log_light, log_light + drift), np.float32(0.0))
         taken = np.where(beside & (still > 0.5), np.maximum(rate, np.float32(min(1.0, elapsed / SOON))), rate)
         taken = np.where(kept, np.maximum(changed, np.float32(elapsed / RETURN)), taken)
-        state.taken = np.maximum(taken, dissolving)
+        taken = np.maximum(taken, dissolving)
         most = LARGEST_STEP + np.float32(UNBOUNDED) * np.maximum(1.0 - still, dissolving)
-        state.light = state.light + np.clip(state.taken * (wanted - state.light), -most, most)  # callers hold the last
-        state.new = ((still <= 0.5) | ~(kept | beside)).astype(np.float32)
+        state.light = state.light + np.clip(taken * (wanted - state.light), -most, most)  # callers hold the last
+        state.kept = state.kept + taken * (luma - state.kept)
+        state.taken = np.where((still <= 0.5) | ~(kept | beside), np.float32(1.0), taken)
 
 
 def agreed(deviation: Array, still: Array) -> Array:

@@ -145,10 +145,7 @@ EXAMPLES = (
 )
 
 
-@click.command(
-    cls=Command, section="video", groups=GROUPS, examples=EXAMPLES,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)  # fmt: skip
+@click.command(cls=Command, section="video", groups=GROUPS, examples=EXAMPLES)
 @click.argument("paths", metavar="IN... [OUT]", nargs=-1, type=click.Path())
 @click.option("-o", "--output", type=click.Path(), metavar="OUT", help="The same as OUT; all paths are then IN.")
 @click.option("--demo", metavar="OUT", type=click.Path(path_type=Path), help="Enhance the sample clip of the package.")

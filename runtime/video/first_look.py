@@ -12,14 +12,14 @@ from itertools import islice
 from pathlib import Path
 
 import click
-from PIL import Image
 
 from cliplit.command import check_output
 from cliplit.errors import InputError
-from cliplit.files import atomic_write
 
 from ..enhancer import Enhancer
 from ..folders import RELIT, plan
+from ..image.image_io import WRITTEN, write_picture
+from ..image.picture import Picture
 from .clip import output_clip
 from .containers import format_for
 from .frame_loop import FrameLoop
@@ -33,7 +33,6 @@ from .pyav_writer import PyAVWriter
 from .request import Request
 from .streams import Copy, describe
 
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 PLACES, FRAMES = 3, 16  # measured by --dry-run, and frames at each
 SELDOM = 250  # frames between key frames that encoders are taken to set
 
@@ -44,8 +43,8 @@ def moments_job(session: Session, source: str, target: str | None, moments: Sequ
         raise click.UsageError(f"{source}: --at and --sheet look into files")
     clip = Path(source)
     path = Path(target) if target else clip.with_name(f"{clip.stem}{RELIT}.{'sheet' if whole else 'at'}.png")
-    if path.suffix.lower() not in PICTURES:
-        raise click.UsageError(f"{path}: --at and --sheet write a picture: {', '.join(PICTURES)}")
+    if path.suffix.lower() not in WRITTEN:
+        raise click.UsageError(f"{path}: --at and --sheet write a picture: {', '.join(WRITTEN)}")
     check_output(clip, path, session.overwrite)
     steps = session.request.steps
     kind = "split" if steps.compare in ("split", "wipe") else "side"
@@ -55,8 +54,7 @@ def moments_job(session: Session, source: str, target: str | None, moments: Sequ
             moment.within(length_of(reader))
     pairs = list(pairs_at(clip, wanted, session.enhancer(), steps, session.request.reading))
     picture = sheet(pairs, kind) if whole else rows(pairs, kind)
-    with atomic_write(path) as file:
-        Image.fromarray(picture).save(file, quality=95)
+    write_picture(path, Picture(picture), picture)
     if not session.quiet:
         click.echo(f"{path}: before and after at {', '.join(clock(pair.time) for pair in pairs)}")
 

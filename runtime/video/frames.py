@@ -18,6 +18,12 @@ from ..light.colour import Coding, Colour, Planes
 from .fields import Order
 from .mastering import Mastering
 
+# Signs of a display matrix (a, b, c, d of ISO/IEC 14496-12 section 8.2.2) -> EXIF orientation of the same turn.
+SMALL = 32  # of 65536: rounding
+ORIENTATIONS = {
+    (1, 0, 0, 1): 1, (-1, 0, 0, 1): 2, (-1, 0, 0, -1): 3, (1, 0, 0, -1): 4,
+    (0, 1, 1, 0): 5, (0, 1, -1, 0): 6, (0, -1, -1, 0): 7, (0, -1, 1, 0): 8,
+}  # fmt: skip
 Matrix = tuple[int, ...]  # a display matrix: nine integers, ISO/IEC 14496-12 section 8.2.2
 
 
@@ -97,6 +103,15 @@ class Clip:
     metadata: dict[str, str] = field(default_factory=dict)
     mastering: Mastering | None = None
     steady: bool = False
+
+    @property
+    def orientation(self) -> int:
+        """EXIF orientation that turns as the display matrix does; 1 for none, and for angles between."""
+        if self.display_matrix is None:
+            return 1
+        numbers = (self.display_matrix[place] for place in (0, 1, 3, 4))
+        signs = [0 if abs(number) <= SMALL else 1 if number > 0 else -1 for number in numbers]
+        return ORIENTATIONS.get((signs[0], signs[1], signs[2], signs[3]), 1)
 
     def with_size(self, width: int, height: int) -> Clip:
         """Describe the clip after a step that changes the size of every frame, such as a comparison side by side."""

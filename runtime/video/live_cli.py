@@ -24,10 +24,7 @@ EXAMPLES = (
 )
 
 
-@click.command(
-    cls=Command, section="live", groups=GROUPS, examples=EXAMPLES,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)  # fmt: skip
+@click.command(cls=Command, section="live", groups=GROUPS, examples=EXAMPLES)
 @click.argument("source", metavar="SOURCE", type=click.Path())
 @click.argument("target", metavar="[OUT]", required=False, type=click.Path())
 @click.option("--preview", is_flag=True, help="Show the frames in a window: space shows the original, q quits.")

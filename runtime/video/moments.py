@@ -20,6 +20,7 @@ from cliplit.arrays import Array
 from cliplit.errors import InputError
 
 from ..enhancer import Enhancer
+from ..image.picture import upright
 from ..light.hdr import TRANSFERS, tone_mapped
 from ..light.pixels import PlanarPixels
 from .denoise import WINDOW
@@ -145,17 +146,7 @@ def shown(frame: Frame, clip: Clip) -> Array:
         height, width = codes.shape[:2]
         size = (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
         codes = cv2.resize(codes, size, interpolation=cv2.INTER_CUBIC)
-    return upright(codes, clip)
-
-
-def upright(picture: Array, clip: Clip) -> Array:
-    """Turn or mirror a picture by the clip's display matrix (ISO/IEC 14496-12 section 8.2.2): x' = a x + c y, ..."""
-    if not clip.display_matrix:
-        return picture
-    a, b, _, c, d, *_ = clip.display_matrix
-    if abs(b) > abs(a):  # x and y change places
-        picture, a, d = picture.swapaxes(0, 1), c, b
-    return np.ascontiguousarray(picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
+    return np.ascontiguousarray(upright(codes, clip.orientation))
 
 
 def beside(pair: Pair, kind: str = "side") -> Array:

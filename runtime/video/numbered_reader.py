@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -25,10 +24,8 @@ from .frames import Clip, Frame
 from .numbered import Numbered, ranges
 from .opening import Reading, too_large
 
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 BITS_PER_SAMPLE = 258  # of TIFF
 RATE = Fraction(25)  # frames a second where the user says none
-HEADER = 4096  # bytes; cICP stands before the pixels of a PNG, behind few other chunks
 MOST_NAMED = 3  # pictures that cannot be read are named so many times
 
 
@@ -111,7 +108,7 @@ class NumberedReader:
 
     def _describe(self, pixels: Array) -> Clip:
         height, width = pixels.shape[:2]
-        colour = colour_of(self.names.folder / self.names.name(self._number))
+        colour = colour_of(self._held)
         if self.reading.input_color is not None:
             colour = replace(stated(self.reading.input_color, colour), matrix=RGB_MATRIX, color_range=FULL_RANGE)
         if colour.hdr and self.reading.hdr == "refuse":
@@ -207,16 +204,12 @@ def header_of_tiff(path: Path) -> tuple[int, int, bool, bool] | None:
         return None
 
 
-def colour_of(path: Path) -> Colour:
-    """Return the colours that a PNG names by H.273 code points (its cICP chunk); unspecified otherwise."""
-    with path.open("rb") as file:
-        start = file.read(HEADER)
-    if start.startswith(b"\x89PNG"):
-        for kind, chunk in png_chunks(start):
-            if kind == b"cICP" and len(chunk) == 16:
-                primaries, transfer = struct.unpack_from("BB", chunk, 8)
-                return Colour(RGB_MATRIX, primaries, transfer, FULL_RANGE)
-    return Colour(RGB_MATRIX, color_range=FULL_RANGE)
+def colour_of(picture: Picture) -> Colour:
+    """Return the colours that a picture names by H.273 code points; unspecified otherwise."""
+    code = picture.belongings.cicp
+    if code is None:
+        return Colour(RGB_MATRIX, color_range=FULL_RANGE)
+    return Colour(RGB_MATRIX, code.primaries, code.transfer, FULL_RANGE)
 
 
 def is_deep(image: Image.Image, data: bytes) -> bool:
@@ -226,12 +219,3 @@ def is_deep(image: Image.Image, data: bytes) -> bool:
     if image.format == "TIFF":
         return max(image.tag_v2.get(BITS_PER_SAMPLE, (1,))) > 8  # type: ignore[attr-defined]
     return image.mode in ("I", "F") or image.mode.startswith("I;16")
-
-
-def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield (type, whole chunk) of each chunk of a PNG file."""
-    at = len(PNG_SIGNATURE)
-    while at + 12 <= len(data):
-        (length,) = struct.unpack(">I", data[at : at + 4])
-        yield data[at + 4 : at + 8], data[at : at + 12 + length]
-        at += 12 + length

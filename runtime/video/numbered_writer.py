@@ -7,9 +7,8 @@ run leaves nothing, and pictures that exist stay until then.
 from __future__ import annotations
 
 import shutil
-import struct
 import tempfile
-import zlib
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -24,13 +23,13 @@ from cliplit.files import beside
 from cliplit.interrupt import interruption_after_step
 
 from ..image.image_io import write_picture
-from ..image.picture import Picture, stored, upright
+from ..image.picture import Cicp, Picture, stored, upright
 from ..light.colour import MATRICES, Coding
 from .codecs import Encoding
 from .encoder import picture_of
-from .frames import Clip, Frame, Matrix, Source
+from .frames import Clip, Frame, Source
 from .numbered import Numbered, ranges
-from .numbered_reader import PNG_SIGNATURE, NumberedReader, PictureFrame, png_chunks
+from .numbered_reader import NumberedReader, PictureFrame
 from .pixels import layout_of
 from .pyav_frame import PyAVFrame
 from .pyav_reader import PyAVReader
@@ -40,11 +39,6 @@ from .streams import describe, tags_of
 # FFmpeg's names of matrices, by the weights of red and blue.
 SWSCALE = {1: "bt709", 4: "fcc", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 9: "bt2020nc", 10: "bt2020nc"}
 EXACT = "flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
-# Signs of a display matrix (a, b, c, d of ISO/IEC 14496-12 section 8.2.2) -> EXIF orientation of the same turn.
-ORIENTATIONS = {
-    (1, 0, 0, 1): 1, (-1, 0, 0, 1): 2, (-1, 0, 0, -1): 3, (1, 0, 0, -1): 4,
-    (0, 1, 1, 0): 5, (0, 1, -1, 0): 6, (0, -1, -1, 0): 7, (0, -1, 1, 0): 8,
-}  # fmt: skip
 # Primaries and transfers that pictures without tags are taken for, or that are next to them.
 USUAL_PRIMARIES, USUAL_TRANSFERS = {1, 2, 5, 6}, {1, 2, 6, 13, 14, 15}
 
@@ -71,7 +65,7 @@ class NumberedWriter:
         self.notes: list[str] = []
         self._source = source if isinstance(source, NumberedReader) else None
         self._layout = layout_of(encoding.pixel_format or clip.pixel_format)
-        self._orientation = orientation_of(clip.display_matrix)
+        self._orientation = clip.orientation
         self._tag = tag_of(clip, names.after)
         self._rate = clip.rate or Fraction(25)
         self._convert = Conversion(clip)
@@ -115,11 +109,11 @@ class NumberedWriter:
             file = self._source.file if self._source else Picture(np.empty(0), self._layout.gray)
         if file.orientation != 1:
             pixels = stored(pixels, file.orientation)
+        if self._tag and file.belongings.cicp is None:
+            file = replace(file, belongings=replace(file.belongings, cicp=self._tag))
         path = self._made / self.names.name(number)
         try:
             notes = write_picture(path, file, np.ascontiguousarray(pixels))
-            if self._tag:
-                path.write_bytes(with_chunk(path.read_bytes(), b"cICP", self._tag))
         except OSError as error:
             raise InputError(f"{self.names.folder / path.name}: {error.strerror or error}") from error
         self.notes += [note for note in notes if note not in self.notes]
@@ -240,27 +234,8 @@ def gray_to_depth(plane: Array, coding: Coding, deep: bool) -> Array:
     return np.rint(np.clip(light, 0, 1) * top).astype(np.uint16 if deep else np.uint8)
 
 
-def orientation_of(matrix: Matrix | None) -> int:
-    """Return the EXIF orientation that turns as a display matrix does; 1 for none, and for angles between."""
-    if matrix is None:
-        return 1
-    a, b, c, d = (int(np.sign(matrix[place])) if abs(matrix[place]) > 32 else 0 for place in (0, 1, 3, 4))
-    return ORIENTATIONS.get((a, b, c, d), 1)
-
-
-def tag_of(clip: Clip, after: str) -> bytes:
-    """Return the cICP chunk's data for colours that a PNG is not taken for without it; empty otherwise."""
+def tag_of(clip: Clip, after: str) -> Cicp | None:
+    """Return the code points of colours that a PNG is not taken for without them; None otherwise."""
     colour = clip.colour
     usual = colour.primaries in USUAL_PRIMARIES and colour.transfer in USUAL_TRANSFERS
-    if usual or not after.lower().endswith(".png"):
-        return b""
-    return struct.pack("BBBB", colour.primaries, colour.transfer, 0, 1)  # RGB, full range
-
-
-def with_chunk(png: bytes, kind: bytes, data: bytes) -> bytes:
-    """Put a chunk behind the header of a PNG that has none of its kind."""
-    if any(found == kind for found, _ in png_chunks(png)):
-        return png
-    chunk = struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-    header = len(PNG_SIGNATURE) + 25
-    return png[:header] + chunk + png[header:]
+    return None if usual or not after.lower().endswith(".png") else Cicp(colour.primaries, colour.transfer)

@@ -164,6 +164,8 @@ def work_on(source: Path, target: Path, model: Path, options: Mapping[str, objec
                 raise
             if isinstance(error, (CliplitError, OSError, KeyboardInterrupt)):
                 what = str(error) or "interrupted"
+                if isinstance(error, OSError) and error.filename:
+                    what = f"{error.filename}: {error.strerror}"
                 raise InputError(
                     f"{what}; {work.frames} finished frames are kept in {folder}: the same command continues there"
                 ) from error
