@@ -205,6 +205,19 @@ def test_a_pan_is_no_cut_and_another_scene_is():
     assert detector(np.full((180, 320), 0.1, np.float32))
 
 
+@pytest.mark.parametrize("still, speed", [(5, 6), (30, 12), (30, 3)])
+def test_a_camera_that_begins_to_move_is_no_cut(still, speed):
+    """It stood still, so the first step is far from what is usual; what the light was made for goes on."""
+    rng = np.random.default_rng(1)
+    wide = cv2.resize(rng.uniform(0.1, 0.7, (12, 60)).astype(np.float32), (960, 192), interpolation=cv2.INTER_CUBIC)
+    smooth, light = TemporalFilter(), np.full((192, 336), -1.0, np.float32)
+    lefts = [0] * still + [speed * (i + 1) for i in range(4)]
+    for number, left in enumerate(lefts):
+        own = light if number < still else light + np.float32(0.5)  # the network says something else at once
+        steady = smooth(own, np.ascontiguousarray(wide[:, left : left + 336]), number / RATE)
+    assert steady.log_light[:, :300].mean() < -0.6
+
+
 def test_a_cut_between_two_dark_scenes_is_seen():
     """Both about as dark and with the same layout; only the details differ."""
     detector = CutDetector()

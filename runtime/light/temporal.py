@@ -54,6 +54,7 @@ PATCH = 15  # proxy pixels over which is judged whether luma flickers or drifts:
 TO_AND_FRO, ONE_SIDED = 0.55, 0.75  # drift as a share of the deviation; noise has 0.42, what stays has 1
 STANDSTILL = 0.25  # proxy pixels a frame that count as none
 NEAR, NEAR_SHARE = 9, 0.3  # proxy pixels around; their mean change, as a share of the least, that may be motion
+PANNED = 0.6  # of the change may be left along the motion in a pan; between two photos 0.8 and more are
 EXPLAINED = 0.6  # of the change may be left along the motion
 CAMERA = 0.4  # of the picture in motion that means the camera moves, if so much of what has texture changes, too
 AROUND = 63  # proxy pixels, most of which in motion mean that their centre moves
@@ -146,23 +147,18 @@ class _State:
         if np.count_nonzero(change > still) < MOVING_SHARE * blurred.size:
             return None
         flow = motion(self.blurred, blurred)
-        dx, dy = cv2.split(flow)
-        height, width = blurred.shape
-        columns, rows = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
-        carried = cv2.remap(self.blurred, dx + columns, dy + rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         # Optical flow says something everywhere. It is motion where it explains what has changed.
-        left, before = (cv2.blur(d, (NEAR, NEAR)) for d in (np.abs(blurred - carried), change))
+        left, before = (cv2.blur(d, (NEAR, NEAR)) for d in (np.abs(blurred - warped(self.blurred, flow)), change))
         explained = (left < EXPLAINED * before) & (before > NEAR_SHARE * still)
-        moves = np.maximum(np.abs(dx), np.abs(dy)) > STANDSTILL
+        moves = np.abs(flow).max(axis=2) > STANDSTILL
         moved, carries = (_filled(m.astype(np.float32)) for m in (moves, moves & explained))
         if moved.all() and (change > still)[_textured(blurred, still)].mean() > CAMERA:
             carries = moved
         elif not carries.all():
             carries *= np.abs(luma - self.kept) > still  # what looks the same may as well have stayed
-        x, y = dx * carries + columns, dy * carries + rows
+        flow *= carries[..., None]
         for names in (("light", "blurred", "age", "kept"), ("slope", "offset")):
-            maps = cv2.merge([getattr(self, name) for name in names])
-            carried = cv2.remap(maps, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            carried = warped(cv2.merge([getattr(self, name) for name in names]), flow)
             for name, values in zip(names, cv2.split(carried), strict=True):
                 setattr(self, name, values)
         return moved, carries
@@ -199,7 +195,7 @@ class TemporalFilter:
         if self.time_constant <= 0:
             return Steady(log_light, luma, luma)
         elapsed = time - self._time
-        cut = self._cuts(luma)
+        cut = self._cuts(luma) and not self._panned(luma)
         stops = self._exposure(luma, max(elapsed, 1e-3), cut)
         self._factor = np.float32(2.0**stops)
         if stops == 0.0:
@@ -210,6 +206,15 @@ class TemporalFilter:
         own = np.minimum(log_light - np.float32(FOLLOWED * stops), most)
         steady = self._filtered(own, luma / factor, time, cut)
         return Steady(steady.log_light, steady.luma * factor, steady.own * factor)
+
+    def _panned(self, luma: Array) -> bool:
+        """Tell whether motion explains what changes: a camera that begins to move, and no cut."""
+        before = self._blurred
+        if before is None or before.shape != luma.shape:
+            return False
+        now = _blur(luma / self._factor)
+        left = np.abs(now - warped(before, motion(before, now))).mean()
+        return bool(left < PANNED * np.abs(now - before).mean())
 
     def _filtered(self, log_light: Array, luma: Array, time: float, cut: bool) -> Steady:
         blurred = _blur(luma)
@@ -400,6 +405,14 @@ def motion(before: Array, after: Array) -> Array:
     flow: Array = search.calc(*codes, None)
     flow *= np.array([width / half[0], height / half[1]], np.float32)
     return cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def warped(maps: Array, flow: Array) -> Array:
+    """Fetch each point of (h, w) or (h, w, n) maps from where the flow (h, w, 2) says it was."""
+    height, width = flow.shape[:2]
+    x = flow[..., 0] + np.arange(width, dtype=np.float32)
+    y = flow[..., 1] + np.arange(height, dtype=np.float32)[:, None]
+    return cv2.remap(maps, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _filled(moved: Array) -> Array:
