@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-UNSAFE_ADVICE = "This file can still be loaded"  # torch's, by running what is in the file; nothing here does that
+import re
+
+# torch's, by running what is in the file; nothing here does that. How 2.6 and later say it, and how 1.13 to 2.5 did.
+UNSAFE_ADVICE = re.compile("This file can still be loaded|Re-running `torch.load`")
 
 
 def first_line(error: BaseException) -> str:
     """Return the first line of another library's error message, without torch's unsafe advice, or the error's type."""
     line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    return line.partition(UNSAFE_ADVICE)[0].strip()
+    return UNSAFE_ADVICE.split(line, maxsplit=1)[0].strip()
 
 
 def printable(text: str) -> str:

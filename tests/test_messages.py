@@ -93,12 +93,23 @@ def test_training_into_a_file_says_what_run_is(clip):
     assert done.exit_code == 2 and "RUN is a folder to make" in done.stderr
 
 
-def test_torchs_advice_to_execute_files_is_left_out():
-    pytest.importorskip("torch", reason="the extra train")
-    from cliplit.networks.checkpoint import cause
+@pytest.mark.parametrize("advice", ["Re-running `torch.load` with `weights_only` set", "This file can still be loaded"])
+def test_torchs_advice_to_execute_files_is_left_out(advice):
+    from cliplit.errors import first_line
 
-    said = "Weights only load failed. Re-running `torch.load` with `weights_only` set to `False` will likely succeed"
-    assert cause(RuntimeError(said)) == "Weights only load failed"
+    said = f"Weights only load failed. {advice} ...\nPlease file an issue"
+    assert first_line(RuntimeError(said)) == "Weights only load failed."
+
+
+def test_what_a_checkpoint_would_execute_is_no_advice(tmp_path):
+    torch = pytest.importorskip("torch", reason="the extra train")
+    from cliplit.errors import ModelError
+    from cliplit.networks.checkpoint import read
+
+    torch.save({"weights": tmp_path}, tmp_path / "unsafe.pt")
+    with pytest.raises(ModelError, match="read safely") as caught:
+        read(tmp_path / "unsafe.pt")
+    assert "weights_only" not in str(caught.value) and "Re-running" not in str(caught.value)
 
 
 def test_a_user_without_a_card_is_not_told_to_install_for_one_first(monkeypatch):
