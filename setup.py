@@ -1,4 +1,4 @@
-"""Maps the top-level folders into the namespace `cliplit.*`; builds the pixel loop and the frei0r filter.
+"""Maps the top-level folders into the namespace `cliplit.*`; builds the pixel loops and the frei0r filter.
 
 Both are optional: without a compiler the package installs all the same and numpy does the work. The filter is a
 library for other programs, not a Python module; it is built like one to be in the wheel.
@@ -32,7 +32,8 @@ VERSION = re.search(r'__version__ = "(\d+)\.(\d+)', Path("cliplit/__init__.py").
 assert VERSION
 
 extensions = [
-    Extension("cliplit.runtime.light._relight", ["runtime/light/_relight.c"], extra_compile_args=flags, optional=True)
+    Extension(f"cliplit.runtime.light.{name}", [f"runtime/light/{name}.c"], extra_compile_args=flags, optional=True)
+    for name in ("_relight", "_shadows")
 ]
 if sys.platform == "linux":
     extensions.append(

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The pixel loop under AddressSanitizer and UndefinedBehaviorSanitizer; the frei0r filter is in .ci/plugins.sh.
+# The pixel loops under AddressSanitizer and UndefinedBehaviorSanitizer; the frei0r filter is in .ci/plugins.sh.
 #
 #   .ci/sanitizers.sh PYTHON     an environment with cliplit[test]; gcc with libasan
 #
@@ -16,10 +16,12 @@ checks=(-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-p
 cd "$work"
 CFLAGS="${checks[*]}" LDFLAGS="-fsanitize=address,undefined" \
     "$python" setup.py -q build_ext --inplace --force >build.log 2>&1 || { cat build.log; exit 1; }
-library=$(find "$work" -name '_relight*.so' | head -1)
-[ -n "$library" ] || { echo "the pixel loop was not built" >&2; exit 1; }
-nm -D "$library" | grep -q __asan_report || { echo "$library: has no checks in it" >&2; exit 1; }
-[ "$(dirname "$library")" = "$work/runtime/light" ] || mv "$library" "$work/runtime/light/"
+for name in _relight _shadows; do
+    library=$(find "$work" -name "$name*.so" | head -1)
+    [ -n "$library" ] || { echo "the pixel loop $name was not built" >&2; exit 1; }
+    nm -D "$library" | grep -q __asan_report || { echo "$library: has no checks in it" >&2; exit 1; }
+    [ "$(dirname "$library")" = "$work/runtime/light" ] || mv "$library" "$work/runtime/light/"
+done
 
 export ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:allocator_may_return_null=1
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
@@ -27,9 +29,10 @@ preload="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)"
 env LD_PRELOAD="$preload" PYTHONPATH="$work" "$python" - "$work" <<'EOF'
 import sys
 
-from cliplit.runtime.light import _relight
+from cliplit.runtime.light import _relight, _shadows
 
-assert _relight.__file__.startswith(sys.argv[1]), _relight.__file__
+for library in (_relight, _shadows):
+    assert library.__file__.startswith(sys.argv[1]), library.__file__
 EOF
 env LD_PRELOAD="$preload" PYTHONPATH="$work" PYTHONMALLOC=malloc "$python" -m pytest -q -p no:cacheprovider -p no:xdist \
-    tests/test_gain.py tests/test_pixel_formats.py tests/test_loop_limits.py
+    tests/test_gain.py tests/test_pixel_formats.py tests/test_loop_limits.py tests/test_shadows.py

@@ -19,8 +19,9 @@ from cliplit.errors import InputError
 from .light.bars import whole
 from .light.gain import WHITE, apply_rgb, full_size_log_light
 from .light.light_map import Coefficients, guided_coefficients, log_light, plain_coefficients, softly_bounded
-from .light.noise import noise_gain_limit, picture_noise
+from .light.noise import chroma_noise, noise_gain_limit, picture_noise
 from .light.proxy import Proxy, proxy_size, rgb_proxy, visible_area
+from .light.shadows import INNER_WHITE, lifts, rgb_cleanup, rgb_planes
 from .light.space import ColourSpace
 from .light.temporal import Steady
 from .network import LightMapNetwork
@@ -46,7 +47,8 @@ class Enhancer:
         max_gain: upper bound of the gain, 1 to 256; bounds the noise that is brought up from the dark. "auto" measures
             that noise, and bounds softly what it allows, at most 16.
         quality: "fast" runs the network on a small proxy and follows edges at full size; "exact" runs it at full
-            size (the paper's way; slow, and about 1 GB of memory a megapixel).
+            size (the paper's way; slow, and about 1 GB of memory a megapixel) and adds nothing to what it says: lifted
+            shadows are cleaned (`light.shadows`) with "fast" alone.
         threads: of the network on the CPU; 0 for one per core.
         backend: what runs the network: "auto" or a name of `cliplit.runtime.backends.NAMES`.
 
@@ -174,7 +176,12 @@ class Enhancer:
         whole = self.quality == "exact" and not self.auto_max_gain and space is None
         if whole and (card := self.network.card) is not None:  # all of it there
             return card.rgb(picture, self.strength, self.max_gain)
-        return apply_rgb(picture, self.coefficients(picture, space).scaled(self.strength))
+        coefficients = self.coefficients(picture, space).scaled(self.strength)
+        cleanup = None
+        if self.quality == "fast" and lifts(coefficients):
+            planes = rgb_planes(picture)
+            cleanup = rgb_cleanup(picture, coefficients, chroma_noise(*planes, 0.0, 1.0 / INNER_WHITE), planes)
+        return apply_rgb(picture, coefficients, cleanup=cleanup)
 
     def light_map(self, picture: Array) -> Array:
         """Compute the light map at full size, (H, W) float32 in [1 / max_gain, 1], before strength; 1 in bars.

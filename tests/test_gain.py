@@ -177,6 +177,6 @@ def test_compiled_loop_refuses_wrong_arrays():
         (picture[..., :2],) * 2,
     ]:
         with pytest.raises(ValueError, match=r"source|contiguous"):
-            _relight.rgb(source, target, maps, maps, -4.0, 0, 4)
+            _relight.rgb(source, target, maps, maps, -4.0, None, 0, 4)
     with pytest.raises(ValueError, match="float32"):
-        _relight.rgb(picture, picture.copy(), maps.astype(np.float64), maps, -4.0, 0, 4)
+        _relight.rgb(picture, picture.copy(), maps.astype(np.float64), maps, -4.0, None, 0, 4)

@@ -127,7 +127,7 @@ def other_gain(monkeypatch, relight):
     """The paper's plain division in the place of the protected gain."""
     import cliplit.runtime.enhancer as module
 
-    def divide(picture, coefficients):
+    def divide(picture, coefficients, cleanup):
         from cliplit.runtime.light.gain import full_size_log_light
         from cliplit.runtime.light.proxy import rgb_proxy
 

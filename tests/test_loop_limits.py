@@ -1,4 +1,4 @@
-"""The compiled pixel loop with arguments that no caller of ours gives: refused, or computed inside of its memory.
+"""The compiled pixel loops with arguments that no caller of ours gives: refused, or computed inside of its memory.
 
 `.ci/sanitizers.sh` runs this under AddressSanitizer.
 """
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 loop = pytest.importorskip("cliplit.runtime.light._relight")
+shadows = pytest.importorskip("cliplit.runtime.light._shadows")
 CODING = (0.0, 1 / 255, 128.0, 1 / 255, 1.5, 0.2, 0.4, 1.8, 255.0)
 NUMBERS = [0.0, 1.0, -1.0, 1e30, -1e30, float("nan"), float("inf"), float("-inf"), 1e-40]
 
@@ -31,6 +32,15 @@ def maps(chance):
     return made
 
 
+def corrections(chance, size, chroma):
+    """Corrections of any size of number, or none, some of them left out."""
+    if chance.random() < 0.3:
+        return None
+    fine = chance.integers(-128, 128, size).astype(np.int8)
+    cb, cr = (chance.choice(NUMBERS, chroma).astype(np.float32) for _ in range(2))
+    return *(part if chance.random() < 0.8 else None for part in (fine, cb, cr)), float(chance.choice(NUMBERS))
+
+
 @pytest.mark.parametrize("seed", range(150))
 def test_rgb(seed):
     chance = np.random.default_rng(seed)
@@ -38,7 +48,8 @@ def test_rgb(seed):
     out = np.empty_like(source)
     start, stop = (int(row) for row in chance.choice([-(2**31), -1, 0, 1, 5, 2**31 - 1], 2))
     out[:] = 7
-    loop.rgb(source, out, *maps(chance), float(chance.choice(NUMBERS)), start, stop)
+    clean = corrections(chance, source.shape[:2], source.shape[:2])
+    loop.rgb(source, out, *maps(chance), float(chance.choice(NUMBERS)), clean, start, stop)
     rows = range(max(start, 0), min(stop, len(source)))
     assert all((out[row] == 7).all() for row in range(len(source)) if row not in rows)
     if source.shape[2] == 4 and source.dtype != np.float32:
@@ -55,7 +66,8 @@ def test_planes(seed):
     planes = [chance.integers(0, np.iinfo(kind).max + 1, size).astype(kind) for size in ((height, width), small, small)]
     out = [np.empty_like(plane) for plane in planes]
     coding = tuple(float(chance.choice(NUMBERS)) if chance.random() < 0.3 else value for value in CODING)
-    loop.planes(*planes, *out, *maps(chance), float(chance.choice(NUMBERS)), coding)
+    clean = corrections(chance, (height, width), small)
+    loop.planes(*planes, *out, *maps(chance), float(chance.choice(NUMBERS)), clean, coding)
 
 
 def test_what_does_not_fit_is_refused():
@@ -67,7 +79,7 @@ def test_what_does_not_fit_is_refused():
         (good[..., 0].copy(),) * 2, (good, bytes(192)), (None, good), (good.astype(complex),) * 2,
     ]:  # fmt: skip
         with pytest.raises((ValueError, TypeError, BufferError)):
-            loop.rgb(source, target, light, light, 1.0, 0, 8)
+            loop.rgb(source, target, light, light, 1.0, None, 0, 8)
     for slope, offset in [
         (light, light[:1].copy()),
         (light.astype(float),) * 2,
@@ -76,8 +88,70 @@ def test_what_does_not_fit_is_refused():
         (None, light),
     ]:
         with pytest.raises((ValueError, TypeError, BufferError)):
-            loop.rgb(good, good.copy(), slope, offset, 1.0, 0, 8)
+            loop.rgb(good, good.copy(), slope, offset, 1.0, None, 0, 8)
     plane = np.zeros((8, 8), np.uint8)
     for chroma in (plane[:3].copy(), plane[:, :3].copy(), plane.astype(np.uint16), plane[:0], plane.astype(float)):
         with pytest.raises((ValueError, TypeError, BufferError)):
-            loop.planes(plane, chroma, chroma, plane.copy(), chroma.copy(), chroma.copy(), light, light, 1.0, CODING)
+            loop.planes(
+                plane, chroma, chroma, plane.copy(), chroma.copy(), chroma.copy(), light, light, 1.0, None, CODING
+            )
+    fine, change = np.zeros((8, 8), np.int8), np.zeros((8, 8), np.float32)
+    for clean in [
+        (fine[:7].copy(), None, None, 1.0), (fine[:, ::2], None, None, 1.0), (change, None, None, 1.0),
+        (None, change[:, :7].copy(), None, 1.0), (None, None, change.astype(float), 1.0), (None, fine, None, 1.0),
+        (fine, change, change), (fine, change, change, "x"), 1, [fine, change, change, 1.0],
+    ]:  # fmt: skip
+        with pytest.raises((ValueError, TypeError, BufferError)):
+            loop.rgb(good, good.copy(), light, light, 1.0, clean, 0, 8)
+
+
+def star(chance, reach, count):
+    return [(*(int(n) for n in chance.integers(-reach, reach + 1, 2)), 1 + number // 4) for number in range(count)]
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_steps(seed):
+    chance = np.random.default_rng(seed)
+    reach, (height, width) = int(chance.integers(0, 9)), chance.integers(1, 40, 2)
+    padded = chance.integers(0, 255, (height + 2 * reach, width + 2 * reach)).astype(np.uint8)
+    rows, out = chance.integers(0, 2, height).astype(np.uint8), np.full((height, width), 7, np.int8)
+    taps = star(chance, reach, 4 * int(chance.integers(1, 4)))
+    shadows.steps(padded, reach, taps, rows, out)
+    assert (out[rows == 0] == 0).all() and np.abs(out.astype(int)).max() < sum(tap[2] for tap in taps) / 2
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_alike(seed):
+    chance = np.random.default_rng(seed)
+    kind = chance.choice([np.uint8, np.uint16])
+    reach, (height, width) = int(chance.integers(0, 9)), chance.integers(1, 40, 2)
+    shape = 3, height + 2 * reach, width + 2 * reach
+    planes = chance.integers(0, np.iinfo(kind).max + 1, shape).astype(kind)
+    rows, out = chance.integers(0, 2, height).astype(np.uint8), np.full((2, height, width), 7, np.float32)
+    gate = int(chance.choice([0, 1, 15]))
+    shadows.alike(*planes, reach, star(chance, reach, int(chance.integers(1, 33))), rows, 255, gate, *out)
+    assert (out[:, rows == 0] == 0).all() and np.abs(out).max() <= gate
+
+
+def test_what_does_not_fit_a_star_is_refused():
+    padded, rows, out = np.zeros((10, 10), np.uint8), np.ones(8, np.uint8), np.zeros((8, 8), np.int8)
+    change, taps = np.zeros((2, 8, 8), np.float32), [(0, 1, 1)] * 4
+    for arguments in [
+        (padded, 2, taps, rows, out), (padded, -1, taps, rows, out), (padded, 2**31 - 1, taps, rows, out),
+        (padded, 1, [(0, 2, 1)] * 4, rows, out), (padded, 1, taps[:3], rows, out), (padded, 1, [], rows, out),
+        (padded, 1, taps * 17, rows, out), (padded, 1, [(0, 1, 33)] * 4, rows, out), (padded, 1, [(0, 1)] * 4, rows, out),
+        (padded, 1, [(0, 1, 0)] * 4, rows, out), (padded, 1, taps, rows[:7], out), (padded, 1, 3, rows, out),
+        (padded.astype(np.int8), 1, taps, rows, out), (padded, 1, taps, rows, out.astype(np.uint8)),
+        (padded[:, ::2], 1, taps, rows, out), (padded, 1, [("x", 0, 1)] * 4, rows, out), (padded, 1, [3] * 4, rows, out),
+    ]:  # fmt: skip
+        with pytest.raises((ValueError, TypeError, BufferError)):
+            shadows.steps(*arguments)
+    for arguments in [
+        (padded, padded, padded, 1, taps, rows, 8, 16, *change), (padded, padded, padded, 1, taps, rows, -1, 1, *change),
+        (padded, padded, padded.astype(np.uint16), 1, taps, rows, 8, 1, *change),
+        (padded, padded, padded[:9].copy(), 1, taps, rows, 8, 1, *change),
+        (padded, padded, padded, 1, taps, rows, 8, 1, change[0], change[1, :7].copy()),
+        (padded, padded, padded, 1, taps, rows, 256, 1, *change), (padded, padded, padded, 1, taps, rows, 8, -1, *change),
+    ]:  # fmt: skip
+        with pytest.raises((ValueError, TypeError, BufferError)):
+            shadows.alike(*arguments)

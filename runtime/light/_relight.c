@@ -2,7 +2,8 @@
  *
  * For each pixel: log2 light = slope * luma + offset, the two coefficient maps being interpolated bilinearly from
  * proxy size; clamped to [floor, 0]; luma and the brightest channel, `peak`, go through the tone curve
- * x * ((1 - x^2) * light^2 + x^2)^(-1/2), and chroma is scaled by the curve's slope between the two.
+ * x * ((1 - x^2) * light^2 + x^2)^(-1/2), and chroma is scaled by the curve's slope between the two. What cleans
+ * shadows (runtime/light/shadows.py) is added before.
  *
  * runtime/light/gain.py holds the same in numpy: the definition, the fall-back and what the tests compare with.
  */
@@ -173,8 +174,10 @@ static void maps_row(Maps *m, int y)
 
 /* The pixel loops keep to one idea each and write through restrict pointers, so that compilers vectorise them. */
 
-/* For (luma, peak): what the channels are multiplied by, into `luma`, and what is added to each, into `peak`. */
-FAST static void gain_row(float *restrict luma, float *restrict peak, const Maps *m, int width, float floor)
+/* For (luma, peak): what the channels are multiplied by, into `luma`, and what is added to each, into `peak`, with
+   what cleans luma. */
+FAST static void gain_row(float *restrict luma, float *restrict peak, const int8_t *restrict fine, float unit_of_fine,
+                          const Maps *m, int width, float floor)
 {
     const float *restrict slope = m->row_slope, *restrict offset = m->row_offset;
     int x;
@@ -182,8 +185,33 @@ FAST static void gain_row(float *restrict luma, float *restrict peak, const Maps
         float y = luma[x];
         Gains gains = gains_of(slope[x], offset[x], y, peak[x], floor);
         luma[x] = gains.chroma;
-        peak[x] = y * (gains.luma - gains.chroma);
+        peak[x] = y * (gains.luma - gains.chroma) + (float)fine[x] * unit_of_fine * gains.luma;
     }
+}
+
+/* How much of what cleans chroma counts: none of it at a gain of 1, all from 1.5 on. */
+INLINE float share_of_cleanup(float gain)
+{
+    return unit(2.0f * (gain - 1.0f));
+}
+
+/* One row of runtime/light/shadows.py's `Cleanup`; zeros where there is none. */
+typedef struct {
+    const int8_t *fine; /* of luma, in `unit` */
+    float unit;         /* codes */
+    const float *cb, *cr;
+} CleanRow;
+
+/* Full-range Y'CbCr of ITU-T T.871, in which RGB is cleaned. */
+#define R_CR 1.402f
+#define G_CB (-0.344136f)
+#define G_CR (-0.714136f)
+#define B_CB 1.772f
+
+/* What cleans a colour makes no channel darker than it was. */
+INLINE float not_below(float from, float to)
+{
+    return from < 0.0f || to > from ? to : from;
 }
 
 /* `step` is a literal 3 or 4 in each, as strides must be for compilers to vectorise. */
@@ -200,20 +228,24 @@ FAST static void gain_row(float *restrict luma, float *restrict peak, const Maps
         }                                                                                                         \
     }                                                                                                             \
     FAST static void multiply_##NAME(const T *restrict src, T *restrict dst, const float *restrict scales,        \
-                                     const float *restrict shares, const float *restrict tops, int width)         \
+                                     const float *restrict shares, const float *restrict tops,                    \
+                                     const float *restrict cb, const float *restrict cr, int width)               \
     {                                                                                                             \
         int x;                                                                                                    \
         for (x = 0; x < width; x++) {                                                                             \
             float scale = scales[x], share = shares[x] * (float)(TOP), top = tops[x];                             \
-            dst[step * x] = (T)STORE((float)src[step * x], scale, share);                                         \
-            dst[step * x + 1] = (T)STORE((float)src[step * x + 1], scale, share);                                 \
-            dst[step * x + 2] = (T)STORE((float)src[step * x + 2], scale, share);                                 \
+            float clean = share_of_cleanup(scale) * scale, u = clean * cb[x], v = clean * cr[x];                  \
+            float r = share + R_CR * v, g = share + G_CB * u + G_CR * v, b = share + B_CB * u;                    \
+            dst[step * x] = (T)STORE((float)src[step * x], scale, r);                                             \
+            dst[step * x + 1] = (T)STORE((float)src[step * x + 1], scale, g);                                     \
+            dst[step * x + 2] = (T)STORE((float)src[step * x + 2], scale, b);                                     \
             if (step == 4)                                                                                        \
                 dst[step * x + 3] = src[step * x + 3];                                                            \
             (void)top;                                                                                            \
         }                                                                                                         \
     }                                                                                                             \
-    static void NAME(const void *source, void *target, const Maps *m, float *buffer, int width, float floor)      \
+    static void NAME(const void *source, void *target, const Maps *m, const CleanRow *clean, float *buffer,       \
+                     int width, float floor)                                                                      \
     {                                                                                                             \
         const T *src = source;                                                                                    \
         T *dst = target;                                                                                          \
@@ -222,14 +254,15 @@ FAST static void gain_row(float *restrict luma, float *restrict peak, const Maps
         measure_##NAME(src, luma, peak, width);                                                                   \
         for (x = 0; x < width; x++)                                                                               \
             tops[x] = peak[x] < 1.0f ? (float)(TOP) - 1.0f : (float)(TOP);                                        \
-        gain_row(luma, peak, m, width, floor);                                                                    \
-        multiply_##NAME(src, dst, luma, peak, tops, width);                                                       \
+        gain_row(luma, peak, clean->fine, clean->unit / (float)(TOP), m, width, floor);                           \
+        multiply_##NAME(src, dst, luma, peak, tops, clean->cb, clean->cr, width);                                 \
     }
 
 /* Integers: what was below the maximum stays below it after rounding. Floats: what is at the maximum or above it stays,
    and what is not a number. */
-#define STORE_CODE(v, scale, share) ((v) * (scale) + (share) + 0.5f < top ? (v) * (scale) + (share) + 0.5f : top)
-#define STORE_FLOAT(v, scale, share) ((v) < 1.0f ? (v) * (scale) + (share) : (v))
+#define STORE_CODE(v, scale, share)                                                                                   \
+    (not_below(v, (v) * (scale) + (share) + 0.5f) < top ? not_below(v, (v) * (scale) + (share) + 0.5f) : top)
+#define STORE_FLOAT(v, scale, share) ((v) < 1.0f ? not_below(v, (v) * (scale) + (share)) : (v))
 
 RGB_ROW(rgb_u8, uint8_t, 255, STORE_CODE, 3)
 RGB_ROW(rgba_u8, uint8_t, 255, STORE_CODE, 4)
@@ -238,7 +271,7 @@ RGB_ROW(rgba_u16, uint16_t, 65535, STORE_CODE, 4)
 RGB_ROW(rgb_f32, float, 1, STORE_FLOAT, 3)
 RGB_ROW(rgba_f32, float, 1, STORE_FLOAT, 4)
 
-typedef void (*Row)(const void *, void *, const Maps *, float *, int, float);
+typedef void (*Row)(const void *, void *, const Maps *, const CleanRow *, float *, int, float);
 
 static Row row_of(char kind, int channels)
 {
@@ -270,14 +303,15 @@ typedef struct {
             lift[x] = r > b ? r : b;                                                                              \
         }                                                                                                         \
     }                                                                                                             \
-    FAST static void luma_##T(const T *restrict src, T *restrict dst, const float *restrict lift, const Maps *m,  \
+    FAST static void luma_##T(const T *restrict src, T *restrict dst, const float *restrict lift,                 \
+                              const int8_t *restrict fine, float unit_of_fine, const Maps *m,                     \
                               float *restrict gains, int width, const Coding *coding, float floor)                \
     {                                                                                                             \
         const Coding c = *coding;                                                                                 \
         const float *restrict slope = m->row_slope, *restrict offset = m->row_offset;                             \
         int x;                                                                                                    \
         for (x = 0; x < width; x++) {                                                                             \
-            float d = (float)src[x] - c.y_offset, y = d * c.y_scale;                                              \
+            float d = (float)src[x] + (float)fine[x] * unit_of_fine - c.y_offset, y = d * c.y_scale;              \
             float low = unit(y), high = unit(y + lift[x]), within = high - low, above = lift[x] - within;         \
             Gains g = gains_of(slope[x], offset[x], low, high, floor);                                            \
             float out = c.y_offset + d * (d > 0.0f ? g.luma : 1.0f) + 0.5f;                                       \
@@ -286,13 +320,14 @@ typedef struct {
             dst[x] = (T)(out < c.top ? out : c.top);                                                              \
         }                                                                                                         \
     }                                                                                                             \
-    FAST static void chroma_##T(const T *restrict src, T *restrict dst, const float *restrict gains, int width,   \
-                                const Coding *coding)                                                             \
+    FAST static void chroma_##T(const T *restrict src, T *restrict dst, const float *restrict gains,              \
+                                const float *restrict change, int width, const Coding *coding)                    \
     {                                                                                                             \
         const Coding c = *coding;                                                                                 \
         int x;                                                                                                    \
         for (x = 0; x < width; x++) {                                                                             \
-            float out = c.c_offset + ((float)src[x] - c.c_offset) * gains[x] + 0.5f;                              \
+            float clean = (float)src[x] + share_of_cleanup(gains[x]) * change[x];                                 \
+            float out = c.c_offset + (clean - c.c_offset) * gains[x] + 0.5f;                                      \
             out = out > 0.0f ? out : 0.0f;                                                                        \
             dst[x] = (T)(out < c.top ? out : c.top);                                                              \
         }                                                                                                         \
@@ -380,22 +415,83 @@ fail:
     return -1;
 }
 
+/* Whole-picture corrections, see runtime/light/shadows.py; a row of zeros stands for what is None. */
+typedef struct {
+    Py_buffer view[3]; /* luma's int8, Cb's and Cr's float32 */
+    int held[3];
+    float unit;  /* of luma's, in codes */
+    void *zeros; /* a row */
+} Clean;
+
+static void clean_free(Clean *clean)
+{
+    int i;
+    for (i = 0; i < 3; i++)
+        if (clean->held[i])
+            PyBuffer_Release(&clean->view[i]);
+    free(clean->zeros);
+}
+
+/* `object` is None or (luma or None, Cb or None, Cr or None, unit). */
+static int clean_init(Clean *clean, PyObject *object, int height, int width, int chroma_height, int chroma_width)
+{
+    PyObject *part[3] = {Py_None, Py_None, Py_None};
+    int i;
+    memset(clean, 0, sizeof *clean);
+    if (object != Py_None && !PyTuple_Check(object)) {
+        PyErr_SetString(PyExc_TypeError, "corrections must be None or a tuple");
+        return -1;
+    }
+    if (object != Py_None && !PyArg_ParseTuple(object, "OOOf", &part[0], &part[1], &part[2], &clean->unit))
+        return -1;
+    clean->zeros = calloc((size_t)width, sizeof(float));
+    if (!clean->zeros) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (i = 0; i < 3; i++) {
+        Py_buffer *view = &clean->view[i];
+        if (part[i] == Py_None)
+            continue;
+        if (PyObject_GetBuffer(part[i], view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT) < 0)
+            goto fail;
+        clean->held[i] = 1;
+        if (view->ndim != 2 || strcmp(view->format, i ? "f" : "b") || view->shape[0] != (i ? chroma_height : height) ||
+            view->shape[1] != (i ? chroma_width : width)) {
+            PyErr_SetString(PyExc_ValueError, "corrections must be int8 of luma's and float32 of chroma's size");
+            goto fail;
+        }
+    }
+    return 0;
+fail:
+    clean_free(clean);
+    return -1;
+}
+
+static const void *clean_row(const Clean *clean, int part, int row)
+{
+    if (!clean->held[part])
+        return clean->zeros;
+    return (const char *)clean->view[part].buf + (Py_ssize_t)row * clean->view[part].strides[0];
+}
+
 PyDoc_STRVAR(rgb_doc,
-             "rgb(source, target, slope, offset, floor, start, stop)\n\n"
+             "rgb(source, target, slope, offset, floor, clean, start, stop)\n\n"
              "Relight rows [start, stop) of an interleaved (H, W, 3 or 4) uint8, uint16 or float32 picture into `target`;\n"
-             "alpha is copied.");
+             "alpha is copied. `clean` is None or (luma, Cb, Cr, unit of luma in codes).");
 
 static PyObject *relight_rgb(PyObject *self, PyObject *args)
 {
-    PyObject *source, *target, *slope, *offset, *result = NULL;
+    PyObject *source, *target, *slope, *offset, *cleanup, *result = NULL;
     Py_buffer src, dst, views[2];
     Maps maps;
+    Clean clean;
     float floor, *buffer;
     int y, height, width, channels, start, stop;
     char kind;
     Row row;
     (void)self;
-    if (!PyArg_ParseTuple(args, "OOOOfii", &source, &target, &slope, &offset, &floor, &start, &stop))
+    if (!PyArg_ParseTuple(args, "OOOOfOii", &source, &target, &slope, &offset, &floor, &cleanup, &start, &stop))
         return NULL;
     if (get_plane(source, &src, 3, "source", 0) < 0)
         return NULL;
@@ -415,8 +511,10 @@ static PyObject *relight_rgb(PyObject *self, PyObject *args)
         PyErr_SetString(PyExc_ValueError, "source and target must both be (H, W, 3 or 4) uint8, uint16 or float32");
         goto done;
     }
-    if (get_maps(slope, offset, views, &maps, height, width) < 0)
+    if (clean_init(&clean, cleanup, height, width, height, width) < 0)
         goto done;
+    if (get_maps(slope, offset, views, &maps, height, width) < 0)
+        goto release_clean;
     buffer = malloc((size_t)width * 3 * sizeof(float));
     if (!buffer) {
         PyErr_NoMemory();
@@ -425,9 +523,14 @@ static PyObject *relight_rgb(PyObject *self, PyObject *args)
     row = row_of(kind, channels);
     Py_BEGIN_ALLOW_THREADS
     for (y = start; y < stop; y++) {
+        CleanRow of_row;
+        of_row.fine = clean_row(&clean, 0, y);
+        of_row.unit = clean.unit;
+        of_row.cb = clean_row(&clean, 1, y);
+        of_row.cr = clean_row(&clean, 2, y);
         maps_row(&maps, y);
-        row((const char *)src.buf + y * src.strides[0], (char *)dst.buf + y * dst.strides[0], &maps, buffer, width,
-            floor);
+        row((const char *)src.buf + y * src.strides[0], (char *)dst.buf + y * dst.strides[0], &maps, &of_row, buffer,
+            width, floor);
     }
     Py_END_ALLOW_THREADS
     free(buffer);
@@ -436,6 +539,8 @@ release:
     maps_free(&maps);
     PyBuffer_Release(&views[0]);
     PyBuffer_Release(&views[1]);
+release_clean:
+    clean_free(&clean);
 done:
     PyBuffer_Release(&src);
     PyBuffer_Release(&dst);
@@ -450,31 +555,32 @@ done:
             spread(lift, wide, width, shift_x);                                                                    \
             for (k = 0; k < count; k++) {                                                                          \
                 maps_row(&maps, first + k);                                                                        \
-                luma_##T((const T *)ROW(0, first + k), (T *)ROW(3, first + k), wide, &maps, gains,                  \
-                         width, &coding, floor);                                           \
+                luma_##T((const T *)ROW(0, first + k), (T *)ROW(3, first + k), wide, FINE(first + k), clean.unit,   \
+                         &maps, gains, width, &coding, floor);                                                     \
                 gather(gains, mean, width, shift_x, 1.0f / (float)count, k == 0);                                  \
             }                                                                                                      \
-            chroma_##T((const T *)ROW(1, row), (T *)ROW(4, row), mean, chroma_width, &coding);                     \
-            chroma_##T((const T *)ROW(2, row), (T *)ROW(5, row), mean, chroma_width, &coding);                     \
+            chroma_##T((const T *)ROW(1, row), (T *)ROW(4, row), mean, CHANGE(1, row), chroma_width, &coding);     \
+            chroma_##T((const T *)ROW(2, row), (T *)ROW(5, row), mean, CHANGE(2, row), chroma_width, &coding);     \
         }                                                                                                          \
     } while (0)
 
 PyDoc_STRVAR(planes_doc,
-             "planes(y, u, v, y_out, u_out, v_out, slope, offset, floor, coding)\n\n"
-             "Relight Y'CbCr planes, uint8 or uint16, 4:4:4, 4:2:2 or 4:2:0. `coding` is (y_offset, y_scale, c_offset,\n"
-             "c_scale, r_cr, g_cb, g_cr, b_cb, top).");
+             "planes(y, u, v, y_out, u_out, v_out, slope, offset, floor, clean, coding)\n\n"
+             "Relight Y'CbCr planes, uint8 or uint16, 4:4:4, 4:2:2 or 4:2:0. `clean` is as for `rgb`; `coding` is\n"
+             "(y_offset, y_scale, c_offset, c_scale, r_cr, g_cb, g_cr, b_cb, top).");
 
 static PyObject *relight_planes(PyObject *self, PyObject *args)
 {
-    PyObject *object[6], *slope, *offset, *result = NULL;
+    PyObject *object[6], *slope, *offset, *cleanup, *result = NULL;
     Py_buffer plane[6], views[2];
     Maps maps;
+    Clean clean;
     Coding coding;
     float floor, *memory, *lift, *wide, *gains, *mean;
     int i, got, row, height, width, chroma_height, chroma_width, shift_x, shift_y;
     (void)self;
-    if (!PyArg_ParseTuple(args, "OOOOOOOOf(fffffffff)", &object[0], &object[1], &object[2], &object[3], &object[4],
-                          &object[5], &slope, &offset, &floor, &coding.y_offset, &coding.y_scale, &coding.c_offset,
+    if (!PyArg_ParseTuple(args, "OOOOOOOOfO(fffffffff)", &object[0], &object[1], &object[2], &object[3], &object[4],
+                          &object[5], &slope, &offset, &floor, &cleanup, &coding.y_offset, &coding.y_scale, &coding.c_offset,
                           &coding.c_scale, &coding.r_cr, &coding.g_cb, &coding.g_cr, &coding.b_cb, &coding.top))
         return NULL;
     for (got = 0; got < 6; got++)
@@ -495,8 +601,10 @@ static PyObject *relight_planes(PyObject *self, PyObject *args)
             goto done;
         }
     }
-    if (get_maps(slope, offset, views, &maps, height, width) < 0)
+    if (clean_init(&clean, cleanup, height, width, chroma_height, chroma_width) < 0)
         goto done;
+    if (get_maps(slope, offset, views, &maps, height, width) < 0)
+        goto release_clean;
     memory = malloc((size_t)width * 4 * sizeof(float));
     if (!memory) {
         PyErr_NoMemory();
@@ -507,6 +615,8 @@ static PyObject *relight_planes(PyObject *self, PyObject *args)
     gains = memory + 2 * (size_t)width;
     mean = memory + 3 * (size_t)width;
 #define ROW(p, r) ((char *)plane[p].buf + (Py_ssize_t)(r) * plane[p].strides[0])
+#define FINE(r) (const int8_t *)clean_row(&clean, 0, r)
+#define CHANGE(p, r) (const float *)clean_row(&clean, p, r)
     Py_BEGIN_ALLOW_THREADS
     if (plane[0].itemsize == 1)
         RUN_PLANES(uint8_t);
@@ -519,6 +629,8 @@ release:
     maps_free(&maps);
     PyBuffer_Release(&views[0]);
     PyBuffer_Release(&views[1]);
+release_clean:
+    clean_free(&clean);
 done:
     while (got > 0)
         PyBuffer_Release(&plane[--got]);

@@ -6,6 +6,8 @@ does the brightest channel; chroma, the channels' differences from luma, is scal
 two. So hue stays, lights lose colour as they come up, a pixel that was not clipped does not clip, nothing gets darker,
 and because all of it is a factor for luma and another one for chroma, Y'CbCr and RGB come out the same.
 
+What cleans lifted shadows (`shadows`) is added before.
+
 The loop is compiled (`_relight.c`); `rgb_reference` and `planes_reference` define what it computes and take over
 where the package was installed without a compiler.
 """
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -25,6 +28,7 @@ from cliplit.constants import LUMA_WEIGHTS
 
 from .colour import Coding, Planes
 from .light_map import Coefficients
+from .shadows import LUMA_UNIT, Cleanup, YCbCr, rgb_cleanup
 
 try:
     from . import _relight  # type: ignore[attr-defined]
@@ -38,14 +42,19 @@ BLACK = np.float32(1e-12)  # added to the brightest channel where it is divided 
 WHITE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0, np.dtype(np.float32): 1.0}
 
 
-def apply_rgb(picture: Array, coefficients: Coefficients, out: Array | None = None) -> Array:
-    """Enhance (H, W, 3 or 4) uint8, uint16 or float32 into `out` or a new array; alpha, if any, is copied."""
+def apply_rgb(
+    picture: Array, coefficients: Coefficients, out: Array | None = None, cleanup: Cleanup | None = None
+) -> Array:
+    """Enhance (H, W, 3 or 4) uint8, uint16 or float32 into `out` or a new array; alpha, if any, is copied.
+
+    `cleanup` is of the picture's own numbers, see `shadows.rgb_cleanup`.
+    """
     enhanced = np.empty(picture.shape, picture.dtype) if out is None else out
     if _relight is None:
-        enhanced[...] = rgb_reference(picture, coefficients)
+        enhanced[...] = rgb_reference(picture, coefficients, cleanup)
         return enhanced
     picture = np.ascontiguousarray(picture)
-    maps: tuple[Any, ...] = coefficients.slope, coefficients.offset, coefficients.floor
+    maps: tuple[Any, ...] = coefficients.slope, coefficients.offset, coefficients.floor, _corrections(cleanup)
     height = picture.shape[0]
     bands = min(os.cpu_count() or 1, 4, 1 + picture.size // BAND)
     edges = [height * i // bands for i in range(bands + 1)]
@@ -56,6 +65,10 @@ def apply_rgb(picture: Array, coefficients: Coefficients, out: Array | None = No
         for part in [pool.submit(_relight.rgb, picture, enhanced, *maps, *rows) for rows in pairwise(edges)]:
             part.result()
     return enhanced
+
+
+def _corrections(cleanup: Cleanup | None) -> tuple[Any, ...] | None:
+    return cleanup and (cleanup.luma, cleanup.cb, cleanup.cr, 1 / LUMA_UNIT)
 
 
 def fields(planes: Planes, interlaced: bool) -> list[Planes]:
@@ -71,24 +84,31 @@ def fields(planes: Planes, interlaced: bool) -> list[Planes]:
     return [(y[first::2], cb[first::2], cr[first::2]) for first in (0, 1)]
 
 
-def apply_planes(planes: Planes, out: Planes, coefficients: Coefficients, coding: Coding) -> None:
+def apply_planes(
+    planes: Planes, out: Planes, coefficients: Coefficients, coding: Coding, cleanup: Cleanup | None = None
+) -> None:
     """Enhance Y', Cb, Cr planes (uint8 or uint16, of any sampling from 4:4:4 to 4:1:1) into `out`, or in place.
 
     Y'CbCr is linear in R'G'B', so what multiplies the channels' differences from luma multiplies the chroma offsets.
-    4:1:1 is relighted as 4:2:2 with each chroma sample twice, whose means are the same.
+    4:1:1 is relighted as 4:2:2 with each chroma sample twice, whose means are the same. `cleanup` is of the planes'
+    codes, see `shadows.planes_cleanup`.
     """
     if columns_per_sample(planes) > 2:
         wide = _chroma_repeated(planes)
         relighted = wide[0], np.empty_like(wide[1]), np.empty_like(wide[2])
-        apply_planes(wide, (out[0], relighted[1], relighted[2]), coefficients, coding)
+        if cleanup and cleanup.cb is not None and cleanup.cr is not None:
+            _, cb, cr = _chroma_repeated((planes[0], cleanup.cb, cleanup.cr))
+            cleanup = replace(cleanup, cb=cb, cr=cr)
+        apply_planes(wide, (out[0], relighted[1], relighted[2]), coefficients, coding, cleanup)
         for target, source in zip(out[1:], relighted[1:], strict=True):
             target[...] = _pairs_averaged(source, target.shape[1])
         return
     if _relight is None:
-        for target, plane in zip(out, planes_reference(planes, coefficients, coding), strict=True):
+        for target, plane in zip(out, planes_reference(planes, coefficients, coding, cleanup), strict=True):
             target[...] = plane
         return
-    _relight.planes(*planes, *out, coefficients.slope, coefficients.offset, coefficients.floor, coding.numbers)
+    maps = coefficients.slope, coefficients.offset, coefficients.floor
+    _relight.planes(*planes, *out, *maps, _corrections(cleanup), coding.numbers)
 
 
 def columns_per_sample(planes: Planes) -> int:
@@ -109,15 +129,21 @@ def _pairs_averaged(plane: Array, width: int) -> Array:
     return (whole[:, ::2] + whole[:, 1::2] + 1) // 2
 
 
-def apply_channels(planes: Planes, out: Planes, coefficients: Coefficients, depth: int) -> None:
-    """Enhance R, G, B planes of 8 to 16 bits into `out`. A light map of 1 changes no code."""
+def apply_channels(
+    planes: Planes, out: Planes, coefficients: Coefficients, depth: int, noise: float | None = None
+) -> None:
+    """Enhance R, G, B planes of 8 to 16 bits into `out`. A light map of 1 changes no code.
+
+    `noise` is that of chroma; shadows are cleaned where it is known.
+    """
     picture = np.stack(planes, axis=-1)
-    if depth == 8:
-        relighted = apply_rgb(picture, coefficients)
-    else:
-        scale = np.float32(65535 / ((1 << depth) - 1))
-        full = np.rint(picture * scale).astype(np.uint16)
-        relighted = np.rint(apply_rgb(full, coefficients) / scale).astype(np.uint16)
+    scale = np.float32(1 if depth == 8 else 65535 / ((1 << depth) - 1))
+    if depth != 8:
+        picture = np.rint(picture * scale).astype(np.uint16)
+    cleanup = None if noise is None else rgb_cleanup(picture, coefficients, noise)
+    relighted = apply_rgb(picture, coefficients, cleanup=cleanup)
+    if depth != 8:
+        relighted = np.rint(relighted / scale).astype(np.uint16)
     for channel, plane in enumerate(out):
         plane[...] = relighted[..., channel]
 
@@ -147,7 +173,7 @@ def factors(light: Array, luma: Array, peak: Array) -> tuple[Array, Array]:
     return of_luma, both * both * (high + luma) / (high * of_peak + luma * of_luma)
 
 
-def rgb_reference(picture: Array, coefficients: Coefficients) -> Array:
+def rgb_reference(picture: Array, coefficients: Coefficients, cleanup: Cleanup | None = None) -> Array:
     """Compute `apply_rgb` in numpy."""
     white = np.float32(WHITE[picture.dtype])
     colour = picture[..., :3].astype(np.float32)
@@ -155,17 +181,26 @@ def rgb_reference(picture: Array, coefficients: Coefficients) -> Array:
     luma, peak = bounded @ np.array(LUMA_WEIGHTS, np.float32), bounded.max(axis=2)
     of_luma, of_chroma = factors(np.exp2(full_size_log_light(luma, coefficients)), luma, peak)
     enhanced = colour * of_chroma[..., None] + (luma * (of_luma - of_chroma) * white)[..., None]
+    if cleanup and cleanup.luma is not None:
+        enhanced += (cleanup.luma * np.float32(1 / LUMA_UNIT) * of_luma)[..., None]
+    if cleanup and cleanup.cb is not None and cleanup.cr is not None:
+        weights, clean = YCbCr(), np.clip(2 * (of_chroma - 1), 0, 1) * of_chroma
+        cb, cr = clean * cleanup.cb, clean * cleanup.cr
+        enhanced += np.stack([weights.r_cr * cr, weights.g_cb * cb + weights.g_cr * cr, weights.b_cb * cb], axis=-1)
+    not_darker = np.where(colour < 0.0, enhanced, np.maximum(enhanced, colour))  # by what cleans it
     if picture.dtype == np.float32:
-        enhanced = np.where(colour < 1.0, enhanced, colour)
+        enhanced = np.where(colour < 1.0, not_darker, colour)
     else:
         limit = np.where(peak < 1.0, white - 1.0, white)[..., None]  # below the maximum stays below the maximum
-        enhanced = np.minimum(np.floor(enhanced + 0.5), limit)
+        enhanced = np.minimum(np.floor(not_darker + 0.5), limit)
     result = picture.copy()
     result[..., :3] = enhanced
     return result
 
 
-def planes_reference(planes: Planes, coefficients: Coefficients, coding: Coding) -> Planes:
+def planes_reference(
+    planes: Planes, coefficients: Coefficients, coding: Coding, cleanup: Cleanup | None = None
+) -> Planes:
     """Compute `apply_planes` in numpy."""
     n = coding.numbers
     luma, *chroma = (plane.astype(np.float32) for plane in planes)
@@ -174,6 +209,8 @@ def planes_reference(planes: Planes, coefficients: Coefficients, coding: Coding)
     lift = np.maximum(np.maximum(n.r_cr * cr, n.b_cb * cb), n.g_cb * cb + n.g_cr * cr)
     fy, fx = (2 if lift.shape[axis] < luma.shape[axis] else 1 for axis in (0, 1))
     lift = lift.repeat(fy, axis=0).repeat(fx, axis=1)[:height, :width]
+    if cleanup and cleanup.luma is not None:
+        luma = luma + cleanup.luma * np.float32(1 / LUMA_UNIT)
     above_black = luma - n.y_offset
     y = above_black * n.y_scale
     low, high = np.clip(y, 0, 1), np.clip(y + lift, 0, 1)
@@ -183,6 +220,9 @@ def planes_reference(planes: Planes, coefficients: Coefficients, coding: Coding)
     # The factor of a chroma sample is the mean over the luma samples it covers.
     padded = np.pad(of_chroma, ((0, -height % fy), (0, -width % fx)), mode="edge")
     mean = padded.reshape(padded.shape[0] // fy, fy, padded.shape[1] // fx, fx).mean(axis=(1, 3))
+    if cleanup and cleanup.cb is not None and cleanup.cr is not None:
+        share = np.clip(2 * (mean - 1), 0, 1)
+        chroma = [plane + share * change for plane, change in zip(chroma, (cleanup.cb, cleanup.cr), strict=True)]
     y_out = n.y_offset + np.where(above_black > 0, above_black * of_luma, above_black)
     c_out = [n.c_offset + (plane - n.c_offset) * mean for plane in chroma]
     dtype = planes[0].dtype

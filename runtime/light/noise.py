@@ -8,14 +8,17 @@ out; there, JPEG's steps on its 8x8 grid count as noise.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
+import cv2
 import numpy as np
 
 from cliplit.arrays import Array
 from cliplit.constants import LUMA_WEIGHTS, MAX_GAIN
 
 from .gain import WHITE
+from .shadows import INNER_WHITE, rgb_planes
 
 BLOCK = 16  # two of JPEG's and of H.264's transforms
 ROWS, COLUMNS = 15, 20  # sampled blocks: a few milliseconds
@@ -26,7 +29,7 @@ QUANTILE = 0.15  # of the dark blocks, the flattest first
 QUANTILE_BIAS = 0.90  # what that quantile of blocks of pure noise is of their noise
 FEWEST = 8  # blocks needed for an answer
 LARGEST_STEP = 0.03  # of luma, that one block adds to the mean step on JPEG's grid
-
+GRID_WEIGHT = 1.5  # of those steps of chroma next to noise: they are a mean, of blocks with steps and without
 VISIBLE = 0.045  # standard deviation of noise that may be seen in the result, of white
 LEAST_GAIN = 3.0  # what a noisy picture still gets
 SETTLING = 0.5  # seconds in which a clip's limit follows
@@ -77,10 +80,41 @@ def level_of_blocks(blocks: Array) -> float | None:
     blocks = blocks[~clipped]
     if len(blocks) < FEWEST:
         return steps or None
+    return max(float(np.quantile(_block_noise(blocks), QUANTILE)) / QUANTILE_BIAS, steps)
+
+
+def picture_chroma_noise(picture: Array) -> float:
+    """Estimate the chroma noise of (H, W, 3 or 4) RGB as `chroma_noise`."""
+    return chroma_noise(*rgb_planes(picture), 0.0, 1.0 / INNER_WHITE)
+
+
+def chroma_noise(luma: Array, cb: Array, cr: Array, black: float, scale: float) -> float:
+    """Estimate the standard deviation of chroma noise in dark blocks of planes whose codes c mean ``c * scale``.
+
+    The planes are of one size, `black` is luma's code of black. Noise that is coarser than a sample is looked for at
+    half size, too: pictures were enlarged, or their chroma was. 0 where too few blocks are dark.
+    """
+    largest = 0.0
+    for _ in range(2):
+        blocks = [sample_blocks(plane).astype(np.float32) for plane in (luma, cb, cr)]
+        mean = (blocks[0].mean(axis=(1, 2)) - np.float32(black)) * np.float32(scale) if len(blocks[0]) else blocks[0]
+        dark = (mean > DARKEST) & (mean < DARK)
+        if np.count_nonzero(dark) >= FEWEST:
+            for chroma in (each[dark] * np.float32(scale) for each in blocks[1:]):
+                largest = max(largest, float(np.median(_block_noise(chroma))), GRID_WEIGHT * grid_steps(chroma))
+        if min(luma.shape) < 2 * BLOCK:
+            break
+        luma, cb, cr = (
+            cv2.resize(plane, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for plane in (luma, cb, cr)
+        )
+    return largest
+
+
+def _block_noise(blocks: Array) -> Array:
+    """Estimate the noise of each of (n, 16, 16) blocks."""
     curved = blocks[:, 1:-1] * 2 - blocks[:, :-2] - blocks[:, 2:]
     curved = curved[:, :, 1:-1] * 2 - curved[:, :, :-2] - curved[:, :, 2:]
-    noise = np.median(np.abs(curved).reshape(len(blocks), -1), axis=1) / np.float32(0.6745 * 6)
-    return max(float(np.quantile(noise, QUANTILE)) / QUANTILE_BIAS, steps)
+    return np.asarray(np.median(np.abs(curved).reshape(len(blocks), -1), axis=1) / np.float32(0.6745 * 6))
 
 
 def grid_steps(blocks: Array) -> float:
@@ -100,30 +134,46 @@ def noise_gain_limit(noise: float | None, bound: float = MAX_GAIN) -> float:
     return min(max(VISIBLE / noise, min(LEAST_GAIN, bound)), bound)
 
 
-class GainLimit:
-    """The noise-limited gain of a clip's frames, smoothed over time so that single frames do not show."""
+class _Settling:
+    """A number of a clip's frames, measured now and then and smoothed over time so that single frames do not show."""
 
     def __init__(self) -> None:
-        self._log: float | None = None
+        self._value: float | None = None
         self._goal = 0.0
         self._time = self._measured = 0.0
 
-    def __call__(self, plane: Array, black: float, scale: float, time: float) -> float:
-        """Return the limit for the Y' plane (see `plane_noise`) of the frame shown at `time` seconds."""
+    def follow(self, measure: Callable[[], float], time: float) -> float:
+        """Return the number for the frame shown at `time` seconds."""
         elapsed, self._time = time - self._time, time
-        if self._log is None or not 0.0 <= elapsed < 1.0 or time - self._measured >= INTERVAL:
-            self._goal, self._measured = math.log2(noise_gain_limit(plane_noise(plane, black, scale))), time
-        if self._log is None or not 0.0 <= elapsed < 1.0:
-            self._log = self._goal
-        self._log += (1 - math.exp(-elapsed / SETTLING)) * (self._goal - self._log) if elapsed > 0 else 0.0
-        return 2.0**self._log
+        if self._value is None or not 0.0 <= elapsed < 1.0 or time - self._measured >= INTERVAL:
+            self._goal, self._measured = measure(), time
+        if self._value is None or not 0.0 <= elapsed < 1.0:
+            self._value = self._goal
+        self._value += (1 - math.exp(-elapsed / SETTLING)) * (self._goal - self._value) if elapsed > 0 else 0.0
+        return self._value
 
     def state(self) -> dict[str, Any]:
         """Return the state to save (`frames.Stateful`)."""
         numbers = {"goal": self._goal, "time": self._time, "measured": self._measured}
-        return numbers if self._log is None else {**numbers, "log": self._log}
+        return numbers if self._value is None else {**numbers, "value": self._value}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue where `state` was taken."""
         self._goal, self._time, self._measured = (float(state[name]) for name in ("goal", "time", "measured"))
-        self._log = float(state["log"]) if "log" in state else None
+        self._value = float(state["value"]) if "value" in state else None
+
+
+class GainLimit(_Settling):
+    """The noise-limited gain of a clip's frames."""
+
+    def __call__(self, plane: Array, black: float, scale: float, time: float) -> float:
+        """Return the limit for the Y' plane (see `plane_noise`) of the frame shown at `time` seconds."""
+        return 2.0 ** self.follow(lambda: math.log2(noise_gain_limit(plane_noise(plane, black, scale))), time)
+
+
+class ChromaNoise(_Settling):
+    """The chroma noise of a clip's frames."""
+
+    def __call__(self, measure: Callable[[], float], time: float) -> float:
+        """Return the noise, of full scale, of the frame shown at `time` seconds, which `measure` measures."""
+        return self.follow(measure, time)

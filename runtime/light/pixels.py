@@ -14,7 +14,9 @@ from .bars import Area, picture_area
 from .colour import UNSPECIFIED, Coding, Planes
 from .gain import WHITE, apply_channels, apply_planes, apply_rgb, fields
 from .light_map import Coefficients
+from .noise import chroma_noise, picture_chroma_noise
 from .proxy import Proxy, planes_proxy, rgb_proxy, visible_area
+from .shadows import at_chroma_size, planes_cleanup, rgb_cleanup
 
 NEUTRAL_BLOCK = 2  # luma rows and columns to a sample of the colourless chroma that grey pictures get
 
@@ -54,8 +56,15 @@ class Pixels(Protocol):
         """Return the plane that noise is measured on, its code of black, and the factor from codes to [0, 1]."""
         ...
 
-    def relight(self, coefficients: Coefficients, out: Any) -> None:
-        """Write the relighted picture into `out`, pixels of the same form and size, which may be these themselves."""
+    def chroma_noise(self) -> float:
+        """Measure the standard deviation of chroma noise in the dark, of full scale; 0 where there is no chroma."""
+        ...
+
+    def relight(self, coefficients: Coefficients, out: Any, chroma_noise: float | None = None) -> None:
+        """Write the relighted picture into `out`, pixels of the same form and size, which may be these themselves.
+
+        Lifted shadows are cleaned (`shadows`) where `chroma_noise` is known, of the picture or of its clip.
+        """
         ...
 
     def copy_to(self, out: Any) -> None:
@@ -93,8 +102,12 @@ class PackedRGB:
     def noise_plane(self) -> tuple[Array, float, float]:
         return self.samples[..., 1], 0.0, 1.0 / WHITE[self.samples.dtype]
 
-    def relight(self, coefficients: Coefficients, out: PackedRGB) -> None:
-        apply_rgb(self.samples, coefficients, out.samples)
+    def chroma_noise(self) -> float:
+        return picture_chroma_noise(self.samples)
+
+    def relight(self, coefficients: Coefficients, out: PackedRGB, chroma_noise: float | None = None) -> None:
+        cleanup = None if chroma_noise is None else rgb_cleanup(self.samples, coefficients, chroma_noise)
+        apply_rgb(self.samples, coefficients, out.samples, cleanup)
 
     def copy_to(self, out: PackedRGB) -> None:
         out.samples[...] = self.samples
@@ -161,13 +174,28 @@ class PlanarPixels:
         y_offset, y_scale, *_ = self.coding.numbers
         return self.planes[1 if self.coding.rgb else 0], y_offset, y_scale
 
-    def relight(self, coefficients: Coefficients, out: PlanarPixels) -> None:
+    def chroma_noise(self) -> float:
+        if len(self.planes) < 3:
+            return 0.0
         if self.coding.rgb:
-            apply_channels(self.with_chroma, out.with_chroma, coefficients, self.coding.depth)
+            picture = np.stack(self.planes[:3], axis=-1)
+            deep = 65535 / ((1 << self.coding.depth) - 1)
+            return picture_chroma_noise(picture if self.coding.depth == 8 else (picture * deep).astype(np.uint16))
+        luma, cb, cr = self.planes[:3]
+        numbers = self.coding.numbers
+        return chroma_noise(at_chroma_size(luma, cb), cb, cr, numbers.y_offset, numbers.y_scale)
+
+    def relight(self, coefficients: Coefficients, out: PlanarPixels, chroma_noise: float | None = None) -> None:
+        if self.coding.rgb:
+            apply_channels(self.with_chroma, out.with_chroma, coefficients, self.coding.depth, chroma_noise)
             return
         both = fields(self.with_chroma, self.interlaced), fields(out.with_chroma, self.interlaced)
         for source, target in zip(*both, strict=True):
-            apply_planes(source, target, coefficients, self.coding)
+            cleanup = None
+            if chroma_noise is not None:
+                shown = source[: len(self.planes)]
+                cleanup = planes_cleanup(shown, self.coding.depth, coefficients, chroma_noise)
+            apply_planes(source, target, coefficients, self.coding, cleanup)
 
     def copy_to(self, out: PlanarPixels) -> None:
         for source, target in zip(self.planes, out.planes, strict=True):

@@ -24,7 +24,7 @@ from ..enhancer import Enhancer
 from .bars import Area, whole
 from .hdr import TRANSFERS, Transfer, signal_log_light, tone_mapped
 from .light_map import Coefficients
-from .noise import GainLimit
+from .noise import ChromaNoise, GainLimit
 from .pixels import Pixels
 from .proxy import shrink
 from .region import Region
@@ -102,6 +102,7 @@ class Relighting:
         self.settings = LightSettings() if settings is None else settings
         self.temporal = TemporalFilter(self.settings.time_constant)
         self.gain_limit = GainLimit()
+        self.chroma_noise = ChromaNoise()
         self._framed: Area | None = None  # what of the last picture was no bars
         self._profile = profile
 
@@ -178,7 +179,8 @@ class Relighting:
             if region:
                 coefficients = region.within(coefficients, *pixels.size)
             self._profile("temporal filter, edges")
-            pixels.relight(coefficients.scaled(strength), out_area)
+            noise = self.chroma_noise(pixels.chroma_noise, time) if self.enhancer.quality == "fast" else None
+            pixels.relight(coefficients.scaled(strength), out_area, noise)
             return out
         log_light, luma = light.small_maps()
         self._profile("network")
@@ -225,9 +227,13 @@ class Relighting:
         guided = self.enhancer.quality == "fast" and not self.enhancer.auto_max_gain
         return self.temporal.kept(coefficients) if guided else coefficients
 
+    @property
+    def _parts(self) -> dict[str, Any]:
+        return {"temporal": self.temporal, "gain limit": self.gain_limit, "chroma noise": self.chroma_noise}
+
     def state(self) -> dict[str, Any]:
         """Return what it remembers of earlier pictures, for a run that is continued later."""
-        parts = {"temporal": self.temporal.state(), "gain limit": self.gain_limit.state()}
+        parts = {name: part.state() for name, part in self._parts.items()}
         state = {f"{part} {name}": value for part, values in parts.items() for name, value in values.items()}
         return state | ({"area": np.array(astuple(self._framed))} if self._framed else {})
 
@@ -238,8 +244,8 @@ class Relighting:
             return {name.removeprefix(prefix): state[name] for name in state if name.startswith(prefix)}
 
         self._framed = Area(*map(int, state["area"])) if "area" in state else None
-        self.temporal.restore(part("temporal "))
-        self.gain_limit.restore(part("gain limit "))
+        for name, stateful in self._parts.items():
+            stateful.restore(part(f"{name} "))
 
 
 def _enlarged(values: Array, size: tuple[int, ...]) -> Array:

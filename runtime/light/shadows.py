@@ -1,0 +1,220 @@
+"""What lifted shadows are cleaned of: the steps between codes (debanding) and the noise of chroma.
+
+A gain of four makes a step of one code four codes high, and grain of two codes eight. Both corrections look at a fixed
+star of other samples around each one, the taps:
+
+- **Debanding**, of 8 bits: the mean of the taps that differ by at most one code says where between two codes the light
+  lies. It moves a sample by less than half a code, so the picture still rounds to itself: where nothing is lifted
+  nothing changes, and texture is not lost.
+- **Chroma noise reduction**: the mean chroma of the taps that look alike, in luma and in both chromas. How much may
+  differ follows the noise that is measured. The correction fades in from a gain of 1 to one of 1.5.
+
+The loops are compiled (`_shadows.c`); `steps_reference` and `alike_reference` define what they compute and take over
+where the package was installed without a compiler.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from cliplit.arrays import Array
+
+from .colour import Planes
+from .light_map import Coefficients
+
+try:
+    from . import _shadows  # type: ignore[attr-defined]
+except ImportError:  # built without a compiler
+    _shadows = None
+
+Taps = Sequence[tuple[int, int, int]]  # (dy, dx, weight)
+
+
+def star(rings: Sequence[tuple[int, int]]) -> Taps:
+    """Place four taps on each ring of (radius, weight), every ring turned against the one before."""
+    taps = []
+    for number, (radius, weight) in enumerate(rings):
+        for quarter in range(4):
+            angle = 0.3 + 1.44 * number + math.pi / 2 * quarter
+            taps.append((round(radius * math.sin(angle)), round(radius * math.cos(angle)), weight))
+    return tuple(taps)
+
+
+# Chosen by the largest step that remains of staircases of 2 to 96 samples a code: 0.8 codes down to 0.25.
+LUMA_TAPS = star([(1, 3), (3, 2), (7, 1), (13, 1), (22, 1)])
+LUMA_UNIT = sum(weight for _, _, weight in LUMA_TAPS)  # what one code is in a sum of steps
+CHROMA_TAPS = star([(1, 1), (4, 1), (8, 1), (13, 1)])  # at half luma's size: beyond the 8 x 8 blocks of JPEG and H.264
+FULL_CHROMA_TAPS = star([(2, 1), (7, 1), (13, 1), (22, 1)])  # at luma's size, where such blocks are 16 wide
+REACH = 22  # of the farthest tap
+
+LUMA_GATE = 8  # codes of 8 bits in which what looks alike may differ
+LEAST_GATE, LARGEST_GATE = 1.0, 12.0  # the same in chroma: without noise, which leaves colours alone, and at most
+CLEAN = 0.3  # codes of noise up to which a picture counts as clean: rounding to codes alone is 0.29
+NOISE_GATE = 6.0  # codes of gate to a code of noise above that
+INNER_DEPTH = 14  # bits of what is compared, at most: differences and their sums fit into 16
+INNER_WHITE = 255 << (INNER_DEPTH - 8)
+LIFTED = 0.3  # stops of gain from which a row is cleaned
+
+
+@dataclass(frozen=True)
+class Cleanup:
+    """What is added to a picture before it is lifted.
+
+    Attributes:
+        luma: (H, W) int8 in 1 / `LUMA_UNIT` of a code, None where nothing is debanded.
+        cb, cr: of the chroma planes' size, float32 in codes; None where there is no chroma.
+    """
+
+    luma: Array | None = None
+    cb: Array | None = None
+    cr: Array | None = None
+
+
+class YCbCr(NamedTuple):
+    """The weights of full-range Y'CbCr, ITU-T T.871 (JPEG): what RGB is cleaned in."""
+
+    r_cr: float = 1.402
+    g_cb: float = -0.344136
+    g_cr: float = -0.714136
+    b_cb: float = 1.772
+
+
+def lifted_rows(coefficients: Coefficients, height: int) -> Array:
+    """Return which of `height` rows are lifted anywhere, (height,) uint8 of 0 and 1.
+
+    Luma being from 0 to 1, the light of a point lies between its offset and offset + slope.
+    """
+    darkest = np.minimum(coefficients.offset, coefficients.offset + coefficients.slope).min(axis=1)
+    small = (darkest < -LIFTED).astype(np.uint8)
+    wide = cv2.dilate(small[:, None], np.ones((3, 1), np.uint8))[:, 0]  # both rows that are interpolated between
+    return np.ascontiguousarray(wide[np.arange(height) * len(wide) // height])
+
+
+def lifts(coefficients: Coefficients) -> bool:
+    """Return whether anything is lifted, so that there is something to clean."""
+    return bool(lifted_rows(coefficients, coefficients.offset.shape[0]).any())
+
+
+def planes_cleanup(planes: Sequence[Array], depth: int, coefficients: Coefficients, noise: float) -> Cleanup | None:
+    """Compute the corrections of Y', or Y', Cb and Cr planes of `depth` bits; None where no row is lifted.
+
+    `noise` is that of chroma, of full scale (`noise.chroma_noise`).
+    """
+    luma = planes[0]
+    rows = lifted_rows(coefficients, luma.shape[0])
+    if not rows.any():
+        return None
+    fine = steps(luma, rows) if depth == 8 else None
+    if len(planes) < 3:
+        return Cleanup(fine)
+    cb, cr = planes[1:3]
+    taps = FULL_CHROMA_TAPS if cb.shape == luma.shape else CHROMA_TAPS
+    rows = lifted_rows(coefficients, cb.shape[0])
+    cb_change, cr_change = alike(at_chroma_size(luma, cb), cb, cr, depth, rows, noise, taps)
+    return Cleanup(fine, cb_change, cr_change)
+
+
+def rgb_cleanup(
+    picture: Array, coefficients: Coefficients, noise: float, planes: Planes | None = None
+) -> Cleanup | None:
+    """Compute the corrections of an (H, W, 3 or 4) uint8, uint16 or float32 picture, as `planes_cleanup`.
+
+    They are of the picture's own numbers, in `YCbCr`. `planes` are its `rgb_planes`, where they are there already.
+    """
+    rows = lifted_rows(coefficients, picture.shape[0])
+    if not rows.any():
+        return None
+    fine = None
+    if picture.dtype == np.uint8:
+        fine = steps(cv2.cvtColor(np.ascontiguousarray(picture[..., :3]), cv2.COLOR_RGB2GRAY), rows)
+    changes = alike(*(planes or rgb_planes(picture)), INNER_DEPTH, rows, noise, FULL_CHROMA_TAPS)
+    scale = np.float32((1.0 if picture.dtype == np.float32 else np.iinfo(picture.dtype).max) / INNER_WHITE)
+    return Cleanup(fine, *(change * scale for change in changes))
+
+
+def rgb_planes(picture: Array) -> Planes:
+    """Return Y', Cb and Cr of a picture, full range, of `INNER_DEPTH` bits, so that all types come out alike."""
+    colour = picture[..., :3]
+    if colour.dtype == np.uint8:
+        deep = colour * np.uint16(INNER_WHITE // 255)
+    else:
+        white = np.float32(1.0 if colour.dtype == np.float32 else np.iinfo(colour.dtype).max)
+        unit = np.clip(np.nan_to_num(colour / white, nan=0.0), 0, 1)
+        deep = (unit * np.float32(INNER_WHITE) + np.float32(0.5)).astype(np.uint16)
+    y, cr, cb = cv2.split(cv2.cvtColor(np.ascontiguousarray(deep), cv2.COLOR_RGB2YCrCb))
+    return y, cb, cr
+
+
+def at_chroma_size(luma: Array, chroma: Array) -> Array:
+    """Shrink a luma plane to the size of a chroma plane."""
+    if luma.shape == chroma.shape:
+        return luma
+    return cv2.resize(np.ascontiguousarray(luma), chroma.shape[::-1], interpolation=cv2.INTER_AREA)
+
+
+def steps(luma: Array, rows: Array) -> Array:
+    """Sum the weighted differences of taps that differ by one code: (H, W) int8, in 1 / `LUMA_UNIT` of a code.
+
+    The codes 254 and 255 count as one. Rows that `rows` (H,) leaves out are 0.
+    """
+    padded = _padded(np.minimum(luma, 254))
+    if _shadows is None:
+        return steps_reference(padded, rows)
+    out = np.empty(luma.shape, np.int8)
+    _shadows.steps(padded, REACH, LUMA_TAPS, rows, out)
+    return out
+
+
+def steps_reference(padded: Array, rows: Array) -> Array:
+    """Compute `steps` in numpy."""
+    middle = _at(padded, 0, 0).astype(np.int16)
+    total = np.zeros(middle.shape, np.int16)
+    for dy, dx, weight in LUMA_TAPS:
+        difference = _at(padded, dy, dx) - middle
+        total += np.where(np.abs(difference) <= 1, difference, 0) * weight
+    bound = (LUMA_UNIT - 1) // 2
+    return (np.clip(total, -bound, bound) * rows[:, None]).astype(np.int8)
+
+
+def alike(luma: Array, cb: Array, cr: Array, depth: int, rows: Array, noise: float, taps: Taps) -> tuple[Array, Array]:
+    """Average how taps that look alike differ in chroma: Cb's and Cr's mean difference, (h, w) float32 in codes."""
+    if depth > INNER_DEPTH:
+        shift = depth - INNER_DEPTH
+        cb_change, cr_change = alike(luma >> shift, cb >> shift, cr >> shift, INNER_DEPTH, rows, noise, taps)
+        return cb_change * np.float32(1 << shift), cr_change * np.float32(1 << shift)
+    code = 1 << (depth - 8)
+    gate = int(min(LEAST_GATE + NOISE_GATE * max(255 * noise - CLEAN, 0.0), LARGEST_GATE) * code)
+    padded = [_padded(plane) for plane in (luma, cb, cr)]
+    if _shadows is None:
+        return alike_reference(padded, taps, rows, LUMA_GATE * code, gate)
+    out = np.empty(cb.shape, np.float32), np.empty(cb.shape, np.float32)
+    _shadows.alike(*padded, REACH, taps, rows, LUMA_GATE * code, gate, *out)
+    return out
+
+
+def alike_reference(padded: Sequence[Array], taps: Taps, rows: Array, luma_gate: int, gate: int) -> tuple[Array, Array]:
+    """Compute `alike` in numpy."""
+    middles = [_at(plane, 0, 0).astype(np.int32) for plane in padded]
+    cb, cr = np.zeros((2, *middles[0].shape), np.int32)
+    count = np.ones(middles[0].shape, np.int32)
+    for dy, dx, _ in taps:
+        far = [_at(plane, dy, dx) - middle for plane, middle in zip(padded, middles, strict=True)]
+        near = (np.abs(far[0]) <= luma_gate) & (np.abs(far[1]) <= gate) & (np.abs(far[2]) <= gate) & (rows[:, None] > 0)
+        cb, cr, count = cb + far[1] * near, cr + far[2] * near, count + near
+    return tuple(total.astype(np.float32) / count.astype(np.float32) for total in (cb, cr))  # type: ignore[return-value]
+
+
+def _padded(plane: Array) -> Array:
+    """Mirror a plane at its edges as far as taps reach."""
+    return cv2.copyMakeBorder(plane, REACH, REACH, REACH, REACH, cv2.BORDER_REFLECT)
+
+
+def _at(padded: Array, dy: int, dx: int) -> Array:
+    height, width = padded.shape[0] - 2 * REACH, padded.shape[1] - 2 * REACH
+    return padded[REACH + dy : REACH + dy + height, REACH + dx : REACH + dx + width]
