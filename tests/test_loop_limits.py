@@ -139,19 +139,22 @@ def test_what_does_not_fit_a_star_is_refused():
     for arguments in [
         (padded, 2, taps, rows, out), (padded, -1, taps, rows, out), (padded, 2**31 - 1, taps, rows, out),
         (padded, 1, [(0, 2, 1)] * 4, rows, out), (padded, 1, taps[:3], rows, out), (padded, 1, [], rows, out),
-        (padded, 1, taps * 17, rows, out), (padded, 1, [(0, 1, 33)] * 4, rows, out), (padded, 1, [(0, 1)] * 4, rows, out),
+        (padded, 1, taps * 17, rows, out), (padded, 1, [(0, 1, 33)] * 4, rows, out),
+        (padded, 1, [(0, 1)] * 4, rows, out), (padded, 1, [3] * 4, rows, out),
         (padded, 1, [(0, 1, 0)] * 4, rows, out), (padded, 1, taps, rows[:7], out), (padded, 1, 3, rows, out),
         (padded.astype(np.int8), 1, taps, rows, out), (padded, 1, taps, rows, out.astype(np.uint8)),
-        (padded[:, ::2], 1, taps, rows, out), (padded, 1, [("x", 0, 1)] * 4, rows, out), (padded, 1, [3] * 4, rows, out),
+        (padded[:, ::2], 1, taps, rows, out), (padded, 1, [("x", 0, 1)] * 4, rows, out),
     ]:  # fmt: skip
         with pytest.raises((ValueError, TypeError, BufferError)):
             shadows.steps(*arguments)
     for arguments in [
-        (padded, padded, padded, 1, taps, rows, 8, 16, *change), (padded, padded, padded, 1, taps, rows, -1, 1, *change),
+        (padded, padded, padded, 1, taps, rows, 8, 16, *change),
+        (padded, padded, padded, 1, taps, rows, -1, 1, *change),
         (padded, padded, padded.astype(np.uint16), 1, taps, rows, 8, 1, *change),
         (padded, padded, padded[:9].copy(), 1, taps, rows, 8, 1, *change),
         (padded, padded, padded, 1, taps, rows, 8, 1, change[0], change[1, :7].copy()),
-        (padded, padded, padded, 1, taps, rows, 256, 1, *change), (padded, padded, padded, 1, taps, rows, 8, -1, *change),
+        (padded, padded, padded, 1, taps, rows, 256, 1, *change),
+        (padded, padded, padded, 1, taps, rows, 8, -1, *change),
     ]:  # fmt: skip
         with pytest.raises((ValueError, TypeError, BufferError)):
             shadows.alike(*arguments)

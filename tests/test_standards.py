@@ -223,31 +223,50 @@ def test_codes_below_black_stay_and_none_leaves_its_range(loop):
     assert (wide[1] >= 0).all() and (wide[1] < 160).all() and (wide[0] <= 1023).all()
 
 
-def test_chroma_takes_the_mean_gain_of_the_pixels_it_covers(loop):
-    """4:2:0: three black pixels with a gain of 4 and a white one with 1 make 3.25; at an odd edge only those there."""
+def chord(light, luma, lift):
+    """The slope of the tone curve between luma and the brightest channel, by its definition."""
+
+    def curve(x):
+        return x * ((1 - x * x) * light**2 + x * x) ** -0.5
+
+    return (curve(luma + lift) - curve(luma)) / lift
+
+
+LIFT = 10 / 224 * 2  # of blue above luma where Cb is 10 codes from none and blue weighs nothing
+
+
+def test_chroma_takes_the_gain_of_the_mean_of_the_pixels_it_covers(loop):
+    """4:2:0: three black pixels and a white one are a quarter of white; at an odd edge only those there count."""
     y = np.full((3, 3), 16, np.uint8)
     y[0, 0] = 235
     cb, cr = np.full((2, 2), 138, np.uint8), np.full((2, 2), 128, np.uint8)
     out = tuple(np.empty_like(plane) for plane in (y, cb, cr))
     coding = Coding(kr=0.2126, kb=1e-6, full_range=False)  # blue weighs nothing, so that chroma does not lift the peak
     apply_planes((y, cb, cr), out, even(2), coding)
-    peak = 10 / 224 * 2
-    own = (1 / 16 + 15 / 16 * peak**2) ** -0.5
-    assert out[1][0, 0] == round(128 + 10 * (3 * own + 1) / 4)
-    assert out[1][1, 1] == out[1][0, 1] == out[1][1, 0] == round(128 + 10 * own)
+    assert out[1][0, 0] == round(128 + 10 * chord(0.25, 0.25, LIFT))
+    assert out[1][1, 1] == out[1][0, 1] == out[1][1, 0] == round(128 + 10 * chord(0.25, 0.0, LIFT))
+
+
+def test_chroma_takes_the_mean_squared_light_of_the_pixels_it_covers(loop):
+    """A column of light 1 beside one of 1 / 4, both black: the light is the root of (1 + 1 / 16) / 2."""
+    offset = np.array([[0, -2]], np.float32)
+    y, cb, cr = np.full((1, 2), 16, np.uint8), np.full((1, 1), 138, np.uint8), np.full((1, 1), 128, np.uint8)
+    out = tuple(np.empty_like(plane) for plane in (y, cb, cr))
+    apply_planes((y, cb, cr), out, Coefficients(np.zeros_like(offset), offset, -8.0), Coding(kr=0.2126, kb=1e-6))
+    assert out[1][0, 0] == round(128 + 10 * chord((17 / 32) ** 0.5, 0.0, LIFT))
 
 
 @pytest.mark.parametrize("width", [8, 9, 10, 11])
 def test_chroma_of_411_takes_the_mean_gain_of_four_columns(loop, width):
-    """DV's sampling (SMPTE ST 314): a white and three black columns make (1 + 3 own) / 4, as far as there are four."""
+    """DV's sampling (SMPTE ST 314): the mean of two pairs of columns, of which one has a white column in it."""
     y = np.full((2, width), 16, np.uint8)
     y[:, 0] = 235
     cb, cr = np.full((2, -(-width // 4)), 138, np.uint8), np.full((2, -(-width // 4)), 128, np.uint8)
     out = tuple(np.empty_like(plane) for plane in (y, cb, cr))
     coding = Coding(kr=0.2126, kb=1e-6)
     apply_planes((y, cb, cr), out, even(2), coding)
-    own = (1 / 16 + 15 / 16 * (10 / 224 * 2) ** 2) ** -0.5
-    assert abs(out[1][0, 0] - (128 + 10 * (1 + 3 * own) / 4)) <= 1
+    own = chord(0.25, 0.0, LIFT)
+    assert abs(out[1][0, 0] - (128 + 10 * (chord(0.25, 0.5, LIFT) + own) / 2)) <= 1
     assert (out[1][:, 1:] == round(128 + 10 * own)).all() and (out[2] == 128).all()
     assert out[0][0, 0] == 235
     y, cb = np.full_like(y, 16), cb.copy()

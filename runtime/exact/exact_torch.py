@@ -77,7 +77,7 @@ class ExactTorch:
         bounded = (colour.nan_to_num(nan=0.0, posinf=white, neginf=0.0) / white).clamp(0.0, 1.0)
         luma, peak = torch_gain.luma_of(bounded), bounded.amax(dim=1, keepdim=True)
         log_light = self.log_light(bounded, max_gain) * strength
-        of_luma, of_chroma = torch_gain.factors(log_light, luma, peak, max_gain)
+        of_luma, of_chroma = torch_gain.factors(torch_gain.squared_light(log_light, max_gain), luma, peak)
         enhanced = colour * of_chroma + luma * (of_luma - of_chroma) * white
         if picture.dtype == np.float32:
             enhanced = torch.where(colour < 1.0, enhanced, colour)

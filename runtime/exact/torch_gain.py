@@ -54,9 +54,13 @@ def softly_bounded(log_light: Tensor, gain: float) -> Tensor:
     return -stops / (1.0 + (stops / max(math.log2(gain), 1e-3)) ** KNEE) ** (1.0 / KNEE)
 
 
-def factors(log_light: Tensor, luma: Tensor, peak: Tensor, max_gain: float) -> tuple[Tensor, Tensor]:
-    """Compute `gain.factors`: what luma is multiplied by, and chroma."""
-    square = torch.exp2(2.0 * log_light.clamp(-math.log2(max_gain), 0.0))
+def squared_light(log_light: Tensor, max_gain: float) -> Tensor:
+    """Compute the squared light from its log2, bounded."""
+    return torch.exp2(2.0 * log_light.clamp(-math.log2(max_gain), 0.0))
+
+
+def factors(square: Tensor, luma: Tensor, peak: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute `gain.factors` of the squared light: what luma is multiplied by, and chroma."""
     of_luma, of_peak = (torch.rsqrt(square + (1.0 - square) * x * x) for x in (luma, peak))
     high = peak + BLACK
     return of_luma, square * (of_luma * of_peak) ** 2 * (high + luma) / (high * of_peak + luma * of_luma)
@@ -88,15 +92,15 @@ def _planes(codes: Codes, log_light: Tensor, coding: Coding, max_gain: float) ->
     blue, red = ((plane - n.c_offset) * n.c_scale for plane in chroma)
     lift = torch.maximum(torch.maximum(n.r_cr * red, n.b_cb * blue), n.g_cb * blue + n.g_cr * red)
     fy, fx = (2 if lift.shape[axis] < y.shape[axis] else 1 for axis in (2, 3))
-    lift = lift.repeat_interleave(fx, dim=3) if fx == 2 else lift
-    lift = lift.repeat_interleave(fy, dim=2) if fy == 2 else lift
-    lift, signal = lift[..., :height, :width], above_black * n.y_scale
-    low, high = signal.clamp(0.0, 1.0), (signal + lift).clamp(0.0, 1.0)
-    of_luma, mean = factors(log_light, low, high, max_gain)
-    within = high - low  # what lies above white stays
-    mean = torch.where(signal + lift > 1.0, (mean * within + (lift - within)) / (lift + BLACK), mean)
-    if fy * fx > 1:  # the factor of a chroma sample is the mean over the luma samples it covers
-        mean = F.avg_pool2d(F.pad(mean, (0, -width % fx, 0, -height % fy), mode="replicate"), (fy, fx))
+    low = (above_black * n.y_scale).clamp(0.0, 1.0)
+    square = squared_light(log_light, max_gain)
+    of_luma = torch.rsqrt(square + (1.0 - square) * low * low)
+    if fy * fx > 1:  # a chroma sample's factor is that of the mean luma and squared light of the samples it covers
+        edges = (0, -width % fx, 0, -height % fy)
+        low, square = (F.avg_pool2d(F.pad(part, edges, mode="replicate"), (fy, fx)) for part in (low, square))
+    high = (low + lift).clamp(0.0, 1.0)
+    _, mean = factors(square, low, high)
+    mean = torch.where(low + lift > 1.0, 1.0 + (mean - 1.0) * (high - low) / (lift + BLACK), mean)  # above white stays
     y = n.y_offset + torch.where(above_black > 0, above_black * of_luma, above_black)
     cb, cr = (n.c_offset + (plane - n.c_offset) * mean for plane in chroma)
     return _whole(y, n.top), _whole(cb, n.top), _whole(cr, n.top)
@@ -106,7 +110,7 @@ def _channels(codes: Codes, log_light: Tensor, coding: Coding, max_gain: float) 
     top = coding.numbers.top
     peak = torch.maximum(torch.maximum(codes[0], codes[1]), codes[2]) / top
     luma = luma_of(torch.cat(codes, dim=1)) / top
-    of_luma, of_chroma = factors(log_light, luma, peak, max_gain)
+    of_luma, of_chroma = factors(squared_light(log_light, max_gain), luma, peak)
     grey = luma * (of_luma - of_chroma) * top + 0.5
     limit = torch.where(peak < 1.0, top - 1.0, top)  # below the maximum stays below the maximum
     red, green, blue = (torch.minimum(torch.floor(plane * of_chroma + grey), limit) for plane in codes)

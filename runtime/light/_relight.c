@@ -21,8 +21,10 @@
 #define INLINE static inline
 #endif
 
-/* One binary for old and new x86 processors: the loader picks the clone by feature ("arch=..." would want one model). */
-#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__linux__)
+/* One binary for old and new x86 processors: the loader picks the clone by what the processor has. */
+#if defined(__GNUC__) && __GNUC__ >= 12 && !defined(__clang__) && defined(__x86_64__) && defined(__linux__)
+#define FAST __attribute__((target_clones("arch=x86-64-v4", "avx2", "default")))
+#elif defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__linux__)
 #define FAST __attribute__((target_clones("avx2", "default")))
 #else
 #define FAST
@@ -53,28 +55,27 @@ INLINE float unit(float x)
     return x > 0.0f ? (x < 1.0f ? x : 1.0f) : 0.0f; /* NaN becomes 0 */
 }
 
-/* What luma and chroma are multiplied by. */
-typedef struct {
-    float luma, chroma;
-} Gains;
-
-/* `luma` and `peak` in [0, 1], luma <= peak. Exactly 1 and 1 where the light is 1. */
-INLINE Gains gains_of(float slope, float offset, float luma, float peak, float floor)
+/* The square of the light where luma is `luma`, in [0, 1]; exactly 1 where the light is 1. */
+INLINE float squared_light(float slope, float offset, float luma, float floor)
 {
     float light = slope * luma + offset;
-    float square, rest, of_luma, of_peak, both;
-    Gains gains;
     light = light < 0.0f ? light : 0.0f;
     light = light > floor ? light : floor;
-    square = exp2_nonpositive(2.0f * light);
-    rest = 1.0f - square;
-    of_luma = 1.0f / sqrtf(square + rest * luma * luma);
-    of_peak = 1.0f / sqrtf(square + rest * peak * peak);
-    both = of_luma * of_peak;
+    return exp2_nonpositive(2.0f * light);
+}
+
+/* What `x` in [0, 1] is multiplied by; exactly 1 where the light is 1. */
+INLINE float gain_of(float square, float x)
+{
+    return 1.0f / sqrtf(square + (1.0f - square) * x * x);
+}
+
+/* What chroma is multiplied by, luma <= peak in [0, 1] being multiplied by `of_luma`. */
+INLINE float chroma_gain_of(float square, float luma, float peak, float of_luma)
+{
+    float of_peak = gain_of(square, peak), both = of_luma * of_peak;
     peak += BLACK; /* of 0 / 0 in black becomes the limit, 1 / light */
-    gains.luma = of_luma;
-    gains.chroma = square * both * both * (peak + luma) / (peak * of_peak + luma * of_luma);
-    return gains;
+    return square * both * both * (peak + luma) / (peak * of_peak + luma * of_luma);
 }
 
 /* ------------------------------------------------------------------ coefficient maps */
@@ -182,10 +183,10 @@ FAST static void gain_row(float *restrict luma, float *restrict peak, const int8
     const float *restrict slope = m->row_slope, *restrict offset = m->row_offset;
     int x;
     for (x = 0; x < width; x++) {
-        float y = luma[x];
-        Gains gains = gains_of(slope[x], offset[x], y, peak[x], floor);
-        luma[x] = gains.chroma;
-        peak[x] = y * (gains.luma - gains.chroma) + (float)fine[x] * unit_of_fine * gains.luma;
+        float y = luma[x], square = squared_light(slope[x], offset[x], y, floor);
+        float of_luma = gain_of(square, y), of_chroma = chroma_gain_of(square, y, peak[x], of_luma);
+        luma[x] = of_chroma;
+        peak[x] = y * (of_luma - of_chroma) + (float)fine[x] * unit_of_fine * of_luma;
     }
 }
 
@@ -290,34 +291,40 @@ typedef struct {
 } Coding;
 
 #define PLANES(T)                                                                                                 \
-    /* How far the brightest channel lies above luma, per chroma sample. */                                       \
-    FAST static void lift_##T(const T *restrict u, const T *restrict v, float *restrict lift, int width,          \
-                              const Coding *coding)                                                               \
-    {                                                                                                             \
-        const Coding c = *coding;                                                                                 \
-        int x;                                                                                                    \
-        for (x = 0; x < width; x++) {                                                                             \
-            float cb = ((float)u[x] - c.c_offset) * c.c_scale, cr = ((float)v[x] - c.c_offset) * c.c_scale;       \
-            float r = c.r_cr * cr, g = c.g_cb * cb + c.g_cr * cr, b = c.b_cb * cb;                                \
-            r = r > g ? r : g;                                                                                    \
-            lift[x] = r > b ? r : b;                                                                              \
-        }                                                                                                         \
-    }                                                                                                             \
-    FAST static void luma_##T(const T *restrict src, T *restrict dst, const float *restrict lift,                 \
-                              const int8_t *restrict fine, float unit_of_fine, const Maps *m,                     \
-                              float *restrict gains, int width, const Coding *coding, float floor)                \
+    /* Relights a row, and keeps its luma and squared light, both in [0, 1]. */                                   \
+    FAST static void luma_##T(const T *restrict src, T *restrict dst, const int8_t *restrict fine,                \
+                              float unit_of_fine, const Maps *m, float *restrict luma, float *restrict squares,   \
+                              int width, const Coding *coding, float floor)                                       \
     {                                                                                                             \
         const Coding c = *coding;                                                                                 \
         const float *restrict slope = m->row_slope, *restrict offset = m->row_offset;                             \
         int x;                                                                                                    \
         for (x = 0; x < width; x++) {                                                                             \
-            float d = (float)src[x] + (float)fine[x] * unit_of_fine - c.y_offset, y = d * c.y_scale;              \
-            float low = unit(y), high = unit(y + lift[x]), within = high - low, above = lift[x] - within;         \
-            Gains g = gains_of(slope[x], offset[x], low, high, floor);                                            \
-            float out = c.y_offset + d * (d > 0.0f ? g.luma : 1.0f) + 0.5f;                                       \
-            /* What lies above white stays. */                                                                    \
-            gains[x] = y + lift[x] > 1.0f ? (g.chroma * within + above) / (lift[x] + BLACK) : g.chroma;           \
+            float d = (float)src[x] + (float)fine[x] * unit_of_fine - c.y_offset, y = unit(d * c.y_scale);        \
+            float square = squared_light(slope[x], offset[x], y, floor);                                          \
+            float out = c.y_offset + d * (d > 0.0f ? gain_of(square, y) : 1.0f) + 0.5f;                           \
+            luma[x] = y;                                                                                          \
+            squares[x] = square;                                                                                  \
             dst[x] = (T)(out < c.top ? out : c.top);                                                              \
+        }                                                                                                         \
+    }                                                                                                             \
+    /* The gains of chroma from the means of luma and squared light over its samples. */                          \
+    FAST static void chroma_gain_##T(const T *restrict u, const T *restrict v, const float *restrict luma,        \
+                                     const float *restrict squares, float *restrict gains, int width,             \
+                                     const Coding *coding)                                                        \
+    {                                                                                                             \
+        const Coding c = *coding;                                                                                 \
+        int x;                                                                                                    \
+        for (x = 0; x < width; x++) {                                                                             \
+            float cb = ((float)u[x] - c.c_offset) * c.c_scale, cr = ((float)v[x] - c.c_offset) * c.c_scale;       \
+            float r = c.r_cr * cr, g = c.g_cb * cb + c.g_cr * cr, b = c.b_cb * cb, y = luma[x];                   \
+            float lift, high, gain; /* how far the brightest channel lies above luma */                           \
+            r = r > g ? r : g;                                                                                    \
+            lift = r > b ? r : b;                                                                                 \
+            high = unit(y + lift);                                                                                \
+            gain = chroma_gain_of(squares[x], y, high, gain_of(squares[x], y));                                   \
+            /* What lies above white stays. */                                                                    \
+            gains[x] = y + lift > 1.0f ? 1.0f + (gain - 1.0f) * (high - y) / (lift + BLACK) : gain;               \
         }                                                                                                         \
     }                                                                                                             \
     FAST static void chroma_##T(const T *restrict src, T *restrict dst, const float *restrict gains,              \
@@ -336,34 +343,21 @@ typedef struct {
 PLANES(uint8_t)
 PLANES(uint16_t)
 
-FAST static void spread(const float *restrict lift, float *restrict wide, int width, int shift)
-{
-    int x;
-    if (!shift) {
-        memcpy(wide, lift, (size_t)width * sizeof(float));
-        return;
-    }
-    for (x = 0; x < width / 2; x++)
-        wide[2 * x] = wide[2 * x + 1] = lift[x];
-    if (width & 1)
-        wide[width - 1] = lift[width / 2];
-}
-
-/* Adds one luma row's gains into the running mean of its chroma row. */
-FAST static void gather(const float *restrict gains, float *restrict mean, int width, int shift, float weight, int first)
+/* Adds one luma row's values into the running mean of its chroma row. */
+FAST static void gather(const float *restrict values, float *restrict mean, int width, int shift, float weight, int first)
 {
     int x, half = width / 2;
     if (first)
         memset(mean, 0, (size_t)(shift ? (width + 1) / 2 : width) * sizeof(float));
     if (!shift) {
         for (x = 0; x < width; x++)
-            mean[x] += weight * gains[x];
+            mean[x] += weight * values[x];
         return;
     }
     for (x = 0; x < half; x++)
-        mean[x] += 0.5f * weight * (gains[2 * x] + gains[2 * x + 1]);
+        mean[x] += 0.5f * weight * (values[2 * x] + values[2 * x + 1]);
     if (width & 1)
-        mean[half] += weight * gains[width - 1];
+        mean[half] += weight * values[width - 1];
 }
 
 /* ------------------------------------------------------------------ Python */
@@ -551,16 +545,17 @@ done:
     do {                                                                                                           \
         for (row = 0; row < chroma_height; row++) {                                                                \
             int first = row << shift_y, count = shift_y && first + 1 < height ? 2 : 1, k;                          \
-            lift_##T((const T *)ROW(1, row), (const T *)ROW(2, row), lift, chroma_width, &coding);                 \
-            spread(lift, wide, width, shift_x);                                                                    \
             for (k = 0; k < count; k++) {                                                                          \
                 maps_row(&maps, first + k);                                                                        \
-                luma_##T((const T *)ROW(0, first + k), (T *)ROW(3, first + k), wide, FINE(first + k), clean.unit,   \
-                         &maps, gains, width, &coding, floor);                                                     \
-                gather(gains, mean, width, shift_x, 1.0f / (float)count, k == 0);                                  \
+                luma_##T((const T *)ROW(0, first + k), (T *)ROW(3, first + k), FINE(first + k), clean.unit, &maps, \
+                         luma, squares, width, &coding, floor);                                                    \
+                gather(luma, mean_luma, width, shift_x, 1.0f / (float)count, k == 0);                              \
+                gather(squares, mean_square, width, shift_x, 1.0f / (float)count, k == 0);                         \
             }                                                                                                      \
-            chroma_##T((const T *)ROW(1, row), (T *)ROW(4, row), mean, CHANGE(1, row), chroma_width, &coding);     \
-            chroma_##T((const T *)ROW(2, row), (T *)ROW(5, row), mean, CHANGE(2, row), chroma_width, &coding);     \
+            chroma_gain_##T((const T *)ROW(1, row), (const T *)ROW(2, row), mean_luma, mean_square, gains,         \
+                            chroma_width, &coding);                                                                \
+            chroma_##T((const T *)ROW(1, row), (T *)ROW(4, row), gains, CHANGE(1, row), chroma_width, &coding);    \
+            chroma_##T((const T *)ROW(2, row), (T *)ROW(5, row), gains, CHANGE(2, row), chroma_width, &coding);    \
         }                                                                                                          \
     } while (0)
 
@@ -576,7 +571,7 @@ static PyObject *relight_planes(PyObject *self, PyObject *args)
     Maps maps;
     Clean clean;
     Coding coding;
-    float floor, *memory, *lift, *wide, *gains, *mean;
+    float floor, *memory, *luma, *squares, *mean_luma, *mean_square, *gains;
     int i, got, row, height, width, chroma_height, chroma_width, shift_x, shift_y;
     (void)self;
     if (!PyArg_ParseTuple(args, "OOOOOOOOfO(fffffffff)", &object[0], &object[1], &object[2], &object[3], &object[4],
@@ -605,15 +600,16 @@ static PyObject *relight_planes(PyObject *self, PyObject *args)
         goto done;
     if (get_maps(slope, offset, views, &maps, height, width) < 0)
         goto release_clean;
-    memory = malloc((size_t)width * 4 * sizeof(float));
+    memory = malloc((size_t)width * 5 * sizeof(float));
     if (!memory) {
         PyErr_NoMemory();
         goto release;
     }
-    lift = memory;
-    wide = memory + width;
-    gains = memory + 2 * (size_t)width;
-    mean = memory + 3 * (size_t)width;
+    luma = memory;
+    squares = memory + width;
+    mean_luma = memory + 2 * (size_t)width;
+    mean_square = memory + 3 * (size_t)width;
+    gains = memory + 4 * (size_t)width;
 #define ROW(p, r) ((char *)plane[p].buf + (Py_ssize_t)(r) * plane[p].strides[0])
 #define FINE(r) (const int8_t *)clean_row(&clean, 0, r)
 #define CHANGE(p, r) (const float *)clean_row(&clean, p, r)

@@ -208,18 +208,19 @@ def planes_reference(
     cb, cr = ((plane - n.c_offset) * n.c_scale for plane in chroma)
     lift = np.maximum(np.maximum(n.r_cr * cr, n.b_cb * cb), n.g_cb * cb + n.g_cr * cr)
     fy, fx = (2 if lift.shape[axis] < luma.shape[axis] else 1 for axis in (0, 1))
-    lift = lift.repeat(fy, axis=0).repeat(fx, axis=1)[:height, :width]
     if cleanup and cleanup.luma is not None:
         luma = luma + cleanup.luma * np.float32(1 / LUMA_UNIT)
     above_black = luma - n.y_offset
-    y = above_black * n.y_scale
-    low, high = np.clip(y, 0, 1), np.clip(y + lift, 0, 1)
-    of_luma, of_chroma = factors(np.exp2(full_size_log_light(low, coefficients)), low, high)
-    within = high - low  # what lies above white stays
-    of_chroma = np.where(y + lift > 1.0, (of_chroma * within + (lift - within)) / (lift + BLACK), of_chroma)
-    # The factor of a chroma sample is the mean over the luma samples it covers.
-    padded = np.pad(of_chroma, ((0, -height % fy), (0, -width % fx)), mode="edge")
-    mean = padded.reshape(padded.shape[0] // fy, fy, padded.shape[1] // fx, fx).mean(axis=(1, 3))
+    low = np.clip(above_black * n.y_scale, 0, 1)
+    light = np.exp2(full_size_log_light(low, coefficients))
+    # A chroma sample's factor is that of the mean luma and the mean squared light of the samples it covers.
+    padded = (np.pad(m, ((0, -height % fy), (0, -width % fx)), mode="edge") for m in (low, light * light))
+    y, square = (m.reshape(m.shape[0] // fy, fy, m.shape[1] // fx, fx).mean(axis=(1, 3)) for m in padded)
+    high = np.clip(y + lift, 0, 1)
+    _, mean = factors(np.sqrt(square), y, high)
+    above_white = 1 + (mean - 1) * (high - y) / (lift + BLACK)  # what lies there stays
+    mean = np.where(y + lift > 1.0, above_white, mean)
+    of_luma = gain(light, low)
     if cleanup and cleanup.cb is not None and cleanup.cr is not None:
         share = np.clip(2 * (mean - 1), 0, 1)
         chroma = [plane + share * change for plane, change in zip(chroma, (cleanup.cb, cleanup.cr), strict=True)]
