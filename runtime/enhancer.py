@@ -19,7 +19,7 @@ from cliplit.errors import InputError
 from .light.bars import whole
 from .light.gain import WHITE, apply_rgb, full_size_log_light
 from .light.light_map import Coefficients, guided_coefficients, log_light, plain_coefficients, softly_bounded
-from .light.noise import chroma_noise, noise_gain_limit, picture_noise
+from .light.noise import noise_gain_limit, picture_noise, planes_grain
 from .light.proxy import Proxy, proxy_size, rgb_proxy, visible_area
 from .light.shadows import INNER_WHITE, lifts, rgb_cleanup, rgb_planes
 from .light.space import ColourSpace
@@ -180,7 +180,7 @@ class Enhancer:
         cleanup = None
         if self.quality == "fast" and lifts(coefficients):
             planes = rgb_planes(picture)
-            cleanup = rgb_cleanup(picture, coefficients, chroma_noise(*planes, 0.0, 1.0 / INNER_WHITE), planes)
+            cleanup = rgb_cleanup(picture, coefficients, planes_grain(planes, 0.0, 1.0 / INNER_WHITE), planes)
         return apply_rgb(picture, coefficients, cleanup=cleanup)
 
     def light_map(self, picture: Array) -> Array:

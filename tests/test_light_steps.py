@@ -575,7 +575,7 @@ def test_what_relighting_remembers_can_be_continued():
     (light,) = second.look([picture])
     assert second.coefficients(light, 0.04).offset == pytest.approx(-2.005, abs=1e-3)
     names = set(first.state())
-    assert {"temporal noise", "temporal light", "gain limit goal", "gain limit value", "chroma noise value"} <= names
+    assert {"temporal noise", "temporal light", "gain limit goal", "gain limit value", "grain value"} <= names
 
 
 class Card:

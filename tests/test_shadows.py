@@ -11,9 +11,9 @@ from cliplit.runtime.light import shadows
 from cliplit.runtime.light.colour import Coding
 from cliplit.runtime.light.gain import apply_planes, apply_rgb, planes_reference, rgb_reference
 from cliplit.runtime.light.light_map import Coefficients
-from cliplit.runtime.light.noise import ChromaNoise, chroma_noise, picture_chroma_noise
+from cliplit.runtime.light.noise import ClipGrain, chroma_noise, picture_grain
 from cliplit.runtime.light.pixels import PackedRGB, PlanarPixels
-from cliplit.runtime.light.shadows import Cleanup, lifted_rows, planes_cleanup, rgb_cleanup
+from cliplit.runtime.light.shadows import Cleanup, Grain, lifted_rows, planes_cleanup, rgb_cleanup
 
 compiled = pytest.mark.skipif(shadows._shadows is None, reason="built without a compiler")
 RNG = np.random.default_rng(7)
@@ -34,8 +34,11 @@ def gray(luma):
     return np.ascontiguousarray(np.repeat(luma[..., None], 3, axis=2))
 
 
-def cleaned(picture, coefficients, noise=0.0):
-    return apply_rgb(picture, coefficients, cleanup=rgb_cleanup(picture, coefficients, noise))
+CLEAN = Grain(0.0, 0.0)
+
+
+def cleaned(picture, coefficients, grain=CLEAN):
+    return apply_rgb(picture, coefficients, cleanup=rgb_cleanup(picture, coefficients, grain))
 
 
 @pytest.mark.parametrize("width", [3, 4, 6, 10, 16, 40, 96])
@@ -56,7 +59,7 @@ def test_steps_of_luma_planes_are_smoothed_alike(full_range):
     planes = luma, *(np.full((32, luma.shape[1] // 2), 128, np.uint8) for _ in range(2))
     out = tuple(np.empty_like(plane) for plane in planes)
     PlanarPixels(planes, Coding(full_range=full_range)).relight(
-        even(2), PlanarPixels(out, Coding(full_range=full_range)), 0.0
+        even(2), PlanarPixels(out, Coding(full_range=full_range)), CLEAN
     )
     assert np.abs(np.diff(out[0][32].astype(int))).max() <= 2
     assert (out[1] == 128).all() and (out[2] == 128).all()
@@ -100,7 +103,7 @@ def test_chroma_noise_grows_by_at_most_a_half(sigma, sampling):
     noisy = [np.clip(RNG.normal(mean, sigma, size), 16, 240).round().astype(np.uint8) for mean in (118, 140)]
     pixels = PlanarPixels((luma, *noisy), Coding())
     out, plain = pixels.like(), pixels.like()
-    pixels.relight(even(2), out, pixels.chroma_noise())
+    pixels.relight(even(2), out, pixels.grain())
     pixels.relight(even(2), plain)
     for before, uncleaned, after in zip(pixels.planes[1:], plain.planes[1:], out.planes[1:], strict=True):
         assert uncleaned.std() > 2 * before.std()  # the shoulder takes some of the four
@@ -113,7 +116,7 @@ def test_chroma_noise_of_rgb_grows_by_at_most_a_half():
     noise = RNG.normal(0, 3, (240, 320, 2))
     ycc = np.dstack([np.full((240, 320), 30.0), 135 + noise[..., 0], 122 + noise[..., 1]])
     picture = cv2.cvtColor(ycc.round().astype(np.uint8), cv2.COLOR_YCrCb2RGB)
-    after = cleaned(picture, even(2), picture_chroma_noise(picture))
+    after = cleaned(picture, even(2), picture_grain(picture))
     before, after = (cv2.cvtColor(p, cv2.COLOR_RGB2YCrCb)[..., 1:].std(axis=(0, 1)) for p in (picture, after))
     assert (after < 1.5 * before).all()
 
@@ -150,7 +153,7 @@ def test_enlarged_noise_is_found_at_half_size():
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (15, 17), (31, 31)])
 def test_small_pictures_have_no_noise_that_could_be_measured(size):
-    assert picture_chroma_noise(RNG.integers(0, 60, (*size, 3)).astype(np.uint8)) == 0
+    assert picture_grain(RNG.integers(0, 60, (*size, 3)).astype(np.uint8)) == CLEAN
     assert Enhancer()(RNG.integers(0, 60, (*size, 3)).astype(np.uint8)).shape == (*size, 3)
 
 
@@ -159,8 +162,8 @@ def test_only_lifted_rows_are_cleaned():
     coefficients.offset[3:5] = -1
     rows = lifted_rows(coefficients, 100)
     assert not rows[:20].any() and rows[20:60].all() and not rows[60:].any()  # and a row of the map around
-    assert rgb_cleanup(np.zeros((40, 40, 3), np.uint8), even(0.2), 0.0) is None
-    assert planes_cleanup([np.zeros((40, 40), np.uint8)], 8, even(0.2), 0.0) is None
+    assert rgb_cleanup(np.zeros((40, 40, 3), np.uint8), even(0.2), CLEAN) is None
+    assert planes_cleanup([np.zeros((40, 40), np.uint8)], 8, even(0.2), CLEAN) is None
 
 
 @compiled
@@ -216,16 +219,28 @@ def test_rgb_and_planes_are_cleaned_of_the_same_noise():
     picture = cv2.cvtColor(np.dstack([planes[0], planes[2], planes[1]]), cv2.COLOR_YCrCb2RGB)
     pixels, packed = PlanarPixels(planes, coding), PackedRGB(picture)
     out, rgb = pixels.like(), packed.like()
-    pixels.relight(even(2), out, 3 / 255)
-    packed.relight(even(2), rgb, 3 / 255)
+    pixels.relight(even(2), out, Grain(0.0, 3 / 255))
+    packed.relight(even(2), rgb, Grain(0.0, 3 / 255))
     through = cv2.cvtColor(np.dstack([out.planes[0], out.planes[2], out.planes[1]]), cv2.COLOR_YCrCb2RGB)
     assert np.abs(through.astype(float) - rgb.samples).mean() < 2
 
 
-def test_the_noise_of_a_clip_settles():
-    follow = ChromaNoise()
-    values = [follow(lambda: 0.01, 0.0), *(follow(lambda: 0.03, n / 25) for n in range(1, 76))]
-    assert values[0] == 0.01 and np.all(np.diff(values) >= 0) and values[-1] == pytest.approx(0.03, rel=0.05)
-    again = ChromaNoise()
+def test_grain_needs_no_debanding():
+    picture = gray(staircase(16))
+    assert rgb_cleanup(picture, even(2), Grain(1 / 255, 0.0)).luma is None
+    assert planes_cleanup([picture[..., 0]], 8, even(2), Grain(1 / 255, 0.0)).luma is None
+    noisy = np.clip(RNG.normal(30, 1.2, (240, 320)), 0, 255).round().astype(np.uint8)
+    assert PlanarPixels([noisy], Coding(full_range=True)).grain().luma * 255 == pytest.approx(1.2, rel=0.2)
+
+
+def test_the_grain_of_a_clip_settles():
+    follow = ClipGrain()
+    values = [
+        follow(lambda: Grain(0.0, 0.01), 0.0),
+        *(follow(lambda: Grain(0.01, 0.03), n / 25) for n in range(1, 76)),
+    ]
+    assert values[0] == Grain(0.0, 0.01) and np.all(np.diff(values, axis=0) >= 0)
+    assert values[-1] == pytest.approx((0.01, 0.03), rel=0.05)
+    again = ClipGrain()
     again.restore(follow.state())
-    assert again(lambda: 0.05, 76 / 25) == follow(lambda: 0.05, 76 / 25)
+    assert again(lambda: Grain(0.0, 0.05), 76 / 25) == follow(lambda: Grain(0.0, 0.05), 76 / 25)

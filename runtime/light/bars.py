@@ -106,7 +106,7 @@ def _edges(lines: Array, white: float) -> tuple[int, int]:
 def _bar(lines: Array, white: float) -> int:
     """Count the first lines that are a bar; 0 for none."""
     unit = white / 255
-    colour = np.median(lines[0].astype(np.float32), axis=0)
+    colour = _median(lines[0])
     found = _flat(lines, colour, SAME * unit, MOST, unit)
     if not found and (colour <= DARK * unit).all():
         found = _flat(lines, colour, SAME_DARK * unit, MOST_OF_DARK, unit)
@@ -129,7 +129,7 @@ def _flat(lines: Array, colour: Array, same: float, most: float, unit: float) ->
     begun = np.flatnonzero(share < TEXT)
     end = int(begun[0]) if begun.size else len(share)
     bar = int(np.flatnonzero(share[:end] >= ALL)[-1]) + 1
-    drift = np.abs(np.median(lines[bar // 2].astype(np.float32), axis=0) - colour)
+    drift = np.abs(_median(lines[bar // 2]) - colour)
     if (drift > FLAT * unit).any():
         return 0
     while bar < end and share[bar] >= NEARLY:
@@ -138,10 +138,16 @@ def _flat(lines: Array, colour: Array, same: float, most: float, unit: float) ->
     behind = lines[bar : bar + reach + 1]
     if not len(behind):
         return len(lines)
-    edge = np.median(lines[bar - 1].astype(np.float32), axis=0)
+    edge = _median(lines[bar - 1])
     if bar < THIN * len(lines) or 1.0 - _share(behind, edge, DIFFERENT * unit).min() < most:
         return 0
     return bar
+
+
+def _median(line: Array) -> Array:
+    """Compute the (upper) median of (n,) samples or (n, channels), float32; several times as fast as numpy's own."""
+    middle = len(line) // 2
+    return np.asarray(np.partition(line, middle, axis=0)[middle], np.float32)
 
 
 def _share(lines: Array, colour: Array, tolerance: float) -> Array:

@@ -28,7 +28,7 @@ from cliplit.constants import LUMA_WEIGHTS
 
 from .colour import Coding, Planes
 from .light_map import Coefficients
-from .shadows import LUMA_UNIT, Cleanup, YCbCr, rgb_cleanup
+from .shadows import LUMA_UNIT, Cleanup, Grain, YCbCr, rgb_cleanup
 
 try:
     from . import _relight  # type: ignore[attr-defined]
@@ -130,17 +130,17 @@ def _pairs_averaged(plane: Array, width: int) -> Array:
 
 
 def apply_channels(
-    planes: Planes, out: Planes, coefficients: Coefficients, depth: int, noise: float | None = None
+    planes: Planes, out: Planes, coefficients: Coefficients, depth: int, grain: Grain | None = None
 ) -> None:
     """Enhance R, G, B planes of 8 to 16 bits into `out`. A light map of 1 changes no code.
 
-    `noise` is that of chroma; shadows are cleaned where it is known.
+    Shadows are cleaned where the picture's `grain` is known.
     """
     picture = np.stack(planes, axis=-1)
     scale = np.float32(1 if depth == 8 else 65535 / ((1 << depth) - 1))
     if depth != 8:
         picture = np.rint(picture * scale).astype(np.uint16)
-    cleanup = None if noise is None else rgb_cleanup(picture, coefficients, noise)
+    cleanup = None if grain is None else rgb_cleanup(picture, coefficients, grain)
     relighted = apply_rgb(picture, coefficients, cleanup=cleanup)
     if depth != 8:
         relighted = np.rint(relighted / scale).astype(np.uint16)

@@ -8,7 +8,7 @@ out; there, JPEG's steps on its 8x8 grid count as noise.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import cv2
@@ -17,8 +17,9 @@ import numpy as np
 from cliplit.arrays import Array
 from cliplit.constants import LUMA_WEIGHTS, MAX_GAIN
 
+from .colour import Planes
 from .gain import WHITE
-from .shadows import INNER_WHITE, rgb_planes
+from .shadows import INNER_WHITE, Grain, at_chroma_size, rgb_planes
 
 BLOCK = 16  # two of JPEG's and of H.264's transforms
 ROWS, COLUMNS = 15, 20  # sampled blocks: a few milliseconds
@@ -83,9 +84,15 @@ def level_of_blocks(blocks: Array) -> float | None:
     return max(float(np.quantile(_block_noise(blocks), QUANTILE)) / QUANTILE_BIAS, steps)
 
 
-def picture_chroma_noise(picture: Array) -> float:
-    """Estimate the chroma noise of (H, W, 3 or 4) RGB as `chroma_noise`."""
-    return chroma_noise(*rgb_planes(picture), 0.0, 1.0 / INNER_WHITE)
+def picture_grain(picture: Array) -> Grain:
+    """Estimate the grain of (H, W, 3 or 4) RGB as `planes_grain`."""
+    return planes_grain(rgb_planes(picture), 0.0, 1.0 / INNER_WHITE)
+
+
+def planes_grain(planes: Planes, black: float, scale: float) -> Grain:
+    """Estimate the grain of Y', Cb and Cr whose codes c mean ``(c - black) * scale`` and ``c * scale``."""
+    luma, cb, cr = planes
+    return Grain(plane_noise(luma, black, scale) or 0.0, chroma_noise(at_chroma_size(luma, cb), cb, cr, black, scale))
 
 
 def chroma_noise(luma: Array, cb: Array, cr: Array, black: float, scale: float) -> float:
@@ -135,21 +142,22 @@ def noise_gain_limit(noise: float | None, bound: float = MAX_GAIN) -> float:
 
 
 class _Settling:
-    """A number of a clip's frames, measured now and then and smoothed over time so that single frames do not show."""
+    """Numbers of a clip's frames, measured now and then and smoothed over time so that single frames do not show."""
 
     def __init__(self) -> None:
-        self._value: float | None = None
-        self._goal = 0.0
+        self._value: Array | None = None
+        self._goal = np.zeros(1)
         self._time = self._measured = 0.0
 
-    def follow(self, measure: Callable[[], float], time: float) -> float:
-        """Return the number for the frame shown at `time` seconds."""
+    def follow(self, measure: Callable[[], Sequence[float]], time: float) -> Array:
+        """Return the numbers for the frame shown at `time` seconds."""
         elapsed, self._time = time - self._time, time
         if self._value is None or not 0.0 <= elapsed < 1.0 or time - self._measured >= INTERVAL:
-            self._goal, self._measured = measure(), time
+            self._goal, self._measured = np.array(measure(), float), time
         if self._value is None or not 0.0 <= elapsed < 1.0:
             self._value = self._goal
-        self._value += (1 - math.exp(-elapsed / SETTLING)) * (self._goal - self._value) if elapsed > 0 else 0.0
+        if elapsed > 0.0:
+            self._value = self._value + (1 - math.exp(-elapsed / SETTLING)) * (self._goal - self._value)
         return self._value
 
     def state(self) -> dict[str, Any]:
@@ -159,8 +167,9 @@ class _Settling:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue where `state` was taken."""
-        self._goal, self._time, self._measured = (float(state[name]) for name in ("goal", "time", "measured"))
-        self._value = float(state["value"]) if "value" in state else None
+        self._time, self._measured = float(state["time"]), float(state["measured"])
+        self._goal = np.array(state["goal"], float)
+        self._value = np.array(state["value"], float) if "value" in state else None
 
 
 class GainLimit(_Settling):
@@ -168,12 +177,13 @@ class GainLimit(_Settling):
 
     def __call__(self, plane: Array, black: float, scale: float, time: float) -> float:
         """Return the limit for the Y' plane (see `plane_noise`) of the frame shown at `time` seconds."""
-        return 2.0 ** self.follow(lambda: math.log2(noise_gain_limit(plane_noise(plane, black, scale))), time)
+        [limit] = self.follow(lambda: [math.log2(noise_gain_limit(plane_noise(plane, black, scale)))], time)
+        return float(2.0**limit)
 
 
-class ChromaNoise(_Settling):
-    """The chroma noise of a clip's frames."""
+class ClipGrain(_Settling):
+    """The grain of a clip's frames."""
 
-    def __call__(self, measure: Callable[[], float], time: float) -> float:
-        """Return the noise, of full scale, of the frame shown at `time` seconds, which `measure` measures."""
-        return self.follow(measure, time)
+    def __call__(self, measure: Callable[[], Grain], time: float) -> Grain:
+        """Return the grain of the frame shown at `time` seconds, which `measure` measures."""
+        return Grain(*map(float, self.follow(measure, time)))

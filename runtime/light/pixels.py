@@ -14,9 +14,9 @@ from .bars import Area, picture_area
 from .colour import UNSPECIFIED, Coding, Planes
 from .gain import WHITE, apply_channels, apply_planes, apply_rgb, fields
 from .light_map import Coefficients
-from .noise import chroma_noise, picture_chroma_noise
+from .noise import picture_grain, plane_noise, planes_grain
 from .proxy import Proxy, planes_proxy, rgb_proxy, visible_area
-from .shadows import at_chroma_size, planes_cleanup, rgb_cleanup
+from .shadows import Grain, planes_cleanup, rgb_cleanup
 
 NEUTRAL_BLOCK = 2  # luma rows and columns to a sample of the colourless chroma that grey pictures get
 
@@ -56,14 +56,14 @@ class Pixels(Protocol):
         """Return the plane that noise is measured on, its code of black, and the factor from codes to [0, 1]."""
         ...
 
-    def chroma_noise(self) -> float:
-        """Measure the standard deviation of chroma noise in the dark, of full scale; 0 where there is no chroma."""
+    def grain(self) -> Grain:
+        """Measure the noise in the dark."""
         ...
 
-    def relight(self, coefficients: Coefficients, out: Any, chroma_noise: float | None = None) -> None:
+    def relight(self, coefficients: Coefficients, out: Any, grain: Grain | None = None) -> None:
         """Write the relighted picture into `out`, pixels of the same form and size, which may be these themselves.
 
-        Lifted shadows are cleaned (`shadows`) where `chroma_noise` is known, of the picture or of its clip.
+        Lifted shadows are cleaned (`shadows`) where its `grain` is known, of the picture or of its clip.
         """
         ...
 
@@ -102,11 +102,11 @@ class PackedRGB:
     def noise_plane(self) -> tuple[Array, float, float]:
         return self.samples[..., 1], 0.0, 1.0 / WHITE[self.samples.dtype]
 
-    def chroma_noise(self) -> float:
-        return picture_chroma_noise(self.samples)
+    def grain(self) -> Grain:
+        return picture_grain(self.samples)
 
-    def relight(self, coefficients: Coefficients, out: PackedRGB, chroma_noise: float | None = None) -> None:
-        cleanup = None if chroma_noise is None else rgb_cleanup(self.samples, coefficients, chroma_noise)
+    def relight(self, coefficients: Coefficients, out: PackedRGB, grain: Grain | None = None) -> None:
+        cleanup = None if grain is None else rgb_cleanup(self.samples, coefficients, grain)
         apply_rgb(self.samples, coefficients, out.samples, cleanup)
 
     def copy_to(self, out: PackedRGB) -> None:
@@ -174,27 +174,26 @@ class PlanarPixels:
         y_offset, y_scale, *_ = self.coding.numbers
         return self.planes[1 if self.coding.rgb else 0], y_offset, y_scale
 
-    def chroma_noise(self) -> float:
+    def grain(self) -> Grain:
+        numbers = self.coding.numbers
         if len(self.planes) < 3:
-            return 0.0
+            return Grain(plane_noise(self.planes[0], numbers.y_offset, numbers.y_scale) or 0.0, 0.0)
         if self.coding.rgb:
             picture = np.stack(self.planes[:3], axis=-1)
             deep = 65535 / ((1 << self.coding.depth) - 1)
-            return picture_chroma_noise(picture if self.coding.depth == 8 else (picture * deep).astype(np.uint16))
-        luma, cb, cr = self.planes[:3]
-        numbers = self.coding.numbers
-        return chroma_noise(at_chroma_size(luma, cb), cb, cr, numbers.y_offset, numbers.y_scale)
+            return picture_grain(picture if self.coding.depth == 8 else (picture * deep).astype(np.uint16))
+        return planes_grain(self.with_chroma, numbers.y_offset, numbers.y_scale)
 
-    def relight(self, coefficients: Coefficients, out: PlanarPixels, chroma_noise: float | None = None) -> None:
+    def relight(self, coefficients: Coefficients, out: PlanarPixels, grain: Grain | None = None) -> None:
         if self.coding.rgb:
-            apply_channels(self.with_chroma, out.with_chroma, coefficients, self.coding.depth, chroma_noise)
+            apply_channels(self.with_chroma, out.with_chroma, coefficients, self.coding.depth, grain)
             return
         both = fields(self.with_chroma, self.interlaced), fields(out.with_chroma, self.interlaced)
         for source, target in zip(*both, strict=True):
             cleanup = None
-            if chroma_noise is not None:
+            if grain is not None:
                 shown = source[: len(self.planes)]
-                cleanup = planes_cleanup(shown, self.coding.depth, coefficients, chroma_noise)
+                cleanup = planes_cleanup(shown, self.coding.depth, coefficients, grain)
             apply_planes(source, target, coefficients, self.coding, cleanup)
 
     def copy_to(self, out: PlanarPixels) -> None:

@@ -24,7 +24,7 @@ from ..enhancer import Enhancer
 from .bars import Area, whole
 from .hdr import TRANSFERS, Transfer, signal_log_light, tone_mapped
 from .light_map import Coefficients
-from .noise import ChromaNoise, GainLimit
+from .noise import ClipGrain, GainLimit
 from .pixels import Pixels
 from .proxy import shrink
 from .region import Region
@@ -102,7 +102,7 @@ class Relighting:
         self.settings = LightSettings() if settings is None else settings
         self.temporal = TemporalFilter(self.settings.time_constant)
         self.gain_limit = GainLimit()
-        self.chroma_noise = ChromaNoise()
+        self.grain = ClipGrain()
         self._framed: Area | None = None  # what of the last picture was no bars
         self._profile = profile
 
@@ -179,8 +179,8 @@ class Relighting:
             if region:
                 coefficients = region.within(coefficients, *pixels.size)
             self._profile("temporal filter, edges")
-            noise = self.chroma_noise(pixels.chroma_noise, time) if self.enhancer.quality == "fast" else None
-            pixels.relight(coefficients.scaled(strength), out_area, noise)
+            grain = self.grain(pixels.grain, time) if self.enhancer.quality == "fast" else None
+            pixels.relight(coefficients.scaled(strength), out_area, grain)
             return out
         log_light, luma = light.small_maps()
         self._profile("network")
@@ -229,7 +229,7 @@ class Relighting:
 
     @property
     def _parts(self) -> dict[str, Any]:
-        return {"temporal": self.temporal, "gain limit": self.gain_limit, "chroma noise": self.chroma_noise}
+        return {"temporal": self.temporal, "gain limit": self.gain_limit, "grain": self.grain}
 
     def state(self) -> dict[str, Any]:
         """Return what it remembers of earlier pictures, for a run that is continued later."""

@@ -53,11 +53,13 @@ CHROMA_TAPS = star([(1, 1), (4, 1), (8, 1), (13, 1)])  # at half luma's size: be
 FULL_CHROMA_TAPS = star([(2, 1), (7, 1), (13, 1), (22, 1)])  # at luma's size, where such blocks are 16 wide
 REACH = 22  # of the farthest tap
 
+DITHERED = 0.7  # codes of luma's noise from which there are no steps to be seen
 LUMA_GATE = 8  # codes of 8 bits in which what looks alike may differ
 LEAST_GATE, LARGEST_GATE = 1.0, 12.0  # the same in chroma: without noise, which leaves colours alone, and at most
 CLEAN = 0.3  # codes of noise up to which a picture counts as clean: rounding to codes alone is 0.29
 NOISE_GATE = 6.0  # codes of gate to a code of noise above that
 INNER_DEPTH = 14  # bits of what is compared, at most: differences and their sums fit into 16
+UNLIKE = (1 << 15) - 1  # a luma far from all others
 INNER_WHITE = 255 << (INNER_DEPTH - 8)
 LIFTED = 0.3  # stops of gain from which a row is cleaned
 
@@ -74,6 +76,13 @@ class Cleanup:
     luma: Array | None = None
     cb: Array | None = None
     cr: Array | None = None
+
+
+class Grain(NamedTuple):
+    """The standard deviation of noise in a picture's dark parts, of full scale; 0 where it cannot be told."""
+
+    luma: float
+    chroma: float
 
 
 class YCbCr(NamedTuple):
@@ -101,27 +110,27 @@ def lifts(coefficients: Coefficients) -> bool:
     return bool(lifted_rows(coefficients, coefficients.offset.shape[0]).any())
 
 
-def planes_cleanup(planes: Sequence[Array], depth: int, coefficients: Coefficients, noise: float) -> Cleanup | None:
+def planes_cleanup(planes: Sequence[Array], depth: int, coefficients: Coefficients, grain: Grain) -> Cleanup | None:
     """Compute the corrections of Y', or Y', Cb and Cr planes of `depth` bits; None where no row is lifted.
 
-    `noise` is that of chroma, of full scale (`noise.chroma_noise`).
+    Grain hides the steps between codes by itself: then nothing is debanded.
     """
     luma = planes[0]
     rows = lifted_rows(coefficients, luma.shape[0])
     if not rows.any():
         return None
-    fine = steps(luma, rows) if depth == 8 else None
+    fine = steps(luma, rows) if depth == 8 and 255 * grain.luma < DITHERED else None
     if len(planes) < 3:
         return Cleanup(fine)
     cb, cr = planes[1:3]
     taps = FULL_CHROMA_TAPS if cb.shape == luma.shape else CHROMA_TAPS
     rows = lifted_rows(coefficients, cb.shape[0])
-    cb_change, cr_change = alike(at_chroma_size(luma, cb), cb, cr, depth, rows, noise, taps)
+    cb_change, cr_change = alike(at_chroma_size(luma, cb), cb, cr, depth, rows, grain.chroma, taps)
     return Cleanup(fine, cb_change, cr_change)
 
 
 def rgb_cleanup(
-    picture: Array, coefficients: Coefficients, noise: float, planes: Planes | None = None
+    picture: Array, coefficients: Coefficients, grain: Grain, planes: Planes | None = None
 ) -> Cleanup | None:
     """Compute the corrections of an (H, W, 3 or 4) uint8, uint16 or float32 picture, as `planes_cleanup`.
 
@@ -131,15 +140,20 @@ def rgb_cleanup(
     if not rows.any():
         return None
     fine = None
-    if picture.dtype == np.uint8:
-        fine = steps(cv2.cvtColor(np.ascontiguousarray(picture[..., :3]), cv2.COLOR_RGB2GRAY), rows)
-    changes = alike(*(planes or rgb_planes(picture)), INNER_DEPTH, rows, noise, FULL_CHROMA_TAPS)
+    if picture.dtype == np.uint8 and 255 * grain.luma < DITHERED:
+        luma = cv2.cvtColor(np.ascontiguousarray(picture[..., :3]), cv2.COLOR_RGB2GRAY)
+        hidden = transparent(picture)
+        fine = steps(luma if hidden is None else np.where(hidden, np.uint8(255), luma), rows)
+    changes = alike(*(planes or rgb_planes(picture)), INNER_DEPTH, rows, grain.chroma, FULL_CHROMA_TAPS)
     scale = np.float32((1.0 if picture.dtype == np.float32 else np.iinfo(picture.dtype).max) / INNER_WHITE)
     return Cleanup(fine, *(change * scale for change in changes))
 
 
 def rgb_planes(picture: Array) -> Planes:
-    """Return Y', Cb and Cr of a picture, full range, of `INNER_DEPTH` bits, so that all types come out alike."""
+    """Return Y', Cb and Cr of a picture, full range, of `INNER_DEPTH` bits, so that all types come out alike.
+
+    What is transparent gets a luma that nothing is alike, whatever it hides.
+    """
     colour = picture[..., :3]
     if colour.dtype == np.uint8:
         deep = colour * np.uint16(INNER_WHITE // 255)
@@ -148,7 +162,17 @@ def rgb_planes(picture: Array) -> Planes:
         unit = np.clip(np.nan_to_num(colour / white, nan=0.0), 0, 1)
         deep = (unit * np.float32(INNER_WHITE) + np.float32(0.5)).astype(np.uint16)
     y, cr, cb = cv2.split(cv2.cvtColor(np.ascontiguousarray(deep), cv2.COLOR_RGB2YCrCb))
+    hidden = transparent(picture)
+    if hidden is not None:
+        y[hidden], cb[hidden], cr[hidden] = UNLIKE, 0, 0
     return y, cb, cr
+
+
+def transparent(picture: Array) -> Array | None:
+    """Return where an (H, W, 4) picture's alpha is 0, (H, W); None where nothing is transparent."""
+    if picture.shape[2] < 4 or picture[..., 3].all():
+        return None
+    return np.asarray(picture[..., 3] == 0)
 
 
 def at_chroma_size(luma: Array, chroma: Array) -> Array:

@@ -150,7 +150,7 @@ class _State:
         # Optical flow says something everywhere. It is motion where it explains what has changed.
         left, before = (cv2.blur(d, (NEAR, NEAR)) for d in (np.abs(blurred - warped(self.blurred, flow)), change))
         explained = (left < EXPLAINED * before) & (before > NEAR_SHARE * still)
-        moves = np.abs(flow).max(axis=2) > STANDSTILL
+        moves = np.maximum(np.abs(flow[..., 0]), np.abs(flow[..., 1])) > STANDSTILL
         moved, carries = (_filled(m.astype(np.float32)) for m in (moves, moves & explained))
         if moved.all() and (change > still)[_textured(blurred, still)].mean() > CAMERA:
             carries = moved
