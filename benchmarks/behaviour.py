@@ -32,6 +32,8 @@ RATE = 25
 STOPS = np.arange(17) / 4  # of underexposure
 BARS = {"black": 0, "white": 255, "grey": 128}
 BLACK_LEVEL = 6.0  # mean luma of the input below which a fade has ended
+SHADOWS = 4.0, 60.0  # luma in codes
+LEAST_EDGES = 0.15  # mean step in codes; less tells nothing
 COARSE = 8  # pixels over which still parts are averaged
 
 
@@ -127,6 +129,44 @@ def gradient(enhancer: Enhancer, _: Sequence[Array]) -> Iterator[Finding]:
     yield Finding("gradient 17..36: largest step", float(np.abs(np.diff(after, axis=0)).max()), 3.0, "codes")
 
 
+def grain(enhancer: Enhancer, photos: Sequence[Array]) -> Iterator[Finding]:
+    """Measure how much noise and block edges of chroma grow in shadows: out over in, the worst photo.
+
+    Noise is what two pictures with noise of their own differ by; edges, how much larger steps are on JPEG's grid of
+    16 pixels than half-way between.
+    """
+    noise, edges = [], []
+    for number, photo in enumerate(photos):
+        dark = exposed(photo, -2.5)
+        light = dark @ np.array(LUMA_WEIGHTS)
+        shadows = (light > SHADOWS[0]) & (light < SHADOWS[1])
+        if shadows.mean() < 0.02:
+            continue
+        chance = np.random.default_rng(number)
+        pair = [np.clip(np.round(dark + chance.normal(0.0, 2.0, dark.shape)), 0, 255).astype(np.uint8) for _ in "ab"]
+        before, after = (chroma(a) - chroma(b) for a, b in (pair, map(enhancer, pair)))
+        noise.append(float(after[shadows].std() / before[shadows].std()))
+        coded = cv2.imencode(".jpg", dark[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 60])[1]
+        blocks = np.ascontiguousarray(cv2.imdecode(coded, cv2.IMREAD_COLOR)[..., ::-1])
+        if (found := block_edges(chroma(blocks), shadows)) > LEAST_EDGES:
+            edges.append(block_edges(chroma(enhancer(blocks)), shadows) / found)
+    yield Finding("chroma in shadows: noise of 2 codes grows", max(noise, default=0.0), 1.5, "times")
+    yield Finding("chroma in shadows: edges of JPEG's blocks grow", max(edges, default=0.0), 1.5, "times")
+
+
+def block_edges(maps: Array, seen: Array) -> float:
+    """Compute how much larger steps between columns of (H, W, n) are on the grid of 16 than 8 beside it."""
+    both = seen[:, 1:] & seen[:, :-1]
+    step = np.abs(np.diff(maps, axis=1))
+    on, beside = ((both[:, first::16], step[:, first::16]) for first in (15, 7))
+    return float(on[1][on[0]].mean() - beside[1][beside[0]].mean())
+
+
+def chroma(picture: Array) -> Array:
+    """Compute Cr and Cb, (H, W, 2) in codes, of (H, W, 3) uint8 RGB."""
+    return cv2.cvtColor(picture, cv2.COLOR_RGB2YCrCb)[..., 1:].astype(float)
+
+
 # ---------------------------------------------------------------- clips
 
 
@@ -199,7 +239,7 @@ def largest_step(frames: Sequence[Array], still: Array) -> float:
 
 
 Law = Callable[[Enhancer, Sequence[Array]], Iterator[Finding]]
-LAWS: dict[str, Law] = {law.__name__: law for law in (bars, transparency, exposure, gradient)}
+LAWS: dict[str, Law] = {law.__name__: law for law in (bars, transparency, exposure, gradient, grain)}
 LAWS |= {law.__name__: law for law in (hunting, fades, still_parts)}
 
 

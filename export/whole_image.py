@@ -190,9 +190,8 @@ def export_whole_image(
         ParityError: a picture comes out differently; nothing is written.
     """
     network, info = from_checkpoint(source)
-    reference = Enhancer(
-        LightMapNetwork(TorchNetwork(network, info, Device("cpu"))), strength=strength, max_gain=max_gain
-    )
+    torch_network = LightMapNetwork(TorchNetwork(network, info, Device("cpu")))
+    reference = Enhancer(torch_network, strength=strength, max_gain=max_gain, clean_shadows=False)  # as the graph
     model = whole_image_graph(network, info, half, image_type, strength, max_gain, shape)
     with atomic_write(target) as temporary:
         temporary.write_bytes(model.SerializeToString())

@@ -47,10 +47,11 @@ class Enhancer:
         max_gain: upper bound of the gain, 1 to 256; bounds the noise that is brought up from the dark. "auto" measures
             that noise, and bounds softly what it allows, at most 16.
         quality: "fast" runs the network on a small proxy and follows edges at full size; "exact" runs it at full
-            size (the paper's way; slow, and about 1 GB of memory a megapixel) and adds nothing to what it says: lifted
-            shadows are cleaned (`light.shadows`) with "fast" alone.
+            size (the paper's way; slow, and about 1 GB of memory a megapixel).
         threads: of the network on the CPU; 0 for one per core.
         backend: what runs the network: "auto" or a name of `cliplit.runtime.backends.NAMES`.
+        clean_shadows: whether lifted shadows are debanded and their chroma noise is reduced (`light.shadows`). Not with
+            quality "exact", which adds nothing to what the network says.
 
     Raises:
         InputError: an argument out of range, an unknown model.
@@ -67,28 +68,31 @@ class Enhancer:
         quality: Quality = "fast",
         threads: int = 0,
         backend: str = "auto",
+        clean_shadows: bool = True,
     ) -> None:
-        check_settings(strength, max_gain, quality)
+        check_settings(strength, max_gain, quality, clean_shadows)
         if not isinstance(model, LightMapNetwork):
             check_types(model, device, threads, backend)
             name = model if isinstance(model, str) else Path(model)
             model = LightMapNetwork(name, device, int(threads), backend, quality == "exact")
         self.__dict__["network"] = model
-        self._set(strength, max_gain, quality)
+        self._set(strength, max_gain, quality, clean_shadows)
 
     network: LightMapNetwork
     strength: float
     quality: Quality
     max_gain: float
+    clean_shadows: bool
     auto_max_gain: bool  # whether callers of `refine` should measure what gain is gain_limit
 
-    def _set(self, strength: float, max_gain: MaxGain, quality: Quality) -> None:
+    def _set(self, strength: float, max_gain: MaxGain, quality: Quality, clean_shadows: bool) -> None:
         auto = isinstance(max_gain, str)
         self.__dict__.update(
             strength=float(strength),
             quality=quality,
             auto_max_gain=auto,
             max_gain=MAX_GAIN if auto else float(max_gain),
+            clean_shadows=bool(clean_shadows),
         )
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -115,7 +119,11 @@ class Enhancer:
         return f"Enhancer({name!r}, strength={self.strength:g}, max_gain={gain}, quality={self.quality!r})"
 
     def adjusted(
-        self, strength: float | None = None, max_gain: MaxGain | None = None, quality: Quality | None = None
+        self,
+        strength: float | None = None,
+        max_gain: MaxGain | None = None,
+        quality: Quality | None = None,
+        clean_shadows: bool | None = None,
     ) -> Enhancer:
         """Return another enhancer with the same network, which is not loaded again; for sliders.
 
@@ -124,9 +132,10 @@ class Enhancer:
         strength = self.strength if strength is None else strength
         max_gain = ("auto" if self.auto_max_gain else self.max_gain) if max_gain is None else max_gain
         quality = self.quality if quality is None else quality
-        check_settings(strength, max_gain, quality)
+        clean_shadows = self.clean_shadows if clean_shadows is None else clean_shadows
+        check_settings(strength, max_gain, quality, clean_shadows)
         other = copy.copy(self)
-        other._set(strength, max_gain, quality)
+        other._set(strength, max_gain, quality, clean_shadows)
         return other
 
     def __copy__(self) -> Enhancer:
@@ -178,10 +187,15 @@ class Enhancer:
             return card.rgb(picture, self.strength, self.max_gain)
         coefficients = self.coefficients(picture, space).scaled(self.strength)
         cleanup = None
-        if self.quality == "fast" and lifts(coefficients):
+        if self.cleans and lifts(coefficients):
             planes = rgb_planes(picture)
             cleanup = rgb_cleanup(picture, coefficients, planes_grain(planes, 0.0, 1.0 / INNER_WHITE), planes)
         return apply_rgb(picture, coefficients, cleanup=cleanup)
+
+    @property
+    def cleans(self) -> bool:
+        """Whether lifted shadows are cleaned: with quality "fast", unless told not to."""
+        return self.clean_shadows and self.quality == "fast"
 
     def light_map(self, picture: Array) -> Array:
         """Compute the light map at full size, (H, W) float32 in [1 / max_gain, 1], before strength; 1 in bars.
@@ -276,7 +290,7 @@ class Enhancer:
         return guided_coefficients(log_light, luma, bound)
 
 
-def check_settings(strength: float, max_gain: MaxGain, quality: str) -> None:
+def check_settings(strength: float, max_gain: MaxGain, quality: str, clean_shadows: bool = True) -> None:
     """Raise InputError for a value out of range or of another type; numpy's numbers are numbers."""
     if not _is_number(strength):
         raise InputError(f"strength {strength!r} is no number")
@@ -287,6 +301,8 @@ def check_settings(strength: float, max_gain: MaxGain, quality: str) -> None:
         raise InputError(f"max_gain {max_gain} is outside 1..256 and not 'auto'")
     if not isinstance(quality, str) or quality not in ("fast", "exact"):
         raise InputError(f"quality {quality!r} is neither 'fast' nor 'exact'")
+    if not isinstance(clean_shadows, bool | np.bool_):
+        raise InputError(f"clean_shadows {clean_shadows!r} is neither True nor False")
 
 
 def _is_number(value: object) -> bool:

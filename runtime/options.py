@@ -89,6 +89,12 @@ OTHERS = (
         help="Largest gain, 1 to 256; auto limits it by the noise measured in dark areas.",
     ),
     click.option(
+        "--clean-shadows/--keep-grain",
+        default=True,
+        show_default=True,
+        help="Take bands and noise of colour out of lifted shadows, or leave them. With quality exact they stay.",
+    ),
+    click.option(
         "--device",
         default="auto",
         show_default=True,

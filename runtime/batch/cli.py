@@ -26,7 +26,7 @@ SHOWN = 20  # failures to print; the file lists all
 
 
 GROUPS = {
-    "Light": ("look", "strength", "max_gain"),
+    "Light": ("look", "strength", "max_gain", "clean_shadows"),
     "Output": ("overwrite", "jpeg_quality", "codec", "crf", "preset"),
     "Run": ("engine", "address", "workers", "retries", "split_over"),
     "Network": ("model", "quality", "device", "backend"),

@@ -23,7 +23,7 @@ PIPE = "-"
 
 
 GROUPS = {
-    "Light": ("look", "strength", "max_gain"),
+    "Light": ("look", "strength", "max_gain", "clean_shadows"),
     "Output": ("output", "overwrite", "jpeg_quality"),
     "Network": ("model", "quality", "device", "backend"),
 }

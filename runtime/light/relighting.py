@@ -179,7 +179,7 @@ class Relighting:
             if region:
                 coefficients = region.within(coefficients, *pixels.size)
             self._profile("temporal filter, edges")
-            grain = self.grain(pixels.grain, time) if self.enhancer.quality == "fast" else None
+            grain = self.grain(pixels.grain, time) if self.enhancer.cleans else None
             pixels.relight(coefficients.scaled(strength), out_area, grain)
             return out
         log_light, luma = light.small_maps()

@@ -133,7 +133,18 @@ def look_first_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 GROUPS = {
     "Look first": ("at", "sheet", "dry_run"),
-    "Light": ("look", "strength", "max_gain", "temporal", "time_constant", "denoise", "span", "region", "compare"),
+    "Light": (
+        "look",
+        "strength",
+        "max_gain",
+        "clean_shadows",
+        "temporal",
+        "time_constant",
+        "denoise",
+        "span",
+        "region",
+        "compare",
+    ),
     "Output": ("output", "overwrite", "codec", "crf", "preset", "pix_fmt", "enc_opt", "cfr", "resume"),
     "Source": ("demo", "video_stream", "max_pixels", "input_color", "hdr", "io", "live", "preview", "pipe_format"),
     "Network": ("model", "quality", "device", "backend"),

@@ -13,7 +13,18 @@ from cliplit.command_line import Between, Command, habits, say_settings
 from .options import step_options, steps_and_settings
 
 GROUPS = {
-    "Light": ("look", "strength", "max_gain", "temporal", "time_constant", "denoise", "span", "region", "compare"),
+    "Light": (
+        "look",
+        "strength",
+        "max_gain",
+        "clean_shadows",
+        "temporal",
+        "time_constant",
+        "denoise",
+        "span",
+        "region",
+        "compare",
+    ),
     "Output": ("preview", "virtual_camera", "output", "overwrite", "codec", "crf", "preset", "pipe_format"),
     "Network": ("model", "quality", "device", "backend"),
 }
