@@ -85,7 +85,7 @@ def light_graph(
         if half_convolutions(model)[0] == 0:
             raise ParityError(f"{info.name}: no layer of it came out in half precision")
     elif precision == "int8":
-        model = to_int8(model, info, calibration, host.symmetric)
+        model = to_int8(model, replace(info, shape=shape), calibration, host.symmetric)
         drop_unused_opsets(model)
     describe(model, replace(info, precision=precision, shape=shape))
     return model

@@ -136,6 +136,13 @@ def test_calibration_comes_from_the_pictures_given(trained):
     assert reader.get_next() is None
 
 
+def test_int8_of_a_fixed_size_is_calibrated_at_it(trained):
+    """The pictures have other shapes, among them the demo's crops; a batch is filled."""
+    network, info, _ = trained
+    model = onnx_file.light_graph(network, info, "int8", (2, 96, 160))
+    assert run(model, picture=np.zeros((2, 3, 96, 160), np.float32)).shape == (2, 1, 96, 160)
+
+
 def test_the_packed_head_is_the_head(trained):
     """In 16 channels of a sixteenth of the positions, then back: the same numbers."""
     network, _, _ = trained
