@@ -78,9 +78,8 @@ VERSION = metadata.version("ai-edge-litert") + "+" + metadata.version("onnx2tf")
 numpy.save("calibration_image_sample_data_20x128x128x3_float32.npy", numpy.zeros((20, 128, 128, 3), numpy.float32))
 kept = [NAME] if X.shape[-1] == 3 else None  # a whole image has its channels last already
 size = [NAME + ":" + ",".join(map(str, X.shape))]
-onnx2tf.convert(
-    FILE, output_folder_path=FILE + ".tf", non_verbose=True, overwrite_input_shape=size, keep_shape_absolutely_input_names=kept
-)
+options = {"overwrite_input_shape": size, "keep_shape_absolutely_input_names": kept}
+onnx2tf.convert(FILE, output_folder_path=FILE + ".tf", non_verbose=True, **options)
 network = Interpreter(model_path=glob.glob(FILE + ".tf/*float32.tflite")[0])
 network.allocate_tensors()
 taken = network.get_input_details()[0]
