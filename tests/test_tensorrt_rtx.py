@@ -140,6 +140,10 @@ def test_the_message_is_the_cause_and_not_the_missing_driver(lite, tmp_path):
     (tmp_path / "cut.onnx").write_bytes(lite.read_bytes()[:1000])
     with pytest.raises(ModelError, match=r"cut\.onnx"):
         build(tmp_path / "cut.onnx")
+    (tmp_path / "text.onnx").write_text("hello")
+    for precision in ("fp16", "fp32"):
+        with pytest.raises(ModelError, match=r"text\.onnx: TensorRT for RTX .* finds no network in it"):
+            build(tmp_path / "text.onnx", precision=precision)
 
 
 def test_half_weights_that_came_out_full_are_counted(lite, tmp_path):
