@@ -73,13 +73,11 @@ def test_every_network_builds_in_every_precision(trained, precision, tmp_path):
     assert kinds == ((convolutions - 1, 1) if precision == "fp16" else (0, convolutions))
 
 
-def test_the_bundled_files_build_for_all_cards():
-    """As they are, in the runtime's own folder; for compute capability 7.5, too."""
-    for name in ("lite", "unet"):
-        for target in ("8.0", "7.5"):
-            path = BUNDLED / f"{name}.onnx"
-            engine = tensorrt_build.build_engine(trt, path, FIXED, "fp32", library=TENSORRT_RTX, target=target)
-            assert len(engine) > 100_000
+@pytest.mark.parametrize("name", ["lite", "unet"])
+def test_the_bundled_files_build_for_old_cards(name):
+    """As they lie in the runtime's folder, for compute capability 7.5, which multiplies no matrices in fp32."""
+    path = BUNDLED / f"{name}.onnx"
+    assert len(tensorrt_build.build_engine(trt, path, FIXED, "fp32", library=TENSORRT_RTX, target="7.5")) > 100_000
 
 
 def test_a_file_of_a_fixed_size_builds_and_has_it(trained, tmp_path):
@@ -92,10 +90,10 @@ def test_a_file_of_a_fixed_size_builds_and_has_it(trained, tmp_path):
 @pytest.mark.parametrize("image_type", ["uint8", "float32"])
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_whole_images_build(trained, image_type, precision, tmp_path):
-    """As Triton serves them (uint8), too: any size, a range, batches; and fixed. Published: half of the table."""
+    """As Triton serves them (uint8), too: any size, a range, batches; and fixed. `unet` has half of the table."""
     network, info = trained
-    if info.training.startswith("published") and (image_type, precision) in LEFT_OUT:
-        pytest.skip("the same graph as the bundled unet's")
+    if info.name == "unet" and (image_type, precision) in LEFT_OUT:
+        pytest.skip("each type and each precision once; lite has all four")
     model = whole_image.whole_image_graph(network, info, precision == "fp16", image_type)
     cases = [(Shapes.fixed((8, 90, 160)), "8.0"), (Shapes((1, 32, 32), (1, 90, 160), (2, 120, 200)), "8.0")]
     shape, kinds = built(tmp_path, model, cases, precision)
