@@ -28,12 +28,14 @@ from cliplit.runtime.backends import open_backend
 from cliplit.runtime.backends.model_file import find_model
 from cliplit.runtime.backends.pytorch import from_onnx
 
-from .exact import cuda_rows, median_seconds
+from . import card_training
+from .exact import card_rows, median_seconds
 
 Size = tuple[int, int]
 # Dense fp16 operations a second with tensor cores, and bytes a second of memory; NVIDIA's data sheets of the cards.
 RATES = {"H100": (989e12, 3.35e12), "H200": (989e12, 4.8e12), "RTX 4090": (165e12, 1.008e12)}
-GOALS = {"unet 1920x1080": 250.0, "unet 3840x2160": 60.0, "lite batch 8": 2000.0}  # frames a second
+GOALS = {"exact unet 1920x1080": 250.0, "exact unet 3840x2160": 60.0, "lite batch 8": 2000.0}  # frames a second
+GUIDED_GOAL = 3.0  # times the loop over single pictures
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Row:
-    """One line: frames a second measured (None: failed, see note), predicted at best, and the goal."""
+    """One line: frames or pictures a second measured (None: failed, see note), predicted at best, and the goal."""
 
     step: str
     measured: float | None
@@ -81,8 +83,10 @@ def counted(network: nn.Module, size: Size, sample: Size = (96, 160)) -> Work:
     return Work(found[0] * share, found[1] * share)
 
 
-def network_ways(name: str, size: Size, batch: int, device: str, repeats: int) -> Iterator[tuple[str, float]]:
-    """Time a network in half precision: eager, compiled, as one CUDA graph; (way, seconds a batch)."""
+def network_ways(
+    name: str, size: Size, batch: int, device: str, repeats: int, compiling: bool
+) -> Iterator[tuple[str, float]]:
+    """Time a network in half precision: eager, compiled if asked for, as one CUDA graph; (way, seconds a batch)."""
     half = torch.float16 if device.startswith("cuda") else torch.float32
     network = from_onnx(find_model(name))[0].eval().to(device, half, memory_format=torch.channels_last)
     pictures = torch.rand(batch, 3, *size, device=device, dtype=half).contiguous(memory_format=torch.channels_last)
@@ -90,8 +94,9 @@ def network_ways(name: str, size: Size, batch: int, device: str, repeats: int) -
         yield "eager", median_seconds(lambda: network(pictures), device, repeats)
         if not device.startswith("cuda"):
             return
-        compiled = torch.compile(network)
-        yield "compile", median_seconds(lambda: compiled(pictures), device, repeats)  # type: ignore[no-untyped-call]
+        if compiling:
+            compiled = torch.compile(network)
+            yield "compile", median_seconds(lambda: compiled(pictures), device, repeats)  # type: ignore[no-untyped-call]
         graph = torch.cuda.CUDAGraph()  # type: ignore[no-untyped-call]
         with torch.cuda.graph(graph):  # warmed up by the eager runs
             network(pictures)
@@ -105,10 +110,9 @@ def backend_seconds(name: str, backend: str, size: Size, batch: int, device: str
     return median_seconds(lambda: opened(pictures), "cpu", repeats)
 
 
-def steps(device: str, tiny: bool) -> Iterator[tuple[str, Callable[[], Iterator[Row]]]]:
-    """Yield (name, step): what is measured, in the order of its worth."""
+def steps(device: str, tiny: bool, card: str) -> Iterator[tuple[str, Callable[[], Iterator[Row]]]]:
+    """Yield (name, step): what is measured, in the order of its worth; predictions are for `card`."""
     on_card = device.startswith("cuda")
-    card = torch.cuda.get_device_name(device) if on_card else "cpu"
     repeats = 2 if tiny else 20
     sizes = [(32, 48)] if tiny else [(1080, 1920), (2160, 3840)]
     lite: Size = (32, 48) if tiny else (192, 336)
@@ -120,62 +124,86 @@ def steps(device: str, tiny: bool) -> Iterator[tuple[str, Callable[[], Iterator[
 
     def exact() -> Iterator[Row]:
         for size in sizes:
-            for text in cuda_rows(find_model("unet"), size, repeats, 4, 60, device):
-                yield Row(f"exact unet {size[1]}x{size[0]}", None, None, None, text)
+            work = counted(from_onnx(find_model("unet"))[0].eval(), size)
+            for each, note in card_rows(find_model("unet"), size, repeats, 4, 8 if tiny else 60, device):
+                yield row(f"exact unet {size[1]}x{size[0]}", each, work, note)
 
     def networks(name: str, size: Size) -> Iterator[Row]:
         work = counted(from_onnx(find_model(name))[0].eval(), size)
         for batch in batches:
-            for way, taken in network_ways(name, size, batch, device, repeats):
+            for way, taken in network_ways(name, size, batch, device, repeats, batch in (batches[0], batches[-1])):
                 title = f"{name} batch {batch}" if name == "lite" else f"{name} {size[1]}x{size[0]}"
                 yield row(title, taken / batch, work, f"{way}, batch {batch}")
 
     def engines() -> Iterator[Row]:
+        work = counted(from_onnx(find_model("lite"))[0].eval(), lite)
         for backend in ("tensorrt-rtx", "onnxruntime-tensorrt-rtx", "onnxruntime") if on_card else ("onnxruntime",):
             for batch in batches:
                 try:
                     each = backend_seconds("lite", backend, lite, batch, device, repeats) / batch
-                    yield row(f"lite {backend} batch {batch}", each, None, "host to host")
+                    yield row(f"lite {backend} batch {batch}", each, work, "host to host")
                 except Exception as error:  # a back end that does not work here is a line
                     yield Row(f"lite {backend} batch {batch}", None, None, None, first_line(error))
 
-    if on_card:
-        yield "exact mode, network and apply; a clip", exact
+    def training() -> Iterator[Row]:
+        loop, ours = card_training.guided(device, tiny, 2 if tiny else 8, repeats)
+        goal = GUIDED_GOAL * loop.pictures / loop.seconds
+        yield trained(loop, None)
+        yield trained(ours, goal, f"; {loop.seconds / ours.seconds:.1f} times the loop")
+
+    def pairs() -> Iterator[Row]:
+        yield trained(card_training.rendered(device, tiny, 2 if tiny else 32, 0.2 if tiny else 20.0), None)
+
+    def trained(way: card_training.Measured, goal: float | None, more: str = "") -> Row:
+        best = Work(way.operations, 0.0).seconds(card)
+        predicted = way.pictures / best if best else None
+        return Row(way.name, way.pictures / way.seconds, predicted, goal, way.note + more)
+
+    yield "exact mode, network and apply; a clip", exact
     yield "lite", lambda: networks("lite", lite)
+    yield "guided step", training
+    yield "lite on rendered pairs", pairs
+    yield "engines", engines
     for size in sizes:
         yield f"unet {size[1]}x{size[0]}", lambda size=size: networks("unet", size)  # type: ignore[misc]
-    yield "engines", engines
 
 
-def rows(device: str, tiny: bool, limit: float) -> Iterator[Row]:
-    """Run the steps until `limit` seconds are gone; one that fails, or was not begun, is a line."""
+def rows(device: str, tiny: bool, limit: float, card: str = "") -> Iterator[Row]:
+    """Run the steps until `limit` seconds are gone; one that fails, or was not begun or finished, is a line."""
     begin = time.monotonic()
-    for name, step in steps(device, tiny):
-        if time.monotonic() - begin > limit:
-            yield Row(name, None, None, None, f"not begun: {limit:.0f} s were over")
-            continue
+    for name, step in steps(device, tiny, card or card_name(device)):
         try:
-            yield from step()
+            for row in step() if time.monotonic() - begin <= limit else ():
+                yield row
+                if time.monotonic() - begin > limit:
+                    break
+            if time.monotonic() - begin > limit:
+                yield Row(name, None, None, None, f"not begun, or broken off: {limit:.0f} s were over")
         except Exception as error:  # of CUDA, a compiler, a library: whatever it is, the others go on
             yield Row(name, None, None, None, f"failed: {type(error).__name__}: {first_line(error)}")
+
+
+def card_name(device: str) -> str:
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu"
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--device", default="cuda", show_default=True)
 @click.option("--tiny", is_flag=True, help="A size at which every step runs and none means anything.")
-@click.option("--limit", default=300.0, show_default=True, help="Seconds after which no step is begun.")
+@click.option("--limit", default=240.0, show_default=True, help="Seconds after which no number is begun.")
+@click.option("--card", default="", help=f"Predict for another card than the one here: {', '.join(RATES)}.")
 @click.option("--json", "target", type=click.Path(path_type=Path), help="Also write the rows here.")
 @reports_errors
-def main(device: str, tiny: bool, limit: float, target: Path | None) -> None:
+def main(device: str, tiny: bool, limit: float, card: str, target: Path | None) -> None:
     """Measure what a card does, beside what it should do."""
     done = []
     click.echo(f"{'step':32} {'frames/s':>10} {'at best':>10} {'goal':>8}  note")
-    for row in rows(device, tiny, limit):
+    for row in rows(device, tiny, limit, card):
         done.append(row)
         numbers = (f"{value:.1f}" if value is not None else "-" for value in (row.measured, row.predicted, row.goal))
         click.echo("{:32} {:>10} {:>10} {:>8}  {}".format(row.step, *numbers, row.note))
-    if target is not None:
-        target.write_text(json.dumps([asdict(row) for row in done], indent=2))
+        if target is not None:  # after each, so that nothing is lost when this is ended from outside
+            target.write_text(json.dumps([asdict(row) for row in done], indent=2))
 
 
 if __name__ == "__main__":

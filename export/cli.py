@@ -143,7 +143,12 @@ def main(
     the exit code is 4. File names show the content: NAME.onnx, NAME.fp16.onnx, NAME.int8.onnx, NAME.image.onnx,
     NAME.1x192x336.onnx.
     """
+    given = {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
     if list_cache or clear_cache:
+        if useless := sorted(given - {"list_cache", "clear_cache"}):
+            raise click.UsageError(f"{option_name(useless[0])} does nothing with --list-cache or --clear-cache")
+        if list_cache and clear_cache:
+            raise click.UsageError("--list-cache and --clear-cache are two things; run the command twice")
         show_cache(clear_cache)
         return
     if checkpoint is None:
@@ -156,13 +161,16 @@ def main(
         raise click.UsageError("Triton's images come in every size; leave --shape out")
     if engine and tensorrt:
         raise click.UsageError("--engine and --tensorrt are two engines; run the command twice")
-    given = {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
     refuse_useless(given)
     if output is not None and not output.is_dir() and output.suffix != ".onnx":
         raise click.UsageError(f"-o {output}: the file is named .onnx; an engine comes with --engine")
     chosen = HOSTS[host]
     if chosen.symmetric and not int8:
         raise click.UsageError(f"--for {host} differs with --int8 only; leave it out")
+    if chosen.fixed and (half or int8 or engine or tensorrt):
+        raise click.UsageError(
+            f"--for {host} takes fp32 files and no engines; half precision is that program's own choice"
+        )
     if chosen.fixed and not shape:
         raise click.UsageError(f"--for {host} wants a --shape")
     if (engine or tensorrt) and int8 and not chosen.symmetric:
@@ -177,8 +185,15 @@ def main(
     ranges = parse_shapes(shapes, shape)
     portable = engine and importlib.util.find_spec(TENSORRT_RTX.module) is not None
     if portable:
+        if "device" in given:
+            raise click.UsageError("--device does nothing with --engine: TensorRT for RTX builds without a card")
         import_library(TENSORRT_RTX)
     elif engine or tensorrt:
+        if "compute_capability" in given:
+            raise BackendError(
+                f"--compute-capability is for {TENSORRT_RTX.name}, which is missing; install it with: "
+                f"{install_hint(TENSORRT_RTX.extra)}"
+            )
         check_tensorrt(device, engine)
 
     if triton is not None:
@@ -199,6 +214,7 @@ def main(
 
     from .onnx_file import Precision, export_onnx
 
+    check_multiple(checkpoint, ranges)
     precision: Precision = "fp16" if half else "int8" if int8 else "fp32"
     kind = () if precision == "fp32" else (precision,)
     tags = (*kind, *(() if chosen is ANY else (host,)), *(("x".join(map(str, shape)),) if shape else ()))
@@ -238,22 +254,25 @@ CLASHES = {
     "engine": ("whole_image", "triton"),
     "tensorrt": ("whole_image", "triton"),
     "whole_image": ("triton",),
+    "shapes": ("shape",),
 }
 
 
 def refuse_useless(given: set[str]) -> None:
     """Raise click's usage error for an option of those `given` that would do nothing."""
-
-    def option(name: str) -> str:
-        return {"output": "-o", "host": "--for"}.get(name, f"--{name.replace('_', '-')}")
-
     for name, others in WANTS.items():
         if name in given and not given.intersection(others):
-            raise click.UsageError(f"{option(name)} does nothing without {' or '.join(map(option, others))}")
+            raise click.UsageError(f"{option_name(name)} does nothing without {' or '.join(map(option_name, others))}")
     for name, others in CLASHES.items():
         for other in others:
             if {name, other} <= given:
-                raise click.UsageError(f"{option(name)} does nothing with {option(other)}; leave it out")
+                raise click.UsageError(f"{option_name(name)} does nothing with {option_name(other)}; leave it out")
+
+
+def option_name(parameter: str) -> str:
+    """Return what the user types for a parameter of the command."""
+    names = {"output": "-o", "host": "--for", "half": "--fp16", "checkpoint": "CHECKPOINT"}
+    return names.get(parameter, f"--{parameter.replace('_', '-')}")
 
 
 def name_output(checkpoint: Path, output: Path | None, tags: Sequence[str]) -> Path:
@@ -317,6 +336,18 @@ def parse_shapes(text: str | None, shape: Size | None) -> Shapes | None:
     if len(sizes) != 3 or any(a > b for low, high in pairwise(sizes) for a, b in zip(low, high, strict=True)):
         raise click.UsageError(f"--shapes {text}: expected three sizes, none smaller than the one before it")
     return Shapes(*sizes)
+
+
+def check_multiple(checkpoint: Path, shapes: Shapes | None) -> None:
+    """Check early that the network takes pictures of these sizes. Raises InputError if not."""
+    from cliplit.runtime.backends.pytorch import from_checkpoint
+
+    _, info = from_checkpoint(checkpoint)
+    for size in (shapes.least, shapes.best, shapes.most) if shapes else ():
+        if any(side % info.multiple for side in size[1:]):
+            raise InputError(
+                f"{size[1]}x{size[2]}: the {info.name} network wants sides that are a multiple of {info.multiple}"
+            )
 
 
 def check_tensorrt(device: str, instead: bool) -> None:

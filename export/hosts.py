@@ -14,6 +14,7 @@ class Host:
 
     Attributes:
         packed_head: whether it has DepthToSpace, by which the head of the network takes a sixteenth of the time.
+        comparisons: whether it compares and selects; else steep straight lines do that.
         symmetric: whether it wants 8-bit numbers around zero, and biases that are not quantised.
         fixed: whether it takes files of a fixed size only.
     """
@@ -21,6 +22,7 @@ class Host:
     name: str
     about: str
     packed_head: bool = True
+    comparisons: bool = True
     symmetric: bool = False
     fixed: bool = False
 
@@ -31,6 +33,6 @@ HOSTS = {
     for host in (
         ANY,
         Host("tensorrt", "TensorRT and TensorRT for RTX in int8", symmetric=True),
-        Host("ncnn", "ncnn, through pnnx; the networks lite and unet", packed_head=False, fixed=True),
+        Host("ncnn", "ncnn, through pnnx", packed_head=False, comparisons=False, fixed=True),
     )
 }

@@ -27,7 +27,7 @@ from .parity import demo_frames
 
 
 class Proxies(CalibrationDataReader):  # type: ignore[misc]
-    """The network's inputs for the calibration pictures."""
+    """The network's inputs for the calibration pictures; of the fixed size where `info` has one."""
 
     def __init__(self, pictures: Sequence[Array], info: ModelInfo) -> None:
         self._left = iter(pictures)
@@ -38,9 +38,10 @@ class Proxies(CalibrationDataReader):  # type: ignore[misc]
         if picture is None:
             return None
         height, width = picture.shape[:2]
-        size = proxy_size(height, width, self._info.proxy_short_side, self._info.multiple)
-        rgb = rgb_proxy(picture, size).rgb
-        return {"picture": np.ascontiguousarray(rgb.transpose(2, 0, 1))[None]}
+        batch, *fixed = self._info.shape or (1,)
+        free = proxy_size(height, width, self._info.proxy_short_side, self._info.multiple)
+        rgb = rgb_proxy(picture, (fixed[0], fixed[1]) if fixed else free).rgb
+        return {"picture": np.repeat(rgb.transpose(2, 0, 1)[None], batch, axis=0)}
 
 
 def demo_pictures() -> list[Array]:

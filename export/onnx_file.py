@@ -28,7 +28,7 @@ from . import parity
 from .half import half_convolutions, to_half
 from .hosts import ANY, Host
 from .int8 import to_int8
-from .passes import drop_unused_opsets, fold, pack_head, restore_names
+from .passes import drop_unused_opsets, fold, pack_head, replace_comparisons, restore_names
 
 OPSET = 11  # the first with everything used here (Resize with halves of pixels); every program has it
 INT8_OPSET = 13  # the first that quantises a channel at a time
@@ -79,13 +79,13 @@ def light_graph(
     host: Host = ANY,
 ) -> onnx.ModelProto:
     """Build the checked graph of a network with its description inside."""
-    model = build_graph(network, shape, host.packed_head, INT8_OPSET if precision == "int8" else OPSET)
+    model = build_graph(network, shape, host, INT8_OPSET if precision == "int8" else OPSET)
     if precision == "fp16":
         model = to_half(model)
         if half_convolutions(model)[0] == 0:
             raise ParityError(f"{info.name}: no layer of it came out in half precision")
     elif precision == "int8":
-        model = to_int8(model, info, calibration, host.symmetric)
+        model = to_int8(model, replace(info, shape=shape), calibration, host.symmetric)
         drop_unused_opsets(model)
     describe(model, replace(info, precision=precision, shape=shape))
     return model
@@ -99,7 +99,7 @@ def describe(model: onnx.ModelProto, info: ModelInfo) -> None:
 
 
 def build_graph(
-    network: LightNetwork, shape: Shape | None = None, packed_head: bool = True, opset: int = OPSET
+    network: LightNetwork, shape: Shape | None = None, host: Host = ANY, opset: int = OPSET
 ) -> onnx.ModelProto:
     """Convert the network to ONNX: `picture` (N, 3, H, W) -> `light` (N, 1, H, W), in fp32."""
     side = 6 * network.multiple
@@ -108,8 +108,10 @@ def build_graph(
     example = torch.rand(batch, 3, height, width)
     model = fold(trace(network.eval(), example, "picture", "light", axes if shape is None else None, opset))
     restore_names(model, {name: value.numpy() for name, value in network.state_dict().items()})
-    if packed_head:
+    if host.packed_head:
         pack_head(model, network.multiple)
+    if not host.comparisons:
+        model = replace_comparisons(model)
     declare_output(model, [batch, 1, height, width] if shape else ["N", 1, "H", "W"])
     return model
 

@@ -111,13 +111,14 @@ def _run(backend: Backend, picture: Array, quality: Quality) -> tuple[Array, Arr
 
 
 class Recorder(LightMapNetwork):
-    """A network that keeps its last light map, NaN included."""
+    """A network that keeps its last light map, NaN included; the batch of a fixed size is filled with one picture."""
 
     light: Array
 
     def light_maps(self, pictures: Array) -> Array:
-        self.light = self.backend(pictures)
-        return self.light
+        batch = self.info.shape[0] if self.info.shape else len(pictures)
+        self.light = self.backend(np.repeat(pictures, batch // len(pictures), axis=0))
+        return self.light[: len(pictures)]
 
 
 def psnr(a: Array, b: Array) -> float:

@@ -13,6 +13,7 @@ from onnx import helper, numpy_helper
 from cliplit.arrays import Array
 
 PHASES = 4  # a side
+STEEP = 1e6  # of a line that stands for a comparison: no two 8-bit codes are so near
 
 
 def fold(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -101,3 +102,43 @@ def pack_head(model: onnx.ModelProto, multiple: int) -> bool:
         nodes.insert(index, conv)
         return True
     return False
+
+
+def replace_comparisons(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Replace `a >= b` and `a <= b`, as numbers or in a Where, by a line of slope STEEP bounded to [0, 1].
+
+    The same but for values within 1 / STEEP of each other. For programs without comparisons.
+    """
+    compared = {node.output[0]: node for node in model.graph.node if node.op_type in ("Less", "Greater")}
+    constants = {"steep": STEEP, "zero": 0.0, "one": 1.0}
+    nodes: list[onnx.NodeProto] = []
+    masks: dict[str, str] = {}  # by the boolean they stand for
+
+    def add(kind: str, *inputs: str, result: str = "") -> str:
+        names = [f"comparison.{name}" if name in constants else name for name in inputs]
+        result = result or f"comparison.{len(nodes)}"
+        nodes.append(helper.make_node(kind, names, [result], f"{result}_{kind}"))
+        return result
+
+    for node in model.graph.node:
+        node.input[:] = [masks.get(name, name) for name in node.input]
+        if node.op_type == "Not" and node.input[0] in compared:
+            comparison = compared[node.input[0]]
+            low, high = comparison.input if comparison.op_type == "Greater" else reversed(comparison.input)
+            beyond = add("Clip", add("Mul", add("Sub", low, high), "steep"), "zero", "one")
+            masks[node.output[0]] = add("Sub", "one", beyond)
+        elif node.op_type == "Cast" and node.input[0] in masks.values():
+            masks[node.output[0]] = node.input[0]
+        elif node.op_type == "Where" and node.input[0] in masks.values():
+            mask, chosen, other = node.input
+            add("Add", other, add("Mul", mask, add("Sub", chosen, other)), result=node.output[0])
+        elif node.output[0] not in compared:
+            nodes.append(node)
+    replaced = onnx.ModelProto()
+    replaced.CopyFrom(model)
+    del replaced.graph.node[:]
+    del replaced.graph.value_info[:]
+    replaced.graph.node.extend(nodes)
+    for name, value in constants.items():
+        replaced.graph.initializer.append(numpy_helper.from_array(np.array(value, np.float32), f"comparison.{name}"))
+    return fold(replaced)

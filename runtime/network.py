@@ -50,6 +50,11 @@ class LightMapNetwork:
         if isinstance(model, (str, Path)):
             self.path = find_model(model, checkpoints=True)
             self.backend = open_backend(model, backend, device, threads, full_size)
+            if (shape := self.info.shape) and shape[0] != 1:
+                raise ModelError(
+                    f"{self.path}: takes {shape[0]} pictures at once, and is given one; export it with "
+                    f"--shape {shape[1]}x{shape[2]}"
+                )
         else:
             self.backend = model
         check_network(self.info, model)

@@ -12,7 +12,9 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
-from cliplit.benchmarks import gpu
+pytest.importorskip("open_clip")
+
+from cliplit.benchmarks import card_training, gpu
 from cliplit.networks.registry import build_network
 
 ROOT = Path(__file__).parents[1]
@@ -26,7 +28,10 @@ def test_every_step_runs_at_a_tiny_size(tmp_path):
     assert done.returncode == 0, done.stderr
     rows = json.loads((tmp_path / "gpu.json").read_text())
     assert not [row for row in rows if "failed" in row["note"] or row["measured"] is None]
-    assert {row["step"].split()[0] for row in rows} == {"lite", "unet"}
+    assert {row["step"].split()[0] for row in rows} == {"exact", "lite", "unet", "guided"}
+    assert [row["step"] for row in rows if row["predicted"] is None] == []
+    loop, ours = (row for row in rows if row["step"].startswith("guided"))
+    assert ours["goal"] == pytest.approx(3 * loop["measured"]) and "times the loop" in ours["note"]
     assert (tmp_path / "table.txt").read_text() == done.stdout
 
 
@@ -51,8 +56,34 @@ def test_a_step_that_fails_is_a_line_and_the_next_one_runs(monkeypatch):
         raise RuntimeError("no kernel image")
 
     works = [("a", broken), ("b", lambda: iter([gpu.Row("b", 1.0, None, None, "")]))]
-    monkeypatch.setattr(gpu, "steps", lambda device, tiny: iter(works))
+    monkeypatch.setattr(gpu, "steps", lambda device, tiny, card: iter(works))
     first, second = gpu.rows("cpu", True, 100.0)
     assert "no kernel image" in first.note and first.measured is None
     assert second.measured == 1.0
     assert all("not begun" in row.note for row in gpu.rows("cpu", True, -1.0))
+
+
+def test_a_step_that_takes_too_long_is_broken_off_between_two_numbers(monkeypatch):
+    row = gpu.Row("a", 1.0, None, None, "")
+    monkeypatch.setattr(gpu, "steps", lambda device, tiny, card: iter([("a", lambda: iter([row] * 5))]))
+    times = iter([0.0, 1.0, 2.0, 99.0, 99.0])
+    monkeypatch.setattr(gpu.time, "monotonic", lambda: next(times))
+    first, second, last = gpu.rows("cpu", True, 10.0)
+    assert (first, second) == (row, row) and "broken off" in last.note
+
+
+def test_pairs_are_rendered_dark_and_in_codes():
+    """Never brighter than the photo but for noise, up to 5.5 stops darker, of 8 bits."""
+    targets = torch.full((8, 3, 32, 48), 0.5)
+    dark = card_training.rendered_pairs(targets, torch.Generator().manual_seed(0))
+    assert dark.shape == targets.shape and dark.mean() < 0.45
+    assert dark.max() < 0.54 and dark.min() > 0.5 * 2 ** (-5.5 / 1.9) - 0.05
+    assert torch.equal((dark * 255).round() / 255, dark)
+    assert not torch.equal(dark[0], dark[1])
+
+
+def test_operations_of_a_step_are_those_of_its_products():
+    """A product of 3x4 and 4x5 forward; backward one for each side, where both want a gradient."""
+    a, b = torch.ones(3, 4, requires_grad=True), torch.ones(4, 5, requires_grad=True)
+    assert card_training.operations_of(lambda: a @ b) == 2 * 3 * 4 * 5
+    assert card_training.operations_of(lambda: (a @ b).sum().backward()) == 3 * 2 * 3 * 4 * 5

@@ -18,6 +18,7 @@ from onnx import TensorProto, numpy_helper
 
 from cliplit.errors import InputError, ModelError, ParityError
 from cliplit.export import half, int8, onnx_file, parity, passes, triton, whole_image
+from cliplit.export.hosts import HOSTS
 from cliplit.networks import checkpoint
 from cliplit.runtime import Enhancer
 from cliplit.runtime.backends import open_backend
@@ -134,6 +135,43 @@ def test_calibration_comes_from_the_pictures_given(trained):
     assert reader.get_next()["picture"].shape[2] == info.proxy_short_side
     assert reader.get_next() is not None
     assert reader.get_next() is None
+
+
+def test_int8_of_a_fixed_size_is_calibrated_at_it(trained):
+    """The pictures have other shapes, among them the demo's crops; a batch is filled."""
+    network, info, _ = trained
+    model = onnx_file.light_graph(network, info, "int8", (2, 96, 160))
+    assert run(model, picture=np.zeros((2, 3, 96, 160), np.float32)).shape == (2, 1, 96, 160)
+
+
+def test_a_file_for_a_program_without_comparisons_has_none(trained):
+    """The same light maps; also of what is not picture (negative samples), and at the bend of sRGB's curve."""
+    network, info, _ = trained
+    model = onnx_file.light_graph(network, info, shape=(1, 96, 160), host=HOSTS["ncnn"])
+    kinds = {node.op_type for node in model.graph.node}
+    assert not kinds & {"Less", "Greater", "Not", "Where", "Cast", "DepthToSpace"}
+    rng = np.random.default_rng(0)
+    for top in (1.0, 0.04045 * 2):
+        picture = rng.random((1, 3, 96, 160), dtype=np.float32) * np.float32(top)
+        picture[..., :40, :50] = -1.0 if info.takes_masks else 0.0
+        expected = TorchNetwork(network, info, Device("cpu"))(picture)
+        assert np.abs(run(model, picture=picture) - expected).max() < 1e-5
+
+
+def test_a_batch_of_a_fixed_size_is_compared_and_the_runtime_refuses_it(tmp_path, lite):
+    lines = onnx_file.export_onnx(lite, tmp_path / "m.onnx", shape=(2, 96, 160))
+    assert lines and model_info(tmp_path / "m.onnx").shape == (2, 96, 160)
+    with pytest.raises(ModelError, match=r"m\.onnx: takes 2 pictures at once.*--shape 96x160"):
+        Enhancer(tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize("name", ["lite", "unet"])
+def test_the_bundled_files_are_what_the_exporter_writes(name):
+    """Operator by operator, so that an exporter that learns something is not left without effect."""
+    network, info = from_onnx(BUNDLED / f"{name}.onnx")
+    bundled, made = onnx.load(BUNDLED / f"{name}.onnx"), onnx_file.light_graph(network, info)
+    assert [node.op_type for node in bundled.graph.node] == [node.op_type for node in made.graph.node]
+    assert [(entry.domain, entry.version) for entry in bundled.opset_import] == [("", onnx_file.OPSET)]
 
 
 def test_the_packed_head_is_the_head(trained):
@@ -337,6 +375,9 @@ def test_fp16_writes_both_files_and_the_table(lite, tmp_path):
         (["--device", "cuda"], 2, "--device does nothing without"),
         (["--for", "tensorrt"], 2, "differs with --int8 only"),
         (["--for", "ncnn"], 2, "wants a --shape"),
+        (["--for", "ncnn", "--fp16", "--shape", "96x96"], 2, "takes fp32 files"),
+        (["--tensorrt", "--shape", "96x96", "--shapes", "96x96,96x96,96x96"], 2, "--shapes does nothing with --shape"),
+        (["--list-cache"], 2, "CHECKPOINT does nothing with --list-cache"),
         (["--int8", "--engine"], 2, "wants --for tensorrt"),
         (["--whole-image", "--engine"], 2, "--engine does nothing with --whole-image"),
         (["--engine", "--tensorrt"], 2, "two engines"),
@@ -389,6 +430,8 @@ def test_the_cache_can_be_listed_and_cleared(tmp_path):
     assert listed.returncode == 0
     for word in ("x.engine", "lite fp16 for 1x192x336", "TensorRT 11.4", "NVIDIA H200 (9.0)", "not an engine file"):
         assert word in listed.stdout
+    assert command("--list-cache", "--clear-cache", home=tmp_path).returncode == 2
+    assert "--fp16 does nothing with" in command("--clear-cache", "--fp16", home=tmp_path).stderr
     assert "2 files" in command("--clear-cache", home=tmp_path).stdout
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["mine.txt"]
 

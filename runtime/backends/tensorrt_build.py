@@ -100,6 +100,8 @@ def parsed(trt: ModuleType, builder: Any, model: Path, version: str) -> tuple[An
             error = parser.get_error(0)
             cause = f"{error.node_operator() or 'the file'}: {first_cause(error.desc())}"
         raise ModelError(f"{model}: {version} does not take it: {cause}")
+    if network.num_layers == 0:  # what is not ONNX at all is taken as empty
+        raise ModelError(f"{model}: {version} finds no network in it")
     return network, parser
 
 
