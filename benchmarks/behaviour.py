@@ -1,7 +1,7 @@
 """Whether the light behaves like light: laws that no score shows, measured on any photos and on clips made of them.
 
     python -m cliplit.benchmarks.behaviour PHOTOS             # every picture below the folder, well lit ones say most
-    python -m cliplit.benchmarks.behaviour PHOTOS --model unet
+    python -m cliplit.benchmarks.behaviour PHOTOS --model your.onnx
 
 Levels are mean luma in 8-bit codes. Photos are shrunk to at most `--side` pixels. Exposure is changed in linear light,
 then rounded to 8 bits. Every line is a bound that should hold, and what was found.

@@ -54,7 +54,7 @@ def output_options(command: Command) -> Command:
     "--method",
     "methods",
     multiple=True,
-    help="Methods to test: lite, unet, 'unet exact', ...; repeatable.  [default: all]",
+    help="Methods to test: lite, 'lite exact', 'FILE.onnx exact', ...; repeatable.  [default: all]",
 )
 @click.option(
     "--backend",
@@ -112,8 +112,8 @@ def speed_command(
 @output_options
 @click.option(
     "--model", "models", multiple=True, metavar="FILE[,key=value]",
-    help="An ONNX file, a PyTorch checkpoint (ours, CLIP-LIT's, RAVE's), lite, unet, unet:exact; repeatable.  "
-    "[default: lite, unet]",
+    help="An ONNX file, a PyTorch checkpoint (ours, CLIP-LIT's, RAVE's), lite, lite:exact; repeatable.  "
+    "[default: lite]",
 )  # fmt: skip
 @click.option(
     "--welllit", type=click.Path(path_type=Path), help="Folder of well-lit photos, to measure how much they change."
@@ -162,7 +162,7 @@ def quality_command(
             raise InputError(f"--clip {clip}: no such file")
     if welllit is not None and not Path(welllit).is_dir():
         raise InputError(f"--welllit {welllit}: no such folder")
-    chosen = [method for model in models or ("lite", "unet") for method in methods_of(model, device)]
+    chosen = [method for model in models or ("lite",) for method in methods_of(model, device)]
     methods = [*chosen, *(() if no_classical else CLASSICAL)]
     found = compare(folder, methods, welllit, samples, limit, progress, output)
     flicker = {str(clip.name): flicker_table(clip, methods) for clip in clips}

@@ -213,7 +213,7 @@ def table(found: Sequence[Line]) -> str:
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--model", "models", multiple=True, default=("lite", "unet"), show_default=True, help="Or a checkpoint.")
+@click.option("--model", "models", multiple=True, default=("lite",), show_default=True, help="Or a file.")
 @click.option("--python", "pythons", multiple=True, default=(sys.executable,), help="Environments to look in.")
 @click.option("--node", type=click.Path(path_type=Path, exists=True), help="A folder node_modules.")
 @click.option("--program", "chosen", multiple=True, type=click.Choice((*PROGRAMS, *NODE_PROGRAMS)), help="Only this.")

@@ -180,7 +180,7 @@ def made_planes(size: tuple[int, int], count: int) -> list[tuple[Array, Array, A
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--model", default="unet", show_default=True)
+@click.option("--model", default="lite", show_default=True, help="Or a file.")
 @click.option("--size", "sizes", multiple=True, metavar="WxH", help="[default: 512x512 1920x1080; a card: 1080p, 4K]")
 @click.option("--repeats", default=3, show_default=True)
 @click.option("--threads", type=int, default=os.cpu_count() or 1, show_default=True)

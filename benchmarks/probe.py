@@ -23,7 +23,7 @@ ORIGINAL = "PyTorch original"
 
 @dataclass(frozen=True)
 class Task:
-    """What to measure: `method` is lite, unet, `unet exact`, the PyTorch original or a classical method's name."""
+    """What to measure: `method` is lite, `lite exact`, the PyTorch original or a classical method's name."""
 
     method: str
     height: int
@@ -89,7 +89,7 @@ Load = Callable[[], "tuple[Callable[[Any], Any], Stages | None]"]
 
 
 def prepare_ours(task: Task) -> Load:
-    """Prepare lite, unet or `unet exact`: import now, load when called."""
+    """Prepare lite, `lite exact` or a file: import now, load when called."""
     import cv2
 
     from cliplit.runtime import Enhancer

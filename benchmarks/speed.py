@@ -26,7 +26,7 @@ from .timing import run_probe, run_program
 from .transcode import VIDEO, ClipTimes, measure_clip
 
 SIZES = {"480p": (480, 854), "720p": (720, 1280), "1080p": (1080, 1920), "4K": (2160, 3840)}
-OURS = ("lite", "unet", "unet exact")
+OURS = ("lite", "lite exact")
 STAGES = ("proxy", "network", "refine", "apply")
 SHORT_CLIP = {"480p": 1.0, "720p": 1.0, "1080p": 0.75, "4K": 0.25}  # of the asked length, for encoding is slow there
 MEASURED_ON = ("numpy", "opencv-python-headless", "onnxruntime", "onnxruntime-gpu", "torch", "av")

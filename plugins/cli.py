@@ -29,7 +29,7 @@ def main() -> None:
     type=click.Path(path_type=Path),
     help="GIMP profile to install into, e.g. ~/.config/GIMP/3.0.  [default: all]",
 )
-@click.option("--model", default="lite", show_default=True, help="lite, unet, or an exported ONNX file.")
+@click.option("--model", default="lite", show_default=True, help="lite, or an exported ONNX file.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--check", is_flag=True, help="Then test it in the host.")
 @reports_errors

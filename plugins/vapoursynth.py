@@ -68,7 +68,7 @@ def enhance(
             bits, or RGBS; gamma-coded, SDR. Matrix and range are taken from each frame's properties; without them
             YUV is of limited range, BT.709 from 720 lines on and BT.601 below.
         strength: exponent on the gain, 0 to 2; 0 returns `clip` itself.
-        model: "lite", "unet", or the path of an exported ONNX file.
+        model: "lite", or the path of an exported ONNX file.
         max_gain: upper bound of the gain, 1 to 256.
         temporal: steadiness over time, 0 to 0.7: a still scene is averaged over 4 * temporal**2 seconds. With 0 each
             frame is by itself, which is what parallel and random access like best.

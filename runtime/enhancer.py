@@ -40,7 +40,7 @@ class Enhancer:
     """Relights pictures. Immutable after construction and safe to call from several threads at once.
 
     Args:
-        model: "lite" (real time), "unet" (the paper's network), the path of an exported ONNX file, or an opened network
+        model: "lite" (real time), the path of an exported ONNX file (`cliplit-export`), or an opened network
             (then `device`, `threads` and `backend` do not count).
         device: "auto", "cpu", "cuda" or "cuda:N".
         strength: exponent on the gain: 0 leaves the picture as it is, 1 is what the model says, up to 2.

@@ -72,7 +72,7 @@ OTHERS = (
         type=ModelName(),
         default="lite",
         show_default=True,
-        help="lite (fast), unet (the paper's), or an exported ONNX file.",
+        help="lite, or an exported ONNX file (cliplit-export).",
     ),
     click.option(
         "--quality",

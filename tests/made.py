@@ -10,6 +10,11 @@ from pathlib import Path
 import av
 import numpy as np
 
+from cliplit.runtime.backends.model_file import BUNDLED
+
+# The bundled model, and the paper's network with weights of our own, which is not bundled.
+MODELS = {"lite": BUNDLED / "lite.onnx", "unet": Path(__file__).parent / "models" / "unet.onnx"}
+
 
 def backlit(height=180, width=320, seed=0):
     """(H, W, 3) uint8: a dark textured foreground under a bright gradient, a crisp skyline between them."""

@@ -17,6 +17,7 @@ from cliplit.runtime.backends import BACKENDS, Row, onnx_runtime, open_backend
 from cliplit.runtime.backends.devices import Device, Driver, nvidia_driver
 from cliplit.runtime.backends.model_file import BUNDLED, ModelInfo, find_model, model_info
 from cliplit.runtime.network import LightMapNetwork
+from made import MODELS
 
 CASES = [
     pytest.param(row, kind, id=f"{row.name}-{kind}", marks=[pytest.mark.gpu] if kind == "cuda" else [])
@@ -28,7 +29,7 @@ TOLERANCE = {False: 1e-5, True: 2e-2}  # of the light map against ONNX Runtime; 
 
 @pytest.fixture(scope="module", params=["lite", "unet"])
 def model(request):
-    return request.param
+    return MODELS[request.param]
 
 
 def opened(row, kind, model):
@@ -305,7 +306,7 @@ def test_nan_without_a_full_precision_model_is_an_error():
 
 
 def test_metadata_is_read_without_onnx(tmp_path):
-    info = model_info(BUNDLED / "unet.onnx")
+    info = model_info(MODELS["unet"])
     assert (info.name, info.precision, info.kind, info.shape) == ("unet", "fp32", "light", None)
     for name, data in {"empty": b"", "cut": (BUNDLED / "lite.onnx").read_bytes()[:1000], "text": b"x" * 99}.items():
         (tmp_path / name).write_bytes(data)

@@ -13,7 +13,7 @@ from cliplit.constants import LUMA_WEIGHTS
 from cliplit.errors import BackendError, InputError, ModelError
 from cliplit.runtime import Enhancer
 from cliplit.runtime.enhancer import check_memory
-from made import backlit
+from made import MODELS, backlit
 
 DTYPES = [np.uint8, np.uint16, np.float32]
 
@@ -155,8 +155,8 @@ def test_several_threads_share_one_enhancer(enhancer):
 
 
 @pytest.mark.parametrize("model, network", [("lite", "relative"), ("unet", "unet")])
-def test_bundled_models_say_what_they_are(model, network):
-    info = Enhancer(model).network.info
+def test_models_say_what_they_are(model, network):
+    info = Enhancer(MODELS[model]).network.info
     assert info.name == network
     assert info.checkpoint_sha256
     assert "paired" in info.training

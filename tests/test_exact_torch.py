@@ -18,7 +18,7 @@ from cliplit.runtime.exact.exact_torch import ExactTorch, half_precision
 from cliplit.runtime.light.colour import Coding
 from cliplit.runtime.light.gain import planes_reference
 from cliplit.runtime.light.proxy import planes_proxy
-from made import backlit
+from made import MODELS, backlit
 
 WHITE = {"uint8": 255, "uint16": 65535, "float32": 1}
 
@@ -30,7 +30,7 @@ def psnr(a, b, white):
 
 @pytest.fixture(scope="module", params=["lite", "unet"])
 def model(request):
-    return request.param
+    return MODELS[request.param]
 
 
 @pytest.mark.parametrize("half, least", [(False, 100), (True, 60)])
@@ -103,7 +103,7 @@ def test_half_precision_pools_wide_pictures_exactly():
 
 
 def test_overflow_goes_on_in_fp32_and_says_so_once(caplog):
-    backend = open_model(find_model("unet"), Device("cpu"), 0)
+    backend = open_model(MODELS["unet"], Device("cpu"), 0)
     with torch.no_grad():  # equal in fp32, beyond a half in between
         backend.module.condx.weight *= 1e6
         backend.module.condx.bias *= 1e6
@@ -112,7 +112,7 @@ def test_overflow_goes_on_in_fp32_and_says_so_once(caplog):
     with caplog.at_level(logging.WARNING, logger="cliplit"):
         exact = ExactTorch(backend, half=True)
         enhanced = [exact.rgb(picture, 1.0, 16.0) for _ in range(2)]
-    expected = Enhancer("unet", quality="exact", backend="onnxruntime")(picture)
+    expected = Enhancer(MODELS["unet"], quality="exact", backend="onnxruntime")(picture)
     assert psnr(enhanced[0], expected, 255) > 60
     assert np.array_equal(*enhanced)
     assert len(caplog.records) == 1
@@ -123,7 +123,7 @@ def test_overflow_goes_on_in_fp32_and_says_so_once(caplog):
 def test_on_a_card(backlit_picture):
     if nvidia_driver().problem:
         pytest.skip(nvidia_driver().problem)
-    enhancer = Enhancer("unet", device="cuda", quality="exact", backend="pytorch")
+    enhancer = Enhancer(MODELS["unet"], device="cuda", quality="exact", backend="pytorch")
     assert enhancer.network.card is not None
-    expected = Enhancer("unet", device="cpu", quality="exact")(backlit_picture)
+    expected = Enhancer(MODELS["unet"], device="cpu", quality="exact")(backlit_picture)
     assert psnr(enhancer(backlit_picture), expected, 255) >= 50

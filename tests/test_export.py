@@ -26,18 +26,18 @@ from cliplit.runtime.backends.devices import Device, nvidia_driver
 from cliplit.runtime.backends.model_file import BUNDLED, model_info
 from cliplit.runtime.backends.onnx_runtime import import_onnxruntime
 from cliplit.runtime.backends.pytorch import TorchNetwork, from_onnx
-from made import backlit
+from made import MODELS, backlit
 
 SIZES = [(1, 7, 7), (2, 61, 43), (1, 511, 767), (1, 144, 2)]
 
 
-BUNDLED_AS = {"relative": "lite", "unet": "unet"}  # the networks of the bundled models
+MODEL_OF = {"relative": MODELS["lite"], "unet": MODELS["unet"]}  # by network
 
 
 @pytest.fixture(scope="module", params=["lite", "unet"])
 def trained(request, tmp_path_factory):
-    """(network, description, checkpoint) with the bundled weights: those that people will export."""
-    network, info = from_onnx(BUNDLED / f"{request.param}.onnx")
+    """(network, description, checkpoint) with trained weights: those that people will export."""
+    network, info = from_onnx(MODELS[request.param])
     path = tmp_path_factory.mktemp(request.param) / "c.pt"
     checkpoint.save(path, {"network": request.param, "weights": network.state_dict()})
     return network.eval(), info, path
@@ -166,10 +166,10 @@ def test_a_batch_of_a_fixed_size_is_compared_and_the_runtime_refuses_it(tmp_path
 
 
 @pytest.mark.parametrize("name", ["lite", "unet"])
-def test_the_bundled_files_are_what_the_exporter_writes(name):
+def test_the_files_here_are_what_the_exporter_writes(name):
     """Operator by operator, so that an exporter that learns something is not left without effect."""
-    network, info = from_onnx(BUNDLED / f"{name}.onnx")
-    bundled, made = onnx.load(BUNDLED / f"{name}.onnx"), onnx_file.light_graph(network, info)
+    network, info = from_onnx(MODELS[name])
+    bundled, made = onnx.load(MODELS[name]), onnx_file.light_graph(network, info)
     assert [node.op_type for node in bundled.graph.node] == [node.op_type for node in made.graph.node]
     assert [(entry.domain, entry.version) for entry in bundled.opset_import] == [("", onnx_file.OPSET)]
 
@@ -220,7 +220,7 @@ def test_whole_image_equals_the_enhancer(trained, image_type, tmp_path):
     """Any size, batches, uint8 and float, strength and bound inside: at least 45 dB, in float nearly all bits."""
     network, info, _ = trained
     model = whole_image.whole_image_graph(network, info, False, image_type, 0.7, 6.0)
-    enhancer = Enhancer(BUNDLED_AS[info.name], "cpu", strength=0.7, max_gain=6.0, clean_shadows=False)
+    enhancer = Enhancer(MODEL_OF[info.name], "cpu", strength=0.7, max_gain=6.0, clean_shadows=False)
     for height, width in [(180, 320), (97, 101), (401, 250), (64, 700)]:
         picture = backlit(height, width)
         if image_type == "float32":
@@ -241,7 +241,7 @@ def test_whole_image_in_half_precision(trained):
     done, convolutions = half.half_convolutions(model)
     assert done == convolutions - 1
     picture = backlit(180, 320)
-    expected = Enhancer(BUNDLED_AS[info.name], "cpu", clean_shadows=False)(picture)
+    expected = Enhancer(MODEL_OF[info.name], "cpu", clean_shadows=False)(picture)
     assert parity.psnr(run(model, image=picture[None])[0] / 255, expected / 255) >= 50
 
 

@@ -35,7 +35,7 @@ from cliplit.runtime.video.frames import Clip, Frame
 from cliplit.runtime.video.request import Steps
 from cliplit.runtime.video.schedule import Schedule, StrengthCurve
 from cliplit.runtime.video.segments import load_state, save_state
-from made import backlit, enhanced
+from made import MODELS, backlit, enhanced
 
 HEIGHT, WIDTH = 260, 390  # more than the proxy of `lite`, so that maps are shrunk and enlarged
 RATE = Fraction(1, 25)
@@ -270,8 +270,8 @@ def test_live_frames_do_not_wait_for_the_next():
 def test_overflow_in_half_precision_goes_on_in_fp32(caplog):
     """While the next batch is on its way in half precision already: one note, and every frame right."""
     clip, frames = shot(6, Coding(), size=(66, 91))
-    enhancer = on_card("unet", half=True)
-    expected = [f.planes for f in enhanced(clip, copies(frames), on_processor("unet"), Steps())]
+    enhancer = on_card(MODELS["unet"], half=True)
+    expected = [f.planes for f in enhanced(clip, copies(frames), on_processor(MODELS["unet"]), Steps())]
     exact = enhancer.network.card
     half = exact.network
     exact.network = lambda rgb: half(rgb) * float("nan")
@@ -376,9 +376,9 @@ def test_on_a_real_card():
     if nvidia_driver().problem:
         pytest.skip(nvidia_driver().problem)
     clip, frames = shot(10, Coding(), size=(540, 960))
-    card = Enhancer("unet", quality="exact", backend="pytorch", device="cuda")
+    card = Enhancer(MODELS["unet"], quality="exact", backend="pytorch", device="cuda")
     assert isinstance(card.network.card, Card)
-    expected = [f.planes for f in enhanced(clip, copies(frames), on_processor("unet"), Steps())]
+    expected = [f.planes for f in enhanced(clip, copies(frames), on_processor(MODELS["unet"]), Steps())]
     got = [f.planes for f in enhanced(clip, copies(frames), card, Steps())]
     one_by_one = [f.planes for f in enhanced(clip, copies(frames), card, Steps(), live=True)]
     assert largest_differences(expected, got)[1] <= 2

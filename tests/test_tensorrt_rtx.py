@@ -26,7 +26,7 @@ from cliplit.runtime.backends.engine_file import Shapes
 from cliplit.runtime.backends.model_file import BUNDLED
 from cliplit.runtime.backends.pytorch import from_checkpoint, from_onnx
 from cliplit.runtime.backends.tensorrt_library import TENSORRT_RTX, logger_of
-from made import backlit
+from made import MODELS, backlit
 
 FIXED = Shapes.fixed((1, 96, 160))
 BATCH = Shapes.fixed((8, 96, 160))
@@ -36,9 +36,9 @@ RANGE = Shapes((1, 32, 32), (1, 96, 160), (8, 256, 256))
 
 @pytest.fixture(scope="module", params=["lite", "unet", "published"])
 def trained(request, tmp_path_factory):
-    """(network, description): bundled weights, and random ones in a checkpoint as the authors of CLIP-LIT publish."""
+    """(network, description): trained weights, and random ones in a checkpoint as the authors of CLIP-LIT publish."""
     if request.param in ("lite", "unet"):
-        network, info = from_onnx(BUNDLED / f"{request.param}.onnx")
+        network, info = from_onnx(MODELS[request.param])
         return network.eval(), info
     torch.manual_seed(1)
     path = tmp_path_factory.mktemp(request.param) / "c.pth"
@@ -75,8 +75,8 @@ def test_every_network_builds_in_every_precision(trained, precision, tmp_path):
 
 @pytest.mark.parametrize("name", ["lite", "unet"])
 def test_the_bundled_files_build_for_old_cards(name):
-    """As they lie in the runtime's folder, for compute capability 7.5, which multiplies no matrices in fp32."""
-    path = BUNDLED / f"{name}.onnx"
+    """As they lie here, for compute capability 7.5, which multiplies no matrices in fp32."""
+    path = MODELS[name]
     assert len(tensorrt_build.build_engine(trt, path, FIXED, "fp32", library=TENSORRT_RTX, target="7.5")) > 100_000
 
 

@@ -16,7 +16,6 @@ from .settings import INSTALLED_MODEL, settings_of
 
 MODELS = {  # those in the package: what stands beside the name, and the help
     "lite": ("(fast)", "The small network, made for real time"),
-    "unet": ("(the paper's)", "The network of the paper: larger and slower"),
 }
 PROCEDURE = "plug-in-cliplit-enhance"
 TITLE = "Backlit Enhancement (CLIP-LIT)"

@@ -23,6 +23,10 @@ PROPERTY = "cliplit"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}")
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 MAX_SIDE = 1 << 16
+NO_UNET = (
+    "; the paper's network is no longer bundled, as lite has the better scores: train it with "
+    "cliplit-train --config paired-unet, or export a published checkpoint with cliplit-export"
+)
 _METADATA_PROPS = 14  # field number in ModelProto of onnx.proto
 
 
@@ -142,7 +146,8 @@ def find_model(model: str | Path, checkpoints: bool = False) -> Path:
         return bundled
     path = Path(model)
     if not path.is_file():
-        raise InputError(f"{model}: neither a bundled model ({', '.join(bundled_models())}) nor a file")
+        hint = NO_UNET if str(model) == "unet" else ""
+        raise InputError(f"{model}: neither a bundled model ({', '.join(bundled_models())}) nor a file{hint}")
     if path.suffix in CHECKPOINT_SUFFIXES and not checkpoints:
         raise ModelError(
             f"{path}: a PyTorch checkpoint; turn it into a model with: cliplit-export {path}, "

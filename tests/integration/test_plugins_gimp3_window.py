@@ -90,9 +90,9 @@ class Window:
 
 @pytest.fixture(scope="module")
 def window(gimp, photo):  # noqa: F811
-    """GIMP with an image of two layers, both selected; the installed model is the slow one."""
+    """GIMP with an image of two layers, both selected."""
     need("chroot")
-    install_into(gimp, "--model", "unet")
+    install_into(gimp)
     folder = Path(gimp.home) / "window"
     outside = gimp.outside(folder)
     shutil.rmtree(outside, ignore_errors=True)
