@@ -8,6 +8,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.format import Flags
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -80,7 +81,10 @@ def coding_of(colour: Colour, layout: Layout, height: int, say: Callable[[str], 
 
 def rate_of(video: VideoStream, time_base: Fraction) -> Fraction | None:
     """Return the frames a second, as far as the file says."""
-    rates = map(exact, (video.average_rate, video.guessed_rate, video.base_rate))
+    stated = [video.average_rate, video.guessed_rate, video.base_rate]
+    if video.container.format.flags & Flags.no_timestamps.value:  # then the first is what FFmpeg assumes of such files
+        stated = stated[1:]
+    rates = map(exact, stated)
     ticks = 1 / time_base  # which some files give as frames, as those of one picture
     return next((rate for rate in rates if rate and rate <= 1000 and (rate != ticks or rate <= 240)), None)
 
