@@ -44,7 +44,8 @@ def test_a_late_clock_begins_at_zero():
 
 def test_streams_keep_their_distance():
     assert common_start([Fraction(7, 5), None, Fraction(3, 2)]) == Fraction(7, 5)
-    assert common_start([Fraction(-1, 50), Fraction(1)]) == 0
+    assert common_start([Fraction(1)], [Fraction(-1, 50)]) == 0  # the priming of sound
+    assert common_start([Fraction(-1, 50)], [Fraction(-1)]) == -1
 
 
 @pytest.mark.parametrize("second", [18000.0, 0.0, 500.0], ids=["ahead", "back", "minutes"])

@@ -92,13 +92,15 @@ def _set(names: str) -> frozenset[str]:
     return frozenset(names.split())
 
 
-TS_SOUND = "mp1 mp2 mp3 aac aac_latm ac3 eac3 dts truehd opus"
+TS_SOUND = "mp1 mp2 mp3 aac aac_latm ac3 eac3 dts opus"
 QUICKTIME_DATA = _set("bin_data tmcd")
 # Not PCM: "ipcm" is so new (ISO/IEC 23003-5) that many players, FFmpeg 5 among them, take its bits for others.
 MP4_SOUND = _set("aac mp1 mp2 mp3 ac3 eac3 alac flac opus dts vorbis truehd")
+# FFmpeg 8 writes AC-3, FLAC, Opus and more by Enhanced RTMP, which most players take for PCM at 5512 Hz.
+FLV_SOUND = _set("aac mp3 nellymoser speex")
 FACTS = {
     "mpegts": Facts(_set(TS_SOUND), _set("dvb_subtitle dvb_teletext"), _set("klv timed_id3")),
-    "m2ts": Facts(_set(f"{TS_SOUND} pcm_bluray"), _set("hdmv_pgs_subtitle dvb_subtitle")),
+    "m2ts": Facts(_set(f"{TS_SOUND} truehd pcm_bluray"), _set("hdmv_pgs_subtitle dvb_subtitle")),
     "mpeg": Facts(_set("mp1 mp2 mp3 ac3 dts"), _set("dvd_subtitle")),
     "vob": Facts(_set("mp1 mp2 mp3 ac3 dts"), _set("dvd_subtitle")),
     "mxf": Facts(_set("pcm_s16le pcm_s24le"), _set(""), rates=(48000,)),
@@ -106,6 +108,7 @@ FACTS = {
     "ipod": Facts(subtitles=_set("mov_text"), data=QUICKTIME_DATA, cover=True),
     "mov": Facts(subtitles=_set("mov_text"), data=QUICKTIME_DATA),
     "avi": Facts(subtitles=_set("")),
+    "flv": Facts(FLV_SOUND, _set("")),
     "matroska": Facts(cover=True),
     "nut": Facts(data=None),
 }  # fmt: skip

@@ -287,7 +287,8 @@ class PyAVReader:
             self._reopen()
             if search:
                 try:
-                    self.container.seek(pts + round((self._zero - self._later) / self._time_base) - 1, stream=self.video)
+                    before = pts + round((self._zero - self._later) / self._time_base) - 1
+                    self.container.seek(before, stream=self.video)
                 except (av.FFmpegError, OSError):
                     continue
             self._held = [self._first_picture()]
