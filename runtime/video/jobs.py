@@ -115,10 +115,12 @@ def attempt(session: Session, enhancer: Enhancer, source: Path, target: Path) ->
         check_output(source, target, session.overwrite)
         summary = run_clip(session, enhancer, source, target)
     except (CliplitError, OSError) as error:
-        echo(f"{click.get_current_context().command_path}: {error}", err=True)
+        named = isinstance(error, OSError) and error.filename
+        said = " ".join((f"{error.filename}: {error.strerror}" if named else str(error)).split())
+        echo(f"{click.get_current_context().command_path}: {said}", err=True)
         if session.as_json:
-            report(source, target, problems="failed: " + " ".join(str(error).split()))
-        return FileResult(source, target, problem="failed: " + " ".join(str(error).split()))
+            report(source, target, problems=f"failed: {said}")
+        return FileResult(source, target, problem=f"failed: {said}")
     if summary.problems:
         echo(f"{click.get_current_context().command_path}: {source}: {summary.problems}", err=True)
     return FileResult(
