@@ -77,6 +77,7 @@ class Facts:
     Attributes:
         sound: codecs; None leaves it to the check.
         subtitles, data: the same; no data tracks are held by default.
+        videos: codecs of further streams of pictures; the same.
         cover: whether cover art has a place.
         rates: of sound, in Hz; empty for all.
     """
@@ -84,6 +85,7 @@ class Facts:
     sound: frozenset[str] | None = None
     subtitles: frozenset[str] | None = None
     data: frozenset[str] | None = frozenset()
+    videos: frozenset[str] | None = None
     cover: bool = False
     rates: tuple[int, ...] = ()
 
@@ -98,22 +100,27 @@ QUICKTIME_DATA = _set("bin_data tmcd")
 MP4_SOUND = _set("aac mp1 mp2 mp3 ac3 eac3 alac flac opus dts vorbis truehd")
 # FFmpeg 8 writes AC-3, FLAC, Opus and more by Enhanced RTMP, which most players take for PCM at 5512 Hz.
 FLV_SOUND = _set("aac mp3 nellymoser speex")
+MPEG_SOUND = _set("mp1 mp2 mp3 ac3 dts")
+ONE = _set("")  # stream of pictures: FFmpeg writes a second one so that it is taken for sound, or shifts the first
 FACTS = {
-    "mpegts": Facts(_set(TS_SOUND), _set("dvb_subtitle dvb_teletext"), _set("klv timed_id3")),
-    "m2ts": Facts(_set(f"{TS_SOUND} truehd pcm_bluray"), _set("hdmv_pgs_subtitle dvb_subtitle")),
-    "mpeg": Facts(_set("mp1 mp2 mp3 ac3 dts"), _set("dvd_subtitle")),
-    "vob": Facts(_set("mp1 mp2 mp3 ac3 dts"), _set("dvd_subtitle")),
-    "mxf": Facts(_set("pcm_s16le pcm_s24le"), _set(""), rates=(48000,)),
+    "mpegts": Facts(
+        _set(TS_SOUND), _set("dvb_subtitle dvb_teletext"), _set("klv timed_id3"),
+        _set("mpeg1video mpeg2video mpeg4 h264 hevc vc1 cavs dirac"),
+    ),
+    "m2ts": Facts(_set(f"{TS_SOUND} truehd pcm_bluray"), _set("hdmv_pgs_subtitle dvb_subtitle"), videos=ONE),
+    "mpeg": Facts(MPEG_SOUND, _set("dvd_subtitle"), videos=ONE),
+    "vob": Facts(MPEG_SOUND, _set("dvd_subtitle"), videos=ONE),
+    "mxf": Facts(_set("pcm_s16le pcm_s24le"), _set(""), videos=ONE, rates=(48000,)),
     "mp4": Facts(MP4_SOUND, subtitles=_set("mov_text dvd_subtitle"), data=QUICKTIME_DATA, cover=True),
     "ipod": Facts(subtitles=_set("mov_text"), data=QUICKTIME_DATA, cover=True),
     "mov": Facts(subtitles=_set("mov_text"), data=QUICKTIME_DATA),
-    "avi": Facts(subtitles=_set("")),
-    "flv": Facts(FLV_SOUND, _set("")),
+    "avi": Facts(subtitles=_set(""), videos=ONE),
+    "flv": Facts(FLV_SOUND, _set(""), videos=ONE),
     "matroska": Facts(cover=True),
     "nut": Facts(data=None),
 }  # fmt: skip
 NOTHING_BESIDE = ("h264", "hevc", "ivf", "obu", "mpeg2video", "yuv4mpegpipe")  # bare streams of pictures
-BARE = Facts(_set(""), _set(""))
+BARE = Facts(_set(""), _set(""), videos=ONE)
 
 
 def facts_of(form: str, suffix: str = "") -> Facts:

@@ -26,13 +26,12 @@ from .description import chroma_location, coding_of, colour_of, expected_frames,
 from .fields import PEEKED, TAGGED, TELLING, FieldOrder, Order
 from .frames import Clip, Frame
 from .mastering import mastering_of
-from .opening import Reading, opened, reason, too_large
+from .opening import ENCRYPTED, Reading, opened, reason, too_large
 from .pixels import CONVERTED, layout_of
 from .pyav import PIPE_IN, CountedInput, exact, side_data_of, texts
 from .pyav_frame import Uniform, frame_of
 from .streams import is_cover, tags_of
 
-ENCRYPTED = "{}: is encrypted (CENC); decrypt it first, with its key"
 PEEK_LIMIT = 64 << 20  # bytes of pictures that are looked at ahead
 RAW_FRAMES = "yuv4mpegpipe"  # FFmpeg drops a last frame that is cut, without a word
 DYNAMIC_HDR = {

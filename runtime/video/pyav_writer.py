@@ -71,7 +71,7 @@ class PyAVWriter:
         self._doubt: Exception | None = None
         self._last_dts: dict[int, int] = {}
         self._shifts: dict[int, int] = {}
-        self._joining = False
+        self._joining = self._begun = False
         self._video_dts: int | None = None
         self._first_pts: int | None = None
         try:
@@ -145,8 +145,18 @@ class PyAVWriter:
         if self.clip.display_matrix:
             stream.set_display_matrix(self.clip.display_matrix)
 
+    def _begin(self) -> None:
+        """Write the container's headers, once: FFmpeg crashes if it is asked again. Then the streams have its ticks."""
+        self._begun = True
+        try:
+            self.container.start_encoding()
+        except (av.FFmpegError, ValueError) as error:
+            raise cannot_write(error) from error
+
     def write(self, item: Frame | av.Packet[Any]) -> None:
         """Encode a frame, whose pts is in the clip's time base, or carry a packet of the reader's along."""
+        if not self._begun and not isinstance(item, Frame):
+            self._begin()
         if isinstance(item, Frame):
             placed = self.placed(item)
             for frame in self.units.pictures(placed) if self.units else (placed,):
@@ -214,7 +224,7 @@ class PyAVWriter:
                     self._from_zero(out)
                 self._in_order(out)
                 self.container.mux(out)
-                if source.type in ("audio", "subtitle") and out.stream.index not in self._written:
+                if source.type in ("audio", "subtitle", "video") and out.stream.index not in self._written:
                     copied = isinstance(carrier, Copy)
                     self._written[out.stream.index] = (
                         source.type, codec_of(source if copied else carrier.target), describe(source)
@@ -250,7 +260,6 @@ class PyAVWriter:
         """
         if packet.dts is None and packet.stream.type != "video":
             packet.dts = packet.pts
-        self.container.start_encoding()  # from then on the stream has the container's ticks
         to_ticks(packet, exact(packet.stream.time_base))
         last = self._last_dts.get(packet.stream.index)
         if packet.dts is not None:
@@ -260,6 +269,8 @@ class PyAVWriter:
             self._last_dts[packet.stream.index] = packet.dts
 
     def _mux(self, packet: av.Packet[Any]) -> None:
+        if not self._begun:
+            self._begin()
         try:
             self.container.mux(packet)
         except (av.FFmpegError, ValueError) as error:
