@@ -236,8 +236,9 @@ def run_in_segments(request: Request, enhancer: Enhancer, progress: Progress) ->
         check_joined(unfinished, writer, work, request)
         flush(unfinished)
         unfinished.replace(target)
-        notes = (*work.notes, *reader.notes, *writer.notes, *not_kept(reader, writer, request))
+        notes = (*reader.notes, *writer.notes, *not_kept(reader, writer, request))
         problems = in_words(reader.problems_of(work.decoded, work.damaged, others.absent), writer)
+    notes = (*work.notes, *notes)  # with what closing the folder says
     return Summary(work.frames, work.decoded, clip.width, clip.height, time.monotonic() - start, problems, notes)
 
 

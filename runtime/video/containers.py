@@ -59,7 +59,9 @@ def format_for(target: Path) -> str:
     for what, (instead, suffixes) in REFUSED.items():
         if suffix in suffixes:
             several = SEVERAL + (LINEAR if suffix == ".exr" else "")
+            marked = "%" in target.name or "#" in target.name  # a number in another program's words
             said = several if PATTERN.search(target.name) else f"{suffix} {what}; {instead}"
+            said += "; numbered pictures are named as frames_%04d.png" if marked and said is not several else ""
             raise InputError(f"{target}: {said}")
     named = f"{suffix} names no container" if suffix not in ("", ".") else "has no suffix, which names the container"
     raise InputError(f"{target}: {named}; try .mp4 or .mkv")
