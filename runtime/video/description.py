@@ -8,7 +8,6 @@ from typing import Any
 
 import av
 import numpy as np
-from av.format import Flags
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -32,6 +31,7 @@ from .opening import Reading
 from .pixels import Layout
 from .pyav import exact
 
+NO_TIMESTAMPS = 0x80  # AVFMT_NOTIMESTAMPS
 CHROMA_LOCATIONS: dict[str, list[str | None]] = {
     "chroma_sample_loc_type_top_field": ["left", "center", "topleft", "top", "bottomleft", "bottom"],  # H.264, HEVC
     "chroma_sample_position": [None, "left", "topleft", None],  # AV1
@@ -82,7 +82,9 @@ def coding_of(colour: Colour, layout: Layout, height: int, say: Callable[[str], 
 def rate_of(video: VideoStream, time_base: Fraction) -> Fraction | None:
     """Return the frames a second, as far as the file says."""
     stated = [video.average_rate, video.guessed_rate, video.base_rate]
-    if video.container.format.flags & Flags.no_timestamps.value:  # then the first is what FFmpeg assumes of such files
+    if video.container.format.flags & int(
+        Flags.no_timestamps.value
+    ):  # then the first is what FFmpeg assumes of such files
         stated = stated[1:]
     rates = map(exact, stated)
     ticks = 1 / time_base  # which some files give as frames, as those of one picture

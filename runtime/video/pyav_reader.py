@@ -19,7 +19,7 @@ from cliplit.errors import InputError
 
 from ..light.colour import UNSPECIFIED, assumed_matrix
 from .changes import Changes
-from .clock import JUMPING, PICTURES_AHEAD, PRIMING, UNSEARCHABLE, Clock, common_start, in_order, start_of_untimed
+from .clock import JUMPING, PICTURES_AHEAD, UNSEARCHABLE, Clock, common_start, in_order, start_of_untimed
 from .cropping import Crop, cropping_asked
 from .decoder import Decoder
 from .description import chroma_location, coding_of, colour_of, expected_frames, is_steady, matrix_of, rate_of
@@ -27,6 +27,7 @@ from .fields import PEEKED, TAGGED, TELLING, FieldOrder, Order
 from .frames import Clip, Frame
 from .mastering import mastering_of
 from .opening import ENCRYPTED, Reading, opened, reason, too_large
+from .packet_times import hidden, move
 from .pixels import CONVERTED, layout_of
 from .pyav import PIPE_IN, CountedInput, exact, side_data_of, texts
 from .pyav_frame import Uniform, frame_of
@@ -120,9 +121,9 @@ class PyAVReader:
     def _find_start(self) -> None:
         """Find the time that becomes 0, and shift the chapters by it."""
         streams = [s for s in self.container.streams if s.type in ("video", "audio", "subtitle") and not is_cover(s)]
-        starts = [(s.type == "audio", None if s.start_time is None else s.start_time * exact(s.time_base))
-                  for s in streams]  # fmt: skip
-        self._zero = common_start(*([start for sound, start in starts if sound is kind] for kind in (False, True)))
+        starts = [(s.type == "audio", start_of(s)) for s in streams]
+        pictures = [start for sound, start in starts if not sound]
+        self._zero = common_start(pictures, [start for sound, start in starts if sound])
         self._later = Fraction(0)  # seconds by which all is given later than its clock says, see `_settle`
         self._unknown = all(start is None for _, start in starts)
 
@@ -157,7 +158,7 @@ class PyAVReader:
 
     def _settle(self, first: VideoFrame) -> None:
         """Have the first picture at 0 where it would be before that, and hidden, or where no stream says its start."""
-        time = first.pts * self._time_base
+        time = (first.pts or 0) * self._time_base
         if time < 0 or (time and self._unknown):
             self._later = -time
             for item in (*self._held, first):
@@ -382,18 +383,7 @@ class PyAVReader:
             container.close()  # and with it the memory of its streams: nothing of them is asked afterwards
 
 
-def hidden(packet: av.Packet[Any]) -> bool:
-    """Tell whether an edit list hides a packet, and not as the priming of sound, which its decoder needs."""
-    if not packet.is_discard or packet.pts is None:
-        return False
-    return (packet.pts + (packet.duration or 0)) * (exact(packet.time_base) or Fraction(0)) < -PRIMING
-
-
-def move(item: Any, seconds: Fraction) -> Any:
-    """Give a picture or a packet a later time."""
-    if seconds:
-        ticks = round(seconds / (exact(item.time_base) or Fraction(1)))
-        item.pts = None if item.pts is None else item.pts + ticks
-        if not isinstance(item, VideoFrame) and item.dts is not None:
-            item.dts += ticks
-    return item
+def start_of(stream: Any) -> Fraction | None:
+    """Return when a stream begins by its file, in seconds."""
+    base = exact(stream.time_base)
+    return None if stream.start_time is None or base is None else stream.start_time * base

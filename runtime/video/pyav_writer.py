@@ -24,6 +24,7 @@ from .encoder import PictureEncoder
 from .frames import Clip, Frame
 from .names import opened_by
 from .opening import reason
+from .packet_times import sensible_dts, to_ticks
 from .pyav import exact, open_to_read, open_to_write
 from .pyav_reader import PyAVReader
 from .rate import CONSTANT, MPEG4_MOST, MPEG4_TICKS, RATES_ALONE, WITHOUT_GAPS, Slots
@@ -362,33 +363,6 @@ class PyAVWriter:
     def _abandon(self) -> None:
         with contextlib.suppress(Exception):  # closing writes a trailer, which may fail as the rest did
             self.container.close()
-
-
-def to_ticks(packet: av.Packet[Any], base: Fraction | None) -> None:
-    """Count the times of a packet in another unit, rounded half away from 0 as FFmpeg's muxers do."""
-    before = exact(packet.time_base)
-    if not base or not before or before == base:
-        return
-    scale = before / base
-    for name in ("pts", "dts", "duration"):
-        value = getattr(packet, name)
-        if value is not None:
-            half = Fraction(1 if value >= 0 else -1, 2)
-            setattr(packet, name, int(value * scale + half))
-    packet.time_base = base
-
-
-def sensible_dts(pts: int, dts: int | None, last: int | None, floor: int) -> int:
-    """Return a decoding time behind the last one and not after the picture's own.
-
-    An encoder delays by pictures, not by seconds: behind a gap of hours its dates are hours early, and right. But none
-    is before the first picture by more than the delay of its pictures, hence `floor`. x265 gives clips shorter than its
-    delay random ones. And each segment of a resumable run begins with dates that its encoder set back by its delay,
-    which with a variable frame rate may reach behind the segment before.
-    """
-    if dts is None or dts > pts or dts < floor:
-        dts = pts - 16 if last is None else last + 1
-    return min(pts, dts if last is None else max(dts, last + 1))
 
 
 def _container_options(reader: PyAVReader | None, container: str | None) -> dict[str, str]:
