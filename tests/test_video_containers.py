@@ -179,7 +179,7 @@ def clip_for_mxf(path, sound_from, sound_to, video_from=0.0):
 ])  # fmt: skip
 def test_mxf_begins_and_ends_with_all_its_streams(tmp_path, enhancer, sound, video_from, pictures, loud):
     """OP1a has no times (SMPTE ST 378): pictures are repeated and sound is silent where the other goes on."""
-    source = clip_for_mxf(tmp_path / "in.mkv", *sound, video_from)
+    source = clip_for_mxf(tmp_path / "in.mkv", sound[0], sound[1], video_from)
     summary = enhance_video(source, tmp_path / "out.mxf", enhancer, FAST)
     count, samples = of_mxf(tmp_path / "out.mxf")
     assert (count, samples.shape[1]) == (pictures, pictures * 1920)

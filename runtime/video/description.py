@@ -82,9 +82,7 @@ def coding_of(colour: Colour, layout: Layout, height: int, say: Callable[[str], 
 def rate_of(video: VideoStream, time_base: Fraction) -> Fraction | None:
     """Return the frames a second, as far as the file says."""
     stated = [video.average_rate, video.guessed_rate, video.base_rate]
-    if video.container.format.flags & int(
-        Flags.no_timestamps.value
-    ):  # then the first is what FFmpeg assumes of such files
+    if video.container.format.flags & NO_TIMESTAMPS:  # then the first is what FFmpeg assumes of such files
         stated = stated[1:]
     rates = map(exact, stated)
     ticks = 1 / time_base  # which some files give as frames, as those of one picture
