@@ -10,6 +10,7 @@ import functools
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import ParamSpec
@@ -33,6 +34,7 @@ def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
         occupy_streams()
         end_as_ctrl_c()
         logging.getLogger("cliplit").addFilter(printable_logs)
+        quiet_readers()
         try:
             command(*args, **kwargs)
         except CliplitError as error:
@@ -90,6 +92,12 @@ def occupy_streams() -> None:
                 os.close(opened)
     if sys.stderr is None:
         sys.stderr = open(2, "w", errors="backslashreplace", closefd=False)  # noqa: SIM115 - it stays open
+
+
+def quiet_readers() -> None:
+    """Keep what libraries say of damaged pictures to themselves: the one line about such a file is ours."""
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
+    warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def printable_logs(record: logging.LogRecord) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 from .errors import CliplitError
 
 LONGEST_NAME = 255  # bytes, in nearly all file systems
-NO_FSYNC = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP}  # what file systems say that have none
+NO_FSYNC = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EPERM}  # what file systems say that have none
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from fractions import Fraction
@@ -133,3 +134,50 @@ def test_fields_keep_their_order_beside_the_original(tmp_path, enhancer):
     assert scans(tmp_path / "out.mkv") == [((1, 1), 25)]
     enhance_video(source, tmp_path / "slow.mkv", enhancer, Encoding(), cfr=Fraction(50))
     assert scans(tmp_path / "slow.mkv") == [((1, 1), 49)]
+
+
+def with_hdr10_plus(path, source, first):
+    """HEVC with metadata of SMPTE ST 2094-40 (CTA-861.4: ITU-T T.35, provider 0x3C) from one picture on."""
+    fields = [(0xB5, 8), (0x3C, 16), (1, 16), (4, 8), (1, 8), (1, 2), (400, 27), (0, 1), *[(5000, 17)] * 3, (3000, 17),
+              (1, 4), (50, 7), (2000, 17), (10, 10), (0, 3)]  # fmt: skip
+    bits = "".join(format(value, f"0{count}b") for value, count in fields)
+    bits += "0" * (-len(bits) % 8)
+    message = bytes(int(bits[at : at + 8], 2) for at in range(0, len(bits), 8))
+    units = re.split(b"\0*\0\0\1", source.read_bytes())[1:]
+    out, number = b"", 0
+    for unit in units:
+        if (unit[0] >> 1 & 63) < 32 and unit[2] & 0x80:  # the first slice of a picture
+            if number >= first:
+                body = re.sub(b"\0\0(?=[\0-\3])", b"\0\0\3", bytes([4, len(message)]) + message)
+                out += b"\0\0\0\1" + bytes([39 << 1, 1]) + body + b"\x80"
+            number += 1
+        out += b"\0\0\0\1" + unit
+    path.write_bytes(out)
+    return path
+
+
+@pytest.mark.parametrize("codec", ["hevc", "av1", "ffv1"])
+def test_hdr10_plus_that_begins_later_is_named(tmp_path, enhancer, codec):
+    """It describes pictures before they were relighted, so it must not come along either."""
+    plain = made(tmp_path / "in.hevc", "-c:v", "libx265", "-pix_fmt", "yuv420p10le", "-x265-params",
+                 "log-level=none:bframes=0", "-colorspace", "bt2020nc", "-color_primaries", "bt2020",
+                 "-color_trc", "smpte2084", seconds=0.8)  # fmt: skip
+    source = with_hdr10_plus(tmp_path / "plus.hevc", plain, 12)
+    with av.open(str(source)) as container:
+        assert ["DYNAMIC_HDR_PLUS" in {d.type.name for d in f.side_data} for f in container.decode(video=0)] == [
+            number >= 12 for number in range(20)
+        ]
+    summary = enhance_video(source, tmp_path / "out.mkv", enhancer, Encoding(codec))
+    assert [note for note in summary.notes if "HDR10+" in note] == [
+        "HDR10+ metadata is left out, from 0.48 s on: it cannot be written again"
+    ]
+    with av.open(str(tmp_path / "out.mkv")) as container:
+        kinds = {d.type.name for f in container.decode(video=0) for d in f.side_data}
+    assert "DYNAMIC_HDR_PLUS" not in kinds
+
+
+def test_mpeg2_without_pan_and_scan_gets_no_note_of_it(tmp_path, enhancer):
+    """FFmpeg hangs that on every picture of MPEG-2, all 0 where the stream has no picture display extension."""
+    source = made(tmp_path / "in.mpg", "-c:v", "mpeg2video", "-q:v", "5", seconds=0.4)
+    summary = enhance_video(source, tmp_path / "out.mkv", enhancer, Encoding())
+    assert not any("pan and scan" in note for note in summary.notes)

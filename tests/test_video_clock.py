@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from fractions import Fraction
 from itertools import pairwise
 from types import SimpleNamespace
@@ -10,9 +12,9 @@ import av
 import pytest
 
 from cliplit.runtime.video.clip import enhance_video
-from cliplit.runtime.video.clock import Clock, common_start, in_order
+from cliplit.runtime.video.clock import Clock, common_start, in_order, start_of_untimed
 from cliplit.runtime.video.codecs import Encoding
-from made import moving, read_clip, write_clip
+from made import moving, read_clip, write_clip, write_rich_clip
 
 FAST = Encoding(preset="ultrafast")
 KINDS = {0: "video", 1: "audio", 2: "subtitle"}
@@ -44,7 +46,8 @@ def test_a_late_clock_begins_at_zero():
 
 def test_streams_keep_their_distance():
     assert common_start([Fraction(7, 5), None, Fraction(3, 2)]) == Fraction(7, 5)
-    assert common_start([Fraction(-1, 50), Fraction(1)]) == 0
+    assert common_start([Fraction(1)], [Fraction(-1, 50)]) == 0  # the priming of sound
+    assert common_start([Fraction(-1, 50)], [Fraction(-1)]) == -1
 
 
 @pytest.mark.parametrize("second", [18000.0, 0.0, 500.0], ids=["ahead", "back", "minutes"])
@@ -211,3 +214,113 @@ def test_a_clip_is_as_long_as_its_pictures(tmp_path, enhancer, suffix, rate):
             assert video.frames == summary.frames  # no empty ones before the first, for the priming of sound
         length = container.duration / 1e6
     assert abs(length - 0.8) < 0.12
+
+
+def shifted(path, source, seconds, sound=True):
+    """The packets of a clip, all of them `seconds` later."""
+    with av.open(str(source)) as old, av.open(str(path), "w", options={"avoid_negative_ts": "disabled"}) as new:
+        streams = [s for s in old.streams if sound or s.type == "video"]
+        targets = {s.index: new.add_stream_from_template(s) for s in streams}
+        for item in old.demux(streams):
+            if item.size:
+                ticks = round(seconds / item.time_base)
+                item.stream, item.pts, item.dts = targets[item.stream.index], item.pts + ticks, item.dts + ticks
+                new.mux(item)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov"])
+def test_a_counter_of_33_bits_begins_anew(tmp_path, enhancer, suffix):
+    """MPEG-TS counts to 2^33 / 90000 = 95443.7 s (ISO/IEC 13818-1); FFmpeg gives what comes before times below 0.
+
+    An MP4 whose pictures begin before 0 hides them: 8 of 50 were lost.
+    """
+    plain = write_clip(tmp_path / "in.mp4", moving(50, 64, 96), max_b_frames=2)
+    source = shifted(tmp_path / "in.ts", plain, Fraction(95442))
+    with av.open(str(source)) as container:
+        assert container.streams.video[0].start_time < 0
+    assert enhance_video(source, tmp_path / f"out{suffix}", enhancer, FAST).frames == 50
+    times = read_clip(tmp_path / f"out{suffix}")[1]
+    assert [round(float(t - times[0]), 2) for t in times] == [n / 25 for n in range(50)]
+    assert 0 <= times[0] < Fraction(1, 10)
+
+
+@pytest.mark.parametrize("sound", [True, False])
+def test_matroska_before_0(tmp_path, enhancer, sound):
+    """FFmpeg gives no times to pictures before 0; they are as far apart as the others, and sound keeps its distance."""
+    source = shifted(tmp_path / "in.mkv", write_clip(tmp_path / "in.mp4", moving(50, 64, 96)), Fraction(-1, 2), sound)
+    enhance_video(source, tmp_path / "out.mp4", enhancer, FAST)
+    times = read_clip(tmp_path / "out.mp4")[1]
+    assert [round(float(t - times[0]), 2) for t in times] == [n / 25 for n in range(50)]
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        starts = [s.start_time * s.time_base for s in container.streams]
+    assert all(0 <= start <= Fraction(1, 20) for start in starts), starts
+
+
+def test_the_start_of_packets_without_times():
+    packets = recording(count=8)
+    for p in packets[:6:2]:
+        p.pts = p.dts = None
+    for p in packets:
+        p.size = 1
+    packets[6].pts, packets[8].pts = packets[8].pts, packets[6].pts  # the one decoded first is shown second
+    start, again = start_of_untimed(packets, 0, Fraction(1, 25))
+    assert start == 0
+    assert list(again) == packets
+    assert start_of_untimed(recording(count=2) and [packets[6]], 0, Fraction(1, 25))[0] is None
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [(".hevc", "libx265"), (".h264", "libx264"), (".m2v", "mpeg2video")])
+def test_raw_streams_have_the_rate_that_they_name(tmp_path, enhancer, suffix, codec):
+    """FFmpeg assumes 25 frames/s of such files, and the codec's own headers know better; the first picture is at 0."""
+    with av.open(str(tmp_path / f"in{suffix}"), "w") as container:
+        video = container.add_stream(codec, rate=50)
+        video.width, video.height, video.pix_fmt, video.codec_context.max_b_frames = 96, 64, "yuv420p", 2
+        for number, picture in enumerate(moving(20, 64, 96)):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p")
+            frame.pts = number
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+    enhance_video(tmp_path / f"in{suffix}", tmp_path / "out.mp4", enhancer, FAST)
+    assert read_clip(tmp_path / "out.mp4")[1] == [Fraction(n, 50) for n in range(20)]
+
+
+@pytest.mark.skipif(shutil.which("ffprobe") is None, reason="ffmpeg is not installed")
+def test_an_avi_whose_pictures_begin_late(tmp_path, enhancer):
+    """FFmpeg's muxer shows the first picture at 0, whatever its time."""
+    source = write_rich_clip(tmp_path / "in.mkv", moving(20, 64, 96), video_start=700)
+    enhance_video(source, tmp_path / "out.avi", enhancer, FAST)
+    what = ["-select_streams", "v", "-show_entries", "frame=best_effort_timestamp_time", "-of", "csv=p=0"]
+    said = subprocess.run(["ffprobe", "-v", "error", *what, tmp_path / "out.avi"], capture_output=True, text=True)
+    times = [float(line.strip(",")) for line in said.stdout.split()]
+    assert len(times) == 20
+    assert times[0] == pytest.approx(0.7, abs=0.021)  # half a tick
+    assert times[1:] == pytest.approx([times[0] + n / 25 for n in range(1, 20)], abs=1e-6)
+
+
+def test_a_variable_rate_in_an_avi(tmp_path, enhancer):
+    """The average rate has ticks that fit no picture; the finest one fits all."""
+    pts = [n * 100 for n in range(60) if n % 7 not in (3, 4) and not 20 <= n <= 29]
+    source = write_clip(tmp_path / "in.mp4", moving(len(pts), 64, 96), rate=30, sound=False, pts=pts)
+    summary = enhance_video(source, tmp_path / "out.avi", enhancer, FAST)
+    assert not any("their own times" in note for note in summary.notes)
+    with av.open(str(tmp_path / "out.avi")) as container:
+        ticks = [p.dts for p in container.demux(video=0) if p.size]
+        assert container.streams.video[0].average_rate == 30
+    assert ticks == [n // 100 for n in pts]
+
+
+@pytest.mark.parametrize(("codec", "suffix"), [("mpeg2video", ".mpg"), ("mpeg2video", ".mkv"), ("mpeg4", ".mkv")])
+def test_encoders_that_count_no_ticks_of_90_khz(tmp_path, enhancer, codec, suffix):
+    """MPEG-2 knows few rates, MPEG-4 part 2 65535 ticks a second: clips of a transport stream were refused."""
+    source = write_clip(tmp_path / "in.ts", moving(20, 64, 96), max_b_frames=2)
+    enhance_video(source, tmp_path / f"out{suffix}", enhancer, Encoding(codec))
+    times = read_clip(tmp_path / f"out{suffix}")[1]
+    assert [round(float(t - times[0]), 2) for t in times] == [n / 25 for n in range(20)]
+
+
+def test_mpeg4_keeps_a_variable_rate(tmp_path, enhancer):
+    pts = [0, 100, 250, 300, 700, 710, 1500]
+    source = write_clip(tmp_path / "in.ts", moving(7, 64, 96), sound=False, pts=pts)
+    enhance_video(source, tmp_path / "out.mkv", enhancer, Encoding("mpeg4"))
+    assert [float(t) for t in read_clip(tmp_path / "out.mkv")[1]] == pytest.approx([n / 2500 for n in pts], abs=6e-4)

@@ -137,3 +137,11 @@ def test_a_long_job_says_how_long_it_will_be(monkeypatch):
         estimate(written, 250)
         now[0] += 0.1
     assert short == []
+
+
+def test_a_line_of_json_for_the_only_clip_that_fails(tmp_path):
+    (tmp_path / "b.mp4").write_bytes(b"no clip")
+    done = video_command(tmp_path / "b.mp4", tmp_path / "out.mp4", "--json")
+    (line,) = map(json.loads, done.stdout.splitlines())
+    assert (done.returncode, line["frames"], line["file"]) == (1, 0, str(tmp_path / "b.mp4"))
+    assert "not a video that can be read" in line["problems"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import subprocess
 
+import av
 import pytest
 from test_video_changes import FFMPEG, joined, made, pytestmark  # noqa: F401 - FFmpeg makes the clips
 
@@ -69,3 +70,19 @@ def test_messages_say_what_was_typed(tmp_path, out, code, said):
     done = video_command("in.mp4", out, cwd=tmp_path)
     assert (done.returncode, said in done.stderr) == (code, True), done.stderr
     assert [file.name for file in tmp_path.iterdir()] == [source.name]
+
+
+def test_an_encrypted_clip_that_cannot_be_opened(tmp_path, enhancer):
+    """Common encryption in fragments (ISO/IEC 23001-7), which FFmpeg writes and does not read."""
+    key = {"encryption_scheme": "cenc-aes-ctr", "encryption_key": "76a6c65c5ea762046bd749a2e632ccbb",
+           "encryption_kid": "a7e61c373e219033c21091fa607bf3b8"}  # fmt: skip
+    write_clip(tmp_path / "plain.mp4", moving(5, 64, 96))
+    for name, options in (("whole.mp4", key), ("parts.mp4", key | {"movflags": "frag_keyframe+empty_moov"})):
+        with av.open(str(tmp_path / "plain.mp4")) as old, av.open(str(tmp_path / name), "w", options=options) as new:
+            targets = {s.index: new.add_stream_from_template(s) for s in old.streams}
+            for item in old.demux():
+                if item.size:
+                    item.stream = targets[item.stream.index]
+                    new.mux(item)
+        with pytest.raises(InputError, match="is encrypted"):
+            enhance_video(tmp_path / name, tmp_path / "out.mp4", enhancer)

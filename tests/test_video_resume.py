@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import shutil
@@ -310,3 +311,26 @@ def test_the_transparency_of_vp9_in_segments(tmp_path, enhancer, monkeypatch):
     assert planes["in"].shape == planes["out"].shape == (50, 64, 96)
     assert np.abs(planes["in"] - planes["out"]).mean() < 3
     assert planes["out"][40, :, :60].mean() < 80 < 240 < planes["out"][40, :, 80:].mean()
+
+
+def test_a_folder_that_cannot_be_removed_costs_nothing(tmp_path, enhancer, monkeypatch):
+    """On some network shares files cannot be deleted: the output is there, and a note says what stays."""
+    source = write_clip(tmp_path / "in.mp4", [backlit(64, 96)] * 10, sound=False)
+
+    def refuse(work):
+        raise PermissionError(errno.EPERM, "Operation not permitted", str(work.folder))
+
+    monkeypatch.setattr("cliplit.runtime.video.work_folder.Work.remove", refuse)
+    summary = enhance_video(source, tmp_path / "out.mp4", enhancer, Encoding(preset="ultrafast"), resume={})
+    assert len(decoded(tmp_path / "out.mp4")) == 10
+    assert any("cannot be removed" in note for note in summary.notes), summary.notes
+
+
+def test_a_damaged_manifest_is_named(tmp_path, enhancer, monkeypatch):
+    source = write_clip(tmp_path / "in.mp4", [backlit(64, 96)] * 10, sound=False)
+    folder = tmp_path / ".out.mp4.resume"
+    folder.mkdir()
+    (folder / "manifest.json").write_text('{"identity": {"source"')
+    summary = enhance_video(source, tmp_path / "out.mp4", enhancer, Encoding(preset="ultrafast"), resume={})
+    assert any("manifest.json is damaged; everything is done anew" in note for note in summary.notes), summary.notes
+    assert not folder.exists()

@@ -159,7 +159,7 @@ def join(job: Job, options: Options, target: Path, folder: Path) -> tuple[int, t
         with PyAVWriter(unfinished, reader.clip, encoding(options), reader) as writer, PyAVReader(source) as others:
             join_segments(files, others, writer)
         problems = reader.problems_of(frames, damaged, others.absent)
-    return frames, (*reader.notes, *writer.notes, *([problems] if problems else []))
+    return frames, (*reader.notes, *writer.notes, *writer.problems, *([problems] if problems else []))
 
 
 def clear(job: Job, options: Options) -> None:

@@ -10,11 +10,12 @@ from av.video.frame import VideoFrame
 from ..light.colour import UNSPECIFIED
 from .fields import Order
 
+PAN, OFFSETS = "PANSCAN", 12  # AVPanScan: three numbers, then offsets that are all 0 where MPEG-2 says nothing
 LOST = {
     "SPHERICAL": "the tag of 360-degree video",
     "ICC_PROFILE": "the ICC profile", "AMBIENT_VIEWING_ENVIRONMENT": "the ambient viewing environment",
     "S12M_TIMECODE": "the time code of single pictures", "AFD": "the active format description",
-    "PANSCAN": "pan and scan",
+    PAN: "pan and scan",
     "DOVI_METADATA": "Dolby Vision metadata", "DOVI_RPU_BUFFER": "Dolby Vision metadata",
     "DYNAMIC_HDR_PLUS": "HDR10+ metadata", "DYNAMIC_HDR_VIVID": "HDR Vivid metadata",
 }  # fmt: skip
@@ -50,7 +51,7 @@ class Changes:
     def __call__(self, picture: VideoFrame, scan: Order, context: Any, data: Mapping[str, bytes]) -> None:
         """Look at a picture, its scan, its decoder, and its side data."""
         at = f"{float(picture.pts * picture.time_base):.2f} s" if picture.pts is not None and picture.time_base else "?"
-        kinds = set(data)
+        kinds = {kind for kind in data if kind != PAN or any(data[PAN][OFFSETS:])}
         self.captions |= CAPTIONS in kinds
         self.stereo |= STEREO in kinds
         for what in sorted({LOST[kind] for kind in kinds & set(LOST) if kind not in self._told}):

@@ -122,7 +122,13 @@ def run(
         )
     seconds = time.monotonic() - start
     notes = (*reader.notes, *writer.notes, *not_kept(reader, writer, request), *untouched(loop))
-    return Summary(writer.written, reader.decoded, clip.width, clip.height, seconds, reader.problems, notes)
+    problems = in_words(reader.problems, writer)
+    return Summary(writer.written, reader.decoded, clip.width, clip.height, seconds, problems, notes)
+
+
+def in_words(of_source: str, sink: Sink) -> str:
+    """Return what could not be read of a clip, with the sound that was to be converted."""
+    return ", ".join(filter(None, (of_source, *(sink.problems if isinstance(sink, PyAVWriter) else ()))))
 
 
 def untouched(loop: FrameLoop) -> list[str]:
@@ -211,6 +217,8 @@ def run_in_segments(request: Request, enhancer: Enhancer, progress: Progress) ->
     source, target = request.source, request.target
     assert isinstance(source, Path) and isinstance(target, Path) and request.resume is not None
     assert enhancer.network.path is not None  # only a back end that came opened has none
+    if target.suffix.lower() == ".mxf":
+        raise InputError(f"{target}: --resume cannot write .mxf, whose pictures depend on all before; use .mov or .mkv")
     start = time.monotonic()
     with (
         work_on(source, target, enhancer.network.path, request.resume) as work,
@@ -228,8 +236,9 @@ def run_in_segments(request: Request, enhancer: Enhancer, progress: Progress) ->
         check_joined(unfinished, writer, work, request)
         flush(unfinished)
         unfinished.replace(target)
-        notes = (*work.notes, *reader.notes, *writer.notes, *not_kept(reader, writer, request))
-        problems = reader.problems_of(work.decoded, work.damaged, others.absent)
+        notes = (*reader.notes, *writer.notes, *not_kept(reader, writer, request))
+        problems = in_words(reader.problems_of(work.decoded, work.damaged, others.absent), writer)
+    notes = (*work.notes, *notes)  # with what closing the folder says
     return Summary(work.frames, work.decoded, clip.width, clip.height, time.monotonic() - start, problems, notes)
 
 

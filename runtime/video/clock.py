@@ -1,7 +1,8 @@
 """When things are shown: a model of the clocks in a file, which may lie, jump and start again.
 
-A clip begins at 0: the common start of all streams is taken away, which is hours for broadcasts and 1.4 s for every
-MPEG transport stream. Within one stream time goes on. Where it does not,
+A clip begins at 0: the common start of all streams is taken away, which is hours for broadcasts, 1.4 s for every
+MPEG transport stream, and less than 0 where a counter of 33 bits begins anew. Within one stream time goes on. Where it
+does not,
 
 - a single time that is off, while its neighbours go on, is an *outlier*: only that one is corrected;
 - a jump back is a clock that starts again (recordings put one behind the other): what follows is set behind;
@@ -17,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from typing import Any
 
 from .pyav import exact
@@ -29,6 +31,8 @@ OVERLAP = Fraction(1, 2)  # seconds by which one stream may outlast another at t
 FOLLOWING = 2  # packets of the same stream that say whether a clock jumped or one time is off
 MOST_HELD = 2000  # packets of all streams while waiting for those
 PICTURES_AHEAD = 3  # pictures that say the same of a picture's time
+PRIMING = Fraction(1, 10)  # seconds of sound before 0, which its decoder needs and nobody hears; Opus asks for 80 ms
+UNTIMED = 100  # packets at the beginning of which the first may have no times
 JUMPING = ("mpegts", "mpeg", "mpegtsraw", "hls", "dash", "rtsp", "rtp")  # formats whose clocks may jump ahead
 
 AGAIN = "the clock starts again"
@@ -203,13 +207,34 @@ def stamp_of(packet: Any) -> Fraction | None:
     return None if stamp is None else stamp * base_of(packet)
 
 
-def common_start(starts: Iterable[Fraction | None]) -> Fraction:
-    """Return the earliest start of all streams; 0 where that is before 0, as the priming of sound is."""
-    return max(Fraction(0), min((start for start in starts if start is not None), default=Fraction(0)))
+def common_start(starts: Iterable[Fraction | None], sounds: Iterable[Fraction | None] = ()) -> Fraction:
+    """Return the earliest start of all streams. The priming of sound stays before 0; pictures there would be hidden."""
+    primed = (0 if start is not None and -PRIMING <= start < 0 else start for start in sounds)
+    return Fraction(min((start for start in (*starts, *primed) if start is not None), default=0))
+
+
+def start_of_untimed(packets: Iterable[Any], index: int, step: Fraction) -> tuple[Fraction | None, Iterator[Any]]:
+    """Find when a stream begins whose first packets have no times, at `step` seconds each, and give all packets again.
+
+    FFmpeg gives none to the packets of Matroska that are before 0. None where the first packet has one, or all lack it.
+    """
+    packets, held = iter(packets), []
+    missing, shown = 0, []
+    for packet in packets:
+        held.append(packet)
+        if packet.stream.index == index and packet.size:
+            if packet.pts is not None:
+                shown.append(packet.pts * base_of(packet))  # the first one decoded is not the first one shown
+            missing += packet.pts is None
+            if shown and (not missing or len(shown) == REORDERED // 4):
+                break
+        if len(held) == UNTIMED:
+            break
+    return (min(shown) - missing * step if shown and missing else None), chain(held, packets)
 
 
 def in_order(pictures: Iterable[Any], is_picture: Callable[[Any], bool], step: Callable[[], int], say: Say,
-             ahead: int = PICTURES_AHEAD) -> Iterator[Any]:  # fmt: skip
+             ahead: int = PICTURES_AHEAD, begin: Callable[[], int] = lambda: 0) -> Iterator[Any]:  # fmt: skip
     """Yield pictures, in the order they are shown, with rising times; whatever else comes passes through.
 
     Args:
@@ -217,6 +242,7 @@ def in_order(pictures: Iterable[Any], is_picture: Callable[[Any], bool], step: C
         step: ticks from one picture to the next, where nothing else says it.
         say: takes a note.
         ahead: pictures that are looked at before one is given.
+        begin: the time of the first picture, where neither it nor those that follow have one.
     """
     held: deque[Any] = deque()
     last: int | None = None
@@ -227,15 +253,16 @@ def in_order(pictures: Iterable[Any], is_picture: Callable[[Any], bool], step: C
         held.append(item)
         if len(held) > ahead:
             first = held.popleft()
-            last = set_time(first, last, [p.pts for p in held], step, say)
+            last = set_time(first, last, [p.pts for p in held], step, say, begin)
             yield first
     while held:
         first = held.popleft()
-        last = set_time(first, last, [p.pts for p in held], step, say)
+        last = set_time(first, last, [p.pts for p in held], step, say, begin)
         yield first
 
 
-def set_time(picture: Any, last: int | None, following: list[int | None], step: Callable[[], int], say: Say) -> int:
+def set_time(picture: Any, last: int | None, following: list[int | None], step: Callable[[], int], say: Say,
+             begin: Callable[[], int] = lambda: 0) -> int:  # fmt: skip
     """Give a picture a time behind the last one's, its own where that is in order; return it."""
     time = picture.pts
     later = [t for t in following if t is not None and (last is None or t > last + 1)]
@@ -243,7 +270,7 @@ def set_time(picture: Any, last: int | None, following: list[int | None], step: 
     off = time is not None and 2 * len(before) > len(later)
     if time is None:
         say(OFF if later else NO_TIMES)
-        time = between(last, min(later, default=None), step())
+        time = between(last, min(later, default=None), step()) if last is not None or later else begin()
     elif off or (last is not None and time <= last and later):
         say(OFF)
         time = between(last, min(before or later), step())

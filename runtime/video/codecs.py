@@ -158,6 +158,7 @@ REALLY_HELD = {
     "ogg": {"theora"},
     "mpeg": {"mpeg2video", "h264"},
     "vob": {"mpeg2video", "h264"},
+    "flv": {"h264"},  # the others by Enhanced RTMP, which many players do not know
     "mp4": {"h264", "hevc", "av1", "vp9", "mpeg4", "mpeg2video"},
 }
 INSTEAD = ("h264", "vp9", "av1", "hevc", "ffv1", "rawvideo")  # the first that the container holds

@@ -59,7 +59,9 @@ def format_for(target: Path) -> str:
     for what, (instead, suffixes) in REFUSED.items():
         if suffix in suffixes:
             several = SEVERAL + (LINEAR if suffix == ".exr" else "")
+            marked = "%" in target.name or "#" in target.name  # a number in another program's words
             said = several if PATTERN.search(target.name) else f"{suffix} {what}; {instead}"
+            said += "; numbered pictures are named as frames_%04d.png" if marked and said is not several else ""
             raise InputError(f"{target}: {said}")
     named = f"{suffix} names no container" if suffix not in ("", ".") else "has no suffix, which names the container"
     raise InputError(f"{target}: {named}; try .mp4 or .mkv")
@@ -77,6 +79,7 @@ class Facts:
     Attributes:
         sound: codecs; None leaves it to the check.
         subtitles, data: the same; no data tracks are held by default.
+        videos: codecs of further streams of pictures; the same.
         cover: whether cover art has a place.
         rates: of sound, in Hz; empty for all.
     """
@@ -84,6 +87,7 @@ class Facts:
     sound: frozenset[str] | None = None
     subtitles: frozenset[str] | None = None
     data: frozenset[str] | None = frozenset()
+    videos: frozenset[str] | None = None
     cover: bool = False
     rates: tuple[int, ...] = ()
 
@@ -92,25 +96,33 @@ def _set(names: str) -> frozenset[str]:
     return frozenset(names.split())
 
 
-TS_SOUND = "mp1 mp2 mp3 aac aac_latm ac3 eac3 dts truehd opus"
+TS_SOUND = "mp1 mp2 mp3 aac aac_latm ac3 eac3 dts opus"
 QUICKTIME_DATA = _set("bin_data tmcd")
 # Not PCM: "ipcm" is so new (ISO/IEC 23003-5) that many players, FFmpeg 5 among them, take its bits for others.
 MP4_SOUND = _set("aac mp1 mp2 mp3 ac3 eac3 alac flac opus dts vorbis truehd")
+# FFmpeg 8 writes AC-3, FLAC, Opus and more by Enhanced RTMP, which most players take for PCM at 5512 Hz.
+FLV_SOUND = _set("aac mp3 nellymoser speex")
+MPEG_SOUND = _set("mp1 mp2 mp3 ac3 dts")
+ONE = _set("")  # stream of pictures: FFmpeg writes a second one so that it is taken for sound, or shifts the first
 FACTS = {
-    "mpegts": Facts(_set(TS_SOUND), _set("dvb_subtitle dvb_teletext"), _set("klv timed_id3")),
-    "m2ts": Facts(_set(f"{TS_SOUND} pcm_bluray"), _set("hdmv_pgs_subtitle dvb_subtitle")),
-    "mpeg": Facts(_set("mp1 mp2 mp3 ac3 dts"), _set("dvd_subtitle")),
-    "vob": Facts(_set("mp1 mp2 mp3 ac3 dts"), _set("dvd_subtitle")),
-    "mxf": Facts(_set("pcm_s16le pcm_s24le"), _set(""), rates=(48000,)),
+    "mpegts": Facts(
+        _set(TS_SOUND), _set("dvb_subtitle dvb_teletext"), _set("klv timed_id3"),
+        _set("mpeg1video mpeg2video mpeg4 h264 hevc vc1 cavs dirac"),
+    ),
+    "m2ts": Facts(_set(f"{TS_SOUND} truehd pcm_bluray"), _set("hdmv_pgs_subtitle dvb_subtitle"), videos=ONE),
+    "mpeg": Facts(MPEG_SOUND, _set("dvd_subtitle"), videos=ONE),
+    "vob": Facts(MPEG_SOUND, _set("dvd_subtitle"), videos=ONE),
+    "mxf": Facts(_set("pcm_s16le pcm_s24le"), _set(""), videos=ONE, rates=(48000,)),
     "mp4": Facts(MP4_SOUND, subtitles=_set("mov_text dvd_subtitle"), data=QUICKTIME_DATA, cover=True),
     "ipod": Facts(subtitles=_set("mov_text"), data=QUICKTIME_DATA, cover=True),
     "mov": Facts(subtitles=_set("mov_text"), data=QUICKTIME_DATA),
-    "avi": Facts(subtitles=_set("")),
+    "avi": Facts(subtitles=_set(""), videos=ONE),
+    "flv": Facts(FLV_SOUND, _set(""), videos=ONE),
     "matroska": Facts(cover=True),
     "nut": Facts(data=None),
 }  # fmt: skip
 NOTHING_BESIDE = ("h264", "hevc", "ivf", "obu", "mpeg2video", "yuv4mpegpipe")  # bare streams of pictures
-BARE = Facts(_set(""), _set(""))
+BARE = Facts(_set(""), _set(""), videos=ONE)
 
 
 def facts_of(form: str, suffix: str = "") -> Facts:

@@ -31,6 +31,7 @@ from .opening import Reading
 from .pixels import Layout
 from .pyav import exact
 
+NO_TIMESTAMPS = 0x80  # AVFMT_NOTIMESTAMPS
 CHROMA_LOCATIONS: dict[str, list[str | None]] = {
     "chroma_sample_loc_type_top_field": ["left", "center", "topleft", "top", "bottomleft", "bottom"],  # H.264, HEVC
     "chroma_sample_position": [None, "left", "topleft", None],  # AV1
@@ -80,7 +81,10 @@ def coding_of(colour: Colour, layout: Layout, height: int, say: Callable[[str], 
 
 def rate_of(video: VideoStream, time_base: Fraction) -> Fraction | None:
     """Return the frames a second, as far as the file says."""
-    rates = map(exact, (video.average_rate, video.guessed_rate, video.base_rate))
+    stated = [video.average_rate, video.guessed_rate, video.base_rate]
+    if video.container.format.flags & NO_TIMESTAMPS:  # then the first is what FFmpeg assumes of such files
+        stated = stated[1:]
+    rates = map(exact, stated)
     ticks = 1 / time_base  # which some files give as frames, as those of one picture
     return next((rate for rate in rates if rate and rate <= 1000 and (rate != ticks or rate <= 240)), None)
 

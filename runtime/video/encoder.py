@@ -22,6 +22,7 @@ from .opening import reason
 from .pixels import alpha_of, layout_of, planes_of
 from .pyav import exact
 from .pyav_frame import PyAVFrame
+from .rate import RATES_ALONE
 
 X264_LOOKAHEAD = {"fast": 30, "medium": 40, "slow": 50, "slower": 60, "veryslow": 60, "placebo": 60}  # frames
 LOOKAHEAD_PIXELS = 62_000_000  # more than that is not looked ahead, for it takes three bytes each ...
@@ -129,8 +130,9 @@ def encoded(context: VideoCodecContext, picture: VideoFrame | None) -> list[av.P
     try:
         return context.encode(picture)
     except (av.FFmpegError, ValueError) as error:
+        few = "; it knows few frame rates: --cfr 25 gives it one of them" if context.codec.name in RATES_ALONE else ""
         raise InputError(
-            f"the encoder {context.codec.name} refuses this video or its options ({reason(error)})"
+            f"the encoder {context.codec.name} refuses this video or its options ({reason(error)}){few}"
         ) from error
 
 

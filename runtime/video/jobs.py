@@ -5,10 +5,11 @@ Results go to standard output, all else to standard error.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -74,13 +75,14 @@ def run_jobs(session: Session, sources: Sequence[str], target: Path) -> None:
     jobs = one if in_pictures else plan(sources, target)
     single = len(jobs) == 1 and jobs[0][1] == target
     if single:
-        check_target(*jobs[0], session.overwrite)
-    enhancer = session.enhancer()
-    if single:
-        summary = run_clip(session, enhancer, *jobs[0])
+        with reported(session, *jobs[0]):
+            check_target(*jobs[0], session.overwrite)
+            summary = run_clip(session, session.enhancer(), *jobs[0])
         if summary.problems:
-            raise InputError(f"{jobs[0][0]}: {summary.problems}; what could be decoded is in {target}")
+            there = f"in {target.parent} as {target.name}" if numbered(target) else f"in {target}"
+            raise InputError(f"{jobs[0][0]}: {summary.problems}; what could be decoded is {there}")
         return
+    enhancer = session.enhancer()
     for line in passed_over(sources, target):
         session.say(f"note: {line}")
     outcomes: list[FileResult] = []
@@ -115,15 +117,32 @@ def attempt(session: Session, enhancer: Enhancer, source: Path, target: Path) ->
         check_output(source, target, session.overwrite)
         summary = run_clip(session, enhancer, source, target)
     except (CliplitError, OSError) as error:
-        echo(f"{click.get_current_context().command_path}: {error}", err=True)
+        echo(f"{click.get_current_context().command_path}: {in_a_line(error)}", err=True)
         if session.as_json:
-            report(source, target, problems="failed: " + " ".join(str(error).split()))
-        return FileResult(source, target, problem="failed: " + " ".join(str(error).split()))
+            report(source, target, problems=f"failed: {in_a_line(error)}")
+        return FileResult(source, target, problem=f"failed: {in_a_line(error)}")
     if summary.problems:
         echo(f"{click.get_current_context().command_path}: {source}: {summary.problems}", err=True)
     return FileResult(
         source, target, summary.frames, summary.seconds, summary.problems and f"damaged: {summary.problems}"
     )
+
+
+def in_a_line(error: Exception) -> str:
+    """Word an error of a clip."""
+    named = isinstance(error, OSError) and error.filename
+    return " ".join((f"{error.filename}: {error.strerror}" if named else str(error)).split())  # type: ignore[attr-defined]
+
+
+@contextlib.contextmanager
+def reported(session: Session, source: Path, target: Path) -> Iterator[None]:
+    """Say for programs, too, that the only clip failed."""
+    try:
+        yield
+    except (CliplitError, OSError) as error:
+        if session.as_json:
+            report(source, target, problems=f"failed: {in_a_line(error)}")
+        raise
 
 
 def run_clip(session: Session, enhancer: Enhancer, source: Path, target: Path) -> Summary:

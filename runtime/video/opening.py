@@ -17,6 +17,8 @@ from .ffmpeg_log import logged
 from .names import exists, origin_of
 from .pyav import CountedInput, open_to_read
 
+ENCRYPTED = "{}: is encrypted (CENC); decrypt it first, with its key"
+PROTECTED = (b"encv", b"sinf")  # boxes of MP4 whose samples are encrypted (ISO/IEC 14496-12, 8.12)
 MAX_PIXELS = 1 << 28  # 16384x16384; 8K is an eighth of it
 NOT_LISTED = "Format not on whitelist"
 OTHER_KIND = "is no clip but a playlist, a list of files or another text (--playlist reads the files a playlist names)"
@@ -63,9 +65,18 @@ def opened(source: Path | str | CountedInput, reading: Reading) -> av.container.
     except (av.FFmpegError, OSError, ValueError) as error:
         if found := next((f for _, _, line in lines if (f := REFUSED_SIZE.search(line))), None):
             raise too_large(source, int(found[1]), int(found[2]), reading) from error
+        if isinstance(source, Path) and is_protected(source):
+            raise InputError(ENCRYPTED.format(source)) from error
         if any(NOT_LISTED in line for _, _, line in lines):
             raise InputError(f"{source}: {OTHER_KIND}") from error
         raise InputError(f"{source}: not a video that can be read ({reason(error)})") from error
+
+
+def is_protected(path: Path) -> bool:
+    """Tell whether the head of a file that cannot be opened is that of an encrypted MP4."""
+    with path.open("rb") as file:
+        head = file.read(1 << 20)
+    return head[4:8] == b"ftyp" and all(box in head for box in PROTECTED)
 
 
 def limits(reading: Reading) -> dict[str, str]:

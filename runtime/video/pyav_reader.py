@@ -19,21 +19,20 @@ from cliplit.errors import InputError
 
 from ..light.colour import UNSPECIFIED, assumed_matrix
 from .changes import Changes
-from .clock import JUMPING, PICTURES_AHEAD, UNSEARCHABLE, Clock, common_start, in_order
+from .clock import JUMPING, PICTURES_AHEAD, UNSEARCHABLE, Clock, common_start, in_order, start_of_untimed
 from .cropping import Crop, cropping_asked
 from .decoder import Decoder
 from .description import chroma_location, coding_of, colour_of, expected_frames, is_steady, matrix_of, rate_of
 from .fields import PEEKED, TAGGED, TELLING, FieldOrder, Order
 from .frames import Clip, Frame
 from .mastering import mastering_of
-from .opening import Reading, opened, reason, too_large
+from .opening import ENCRYPTED, Reading, opened, reason, too_large
+from .packet_times import hidden, move
 from .pixels import CONVERTED, layout_of
 from .pyav import PIPE_IN, CountedInput, exact, side_data_of, texts
 from .pyav_frame import Uniform, frame_of
 from .streams import is_cover, tags_of
 
-ENCRYPTED = "{}: is encrypted (CENC); decrypt it first, with its key"
-PRIMING = Fraction(1, 10)  # seconds; Opus asks for 80 ms
 PEEK_LIMIT = 64 << 20  # bytes of pictures that are looked at ahead
 RAW_FRAMES = "yuv4mpegpipe"  # FFmpeg drops a last frame that is cut, without a word
 DYNAMIC_HDR = {
@@ -86,6 +85,7 @@ class PyAVReader:
         self._whole_index = bool(indexed)
         self._hidden = sum(1 for entry in entries if entry.is_discard)  # by an edit list
         self.packets_read = 0
+        self._untimed: Fraction | None = None
         self._encrypted = any(name.startswith("enc_") for name in texts(self.video.metadata))  # of Matroska and WebM
         self._find_start()
         if self.video.codec_context and self.video.width * self.video.height > self.reading.max_pixels:
@@ -113,6 +113,7 @@ class PyAVReader:
         first = self._first_picture()
         if self._encrypted:
             raise InputError(ENCRYPTED.format(self.source))
+        self._settle(first)
         self._held.append(first)
         self.clip = self._describe(first)
         self._uniform = Uniform(self.clip, self.reading.input_color is not None, self._say)
@@ -120,14 +121,17 @@ class PyAVReader:
     def _find_start(self) -> None:
         """Find the time that becomes 0, and shift the chapters by it."""
         streams = [s for s in self.container.streams if s.type in ("video", "audio", "subtitle") and not is_cover(s)]
-        bases = [(s.start_time, exact(s.time_base) or Fraction(0)) for s in streams]
-        self._zero = common_start(None if start is None else start * base for start, base in bases)
+        starts = [(s.type == "audio", start_of(s)) for s in streams]
+        pictures = [start for sound, start in starts if not sound]
+        self._zero = common_start(pictures, [start for sound, start in starts if sound])
+        self._later = Fraction(0)  # seconds by which all is given later than its clock says, see `_settle`
+        self._unknown = all(start is None for _, start in starts)
 
     def chapters(self) -> list[Any]:
         """Return the chapters, at the times of this clip."""
         moved = []
         for chapter in self.container.chapters():
-            ticks = round(self._zero / (exact(chapter["time_base"]) or Fraction(1)))
+            ticks = round((self._zero - self._later) / (exact(chapter["time_base"]) or Fraction(1)))
             moved.append({**chapter, "start": max(chapter["start"] - ticks, 0), "end": max(chapter["end"] - ticks, 0)})
         return moved
 
@@ -139,14 +143,30 @@ class PyAVReader:
         jumps = any(name in JUMPING for name in self.container.format.name.split(","))
         self._clock = Clock(self._zero, jumps, self._say, leading, self.video.index)
         self._demuxed = self._packets()
-        self._source = in_order(
+        self._source = self._moved(in_order(
             self._items(), lambda item: isinstance(item, VideoFrame), self._step, self._say,
-            ahead=0 if at_once else PICTURES_AHEAD,
-        )  # fmt: skip
+            ahead=0 if at_once else PICTURES_AHEAD, begin=self._begin_of_untimed,
+        ))  # fmt: skip
 
     def _step(self) -> int:
         """Ticks from one picture to the next, as far as is known."""
         return max(1, round(1 / ((rate_of(self.video, self._time_base) or 25) * self._time_base)))
+
+    def _begin_of_untimed(self) -> int:
+        """Ticks at which a first picture without a time is shown."""
+        return 0 if self._untimed is None else round((self._untimed - self._zero) / self._time_base)
+
+    def _settle(self, first: VideoFrame) -> None:
+        """Have the first picture at 0 where it would be before that, and hidden, or where no stream says its start."""
+        time = (first.pts or 0) * self._time_base
+        if time < 0 or (time and self._unknown):
+            self._later = -time
+            for item in (*self._held, first):
+                move(item, -time)
+
+    def _moved(self, items: Iterator[Any]) -> Iterator[Any]:
+        for item in items:
+            yield move(item, self._later)
 
     def _new_decoder(self, undecodable: int = 0) -> Decoder:
         return Decoder(
@@ -267,7 +287,8 @@ class PyAVReader:
             self._reopen()
             if search:
                 try:
-                    self.container.seek(pts + round(self._zero / self._time_base) - 1, stream=self.video)
+                    before = pts + round((self._zero - self._later) / self._time_base) - 1
+                    self.container.seek(before, stream=self.video)
                 except (av.FFmpegError, OSError):
                     continue
             self._held = [self._first_picture()]
@@ -289,7 +310,7 @@ class PyAVReader:
         yield from (item for item in self._held if not isinstance(item, VideoFrame))
         for packet in self._demuxed:
             if packet.stream is not self.video and (packet.dts is not None or packet.size):
-                yield packet
+                yield move(packet, self._later)
 
     @property
     def problems(self) -> str:
@@ -325,7 +346,10 @@ class PyAVReader:
     def _packets(self) -> Iterator[Any]:
         streams = [self.video, *(s for s in self.others if s.type not in ("attachment", "unknown"))]
         try:
-            for packet in self._clock(self._counted(streams)):
+            packets, self._untimed = self._counted(streams), None
+            if "matroska" in self.container.format.name:
+                self._untimed, packets = start_of_untimed(packets, self.video.index, self._step() * self._time_base)
+            for packet in self._clock(packets):
                 if packet.pts is not None:
                     end = (packet.pts + (packet.duration or 0)) * (exact(packet.time_base) or Fraction(0))
                     self._read_until = max(self._read_until, end)
@@ -359,8 +383,7 @@ class PyAVReader:
             container.close()  # and with it the memory of its streams: nothing of them is asked afterwards
 
 
-def hidden(packet: av.Packet[Any]) -> bool:
-    """Tell whether an edit list hides a packet, and not as the priming of sound, which its decoder needs."""
-    if not packet.is_discard or packet.pts is None:
-        return False
-    return (packet.pts + (packet.duration or 0)) * (exact(packet.time_base) or Fraction(0)) < -PRIMING
+def start_of(stream: Any) -> Fraction | None:
+    """Return when a stream begins by its file, in seconds."""
+    base = exact(stream.time_base)
+    return None if stream.start_time is None or base is None else stream.start_time * base

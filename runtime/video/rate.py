@@ -18,6 +18,10 @@ CONSTANT = {
     "mxf",
     "dv",
 }  # a rate in place of times
+WITHOUT_GAPS = CONSTANT - {"avi", "mxf"}  # every picture follows the one before it
+RATES_ALONE = ("mpeg1video", "mpeg2video")  # encoders that take one of a few rates as the unit of their times
+MPEG4_MOST = 65535  # ticks a second in MPEG-4 part 2 (ISO/IEC 14496-2, vop_time_increment_resolution)
+MPEG4_TICKS = Fraction(30000)  # in place of more
 SLACK = Fraction(3, 4)  # ticks that a picture may be moved without a word
 
 
@@ -60,12 +64,18 @@ def constant_rate(
 class Slots:
     """Puts pictures on the ticks of a constant rate, each on one of its own: for containers that have no other times.
 
+    Args:
+        rate: ticks a second.
+        gaps: whether ticks may be empty; otherwise the container closes them up.
+
     Attributes:
         moved: how many pictures could not be near their own time.
     """
 
-    def __init__(self, rate: Fraction) -> None:
-        self.rate = rate
+    def __init__(self, rate: Fraction, gaps: bool = True) -> None:
+        self.rate, self.gaps = rate, gaps
+        self._first: Fraction | None = None
+        self._count = 0
         self.moved = 0
         self._last: int | None = None
 
@@ -75,7 +85,11 @@ class Slots:
         tick = round(exact)
         if self._last is not None:
             tick = max(tick, self._last + 1)
-        self.moved += abs(tick - exact) > SLACK
+        if self._first is None:
+            self._first = exact
+        shown = tick if self.gaps else self._first + self._count
+        self.moved += abs(shown - exact) > SLACK
+        self._count += 1
         self._last = tick
         return _at(frame, tick, self.rate)
 

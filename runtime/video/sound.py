@@ -22,6 +22,7 @@ PCM = {"u8": "pcm_s16le", "s16": "pcm_s16le", "s32": "pcm_s32le", "flt": "pcm_f3
 FORMATS = {"s16": ("s16", "s16p"), "s32": ("s32", "s32p")}  # of FLAC and ALAC
 RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)  # that AAC knows
 LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "quad", 5: "5.0", 6: "5.1", 8: "7.1"}  # of AAC and Opus both
+PIECE = 1024  # samples of a packet of PCM; those of TrueHD have 40, less than a tick of some containers
 STEREO = ("mp2", "libmp3lame", "wmav2")  # encoders of two channels
 
 
@@ -47,6 +48,8 @@ class SoundTranscoder:
 
     def __init__(self, container: OutputContainer, source: Any, codec: str) -> None:
         self.source = source
+        self.taken = self.undecodable = self.given = 0  # packets, and those of them without sound; pieces of sound
+        self._long: Any = None  # puts small pieces of PCM together
         channels = source.layout.nb_channels
         if codec.startswith("pcm_") or codec in LOSSLESS_CODECS:
             rate = 48000 if container.format.name == "mxf" else source.rate
@@ -54,7 +57,9 @@ class SoundTranscoder:
             context: Any = self.target.codec_context
             named = source.layout.name if "channels" not in source.layout.name else LAYOUTS.get(channels)
             context.layout = named or source.layout.name
-            if not codec.startswith("pcm_"):
+            if codec.startswith("pcm_"):
+                self._long = av.AudioResampler(frame_size=PIECE)
+            else:
                 wide = source.codec_context.format.name.startswith("s32")
                 known = {form.name for form in context.codec.audio_formats or ()}
                 context.format = next(name for name in FORMATS["s32" if wide else "s16"] if name in known)
@@ -68,10 +73,16 @@ class SoundTranscoder:
         context.bit_rate = 96_000 * min(channels, 8)
 
     def packets(self, packet: av.Packet[Any] | None) -> Iterator[av.Packet[Any]]:
+        self.taken += packet is not None and packet.size > 0
         try:
             frames = self.source.codec_context.decode(packet)
         except av.FFmpegError:  # a damaged packet is a hole in the sound
             frames = []
+            self.undecodable += 1
+        if self._long is not None:
+            last: list[Any] = [None] if packet is None else []
+            frames = [piece for frame in [*frames, *last] for piece in self._long.resample(frame)]
+        self.given += len(frames)
         for frame in frames:
             yield from self.target.encode(frame)
         if packet is None:

@@ -159,7 +159,9 @@ def holds(form: str, suffix: str, source: Any) -> bool:
     facts, codec = facts_of(form, suffix), codec_of(source)
     if is_cover(source):
         return facts.cover and accepts(form, source)
-    known = {"audio": facts.sound, "subtitle": facts.subtitles, "data": facts.data}.get(source.type)
+    known = {"audio": facts.sound, "subtitle": facts.subtitles, "data": facts.data, "video": facts.videos}.get(
+        source.type
+    )
     if known is not None and codec not in known:
         return False
     if source.type == "audio" and facts.rates and source.codec_context.sample_rate not in facts.rates:

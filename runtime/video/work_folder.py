@@ -170,7 +170,10 @@ def work_on(source: Path, target: Path, model: Path, options: Mapping[str, objec
                     f"{what}; {work.frames} finished frames are kept in {folder}: the same command continues there"
                 ) from error
             raise
-        work.remove()
+        try:
+            work.remove()
+        except OSError as error:  # the output is there, which is what counts
+            work.notes.append(f"{folder} is not needed any more and cannot be removed ({error.strerror})")
 
 
 def take_up(work: Work) -> None:
@@ -189,6 +192,8 @@ def take_up(work: Work) -> None:
         earlier = manifest.get("identity", {})
         changed = [name for name in work.identity if earlier.get(name) != work.identity[name]]
         work.notes.append(f"earlier work was made with other {' and '.join(changed)}; everything is done anew")
+    elif (work.folder / MANIFEST).exists():
+        work.notes.append(f"{work.folder / MANIFEST} is damaged; everything is done anew")
     for file in work.folder.iterdir():
         if file.name != "lock":
             file.unlink()
