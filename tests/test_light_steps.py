@@ -443,6 +443,8 @@ def test_fields_of_planar_pixels_keep_their_own_chroma():
 class Answer:
     """What `Relighting` asks of an enhancer whose network gives one light everywhere."""
 
+    cleans = True
+
     def __init__(self, stops=2.0, quality="fast", auto_max_gain=False, strength=1.0, card=None):
         self.stops, self.quality, self.auto_max_gain, self.strength = stops, quality, auto_max_gain, strength
         self.max_gain, self.limits, self.network = 16.0, [], SimpleNamespace(card=card)

@@ -35,6 +35,7 @@ VISIBLE = 0.045  # standard deviation of noise that may be seen in the result, o
 LEAST_GAIN = 3.0  # what a noisy picture still gets
 SETTLING = 0.5  # seconds in which a clip's limit follows
 INTERVAL = 0.15  # seconds between measurements of a clip
+GRAIN_INTERVAL = 0.6  # the same of its grain, which takes six times as long
 
 
 def picture_noise(picture: Array) -> float | None:
@@ -144,6 +145,8 @@ def noise_gain_limit(noise: float | None, bound: float = MAX_GAIN) -> float:
 class _Settling:
     """Numbers of a clip's frames, measured now and then and smoothed over time so that single frames do not show."""
 
+    interval = INTERVAL
+
     def __init__(self) -> None:
         self._value: Array | None = None
         self._goal = np.zeros(1)
@@ -152,7 +155,7 @@ class _Settling:
     def follow(self, measure: Callable[[], Sequence[float]], time: float) -> Array:
         """Return the numbers for the frame shown at `time` seconds."""
         elapsed, self._time = time - self._time, time
-        if self._value is None or not 0.0 <= elapsed < 1.0 or time - self._measured >= INTERVAL:
+        if self._value is None or not 0.0 <= elapsed < 1.0 or time - self._measured >= self.interval:
             self._goal, self._measured = np.array(measure(), float), time
         if self._value is None or not 0.0 <= elapsed < 1.0:
             self._value = self._goal
@@ -183,6 +186,8 @@ class GainLimit(_Settling):
 
 class ClipGrain(_Settling):
     """The grain of a clip's frames."""
+
+    interval = GRAIN_INTERVAL
 
     def __call__(self, measure: Callable[[], Grain], time: float) -> Grain:
         """Return the grain of the frame shown at `time` seconds, which `measure` measures."""

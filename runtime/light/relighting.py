@@ -28,6 +28,7 @@ from .noise import ClipGrain, GainLimit
 from .pixels import Pixels
 from .proxy import shrink
 from .region import Region
+from .shadows import lifts
 from .temporal import TEMPORAL, TemporalFilter, time_constant
 
 Profile = Callable[[str], object]  # a hook, called after each stage with the stage's name
@@ -179,8 +180,9 @@ class Relighting:
             if region:
                 coefficients = region.within(coefficients, *pixels.size)
             self._profile("temporal filter, edges")
-            grain = self.grain(pixels.grain, time) if self.enhancer.cleans else None
-            pixels.relight(coefficients.scaled(strength), out_area, grain)
+            coefficients = coefficients.scaled(strength)
+            cleaned = self.enhancer.cleans and lifts(coefficients)
+            pixels.relight(coefficients, out_area, self.grain(pixels.grain, time) if cleaned else None)
             return out
         log_light, luma = light.small_maps()
         self._profile("network")
