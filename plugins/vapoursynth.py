@@ -10,7 +10,8 @@ to have forgotten where it started, and run up to the frame. That is the same wh
 a clip shorter than two spans it is the filter as other programs run it.
 
 The way of a frame is three clips: `light` (what the network sees in each frame by itself), `coefficients` (the same
-over time; it asks for the light of up to two spans, which VapourSynth keeps) and the result.
+over time; it asks for the light of up to two spans, which VapourSynth keeps) and the result. Lifted shadows are not
+cleaned: how depends on the frames before, and scripts have filters of their own against bands and noise.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ def enhance(
         raise InputError(
             f"a time constant of {seconds:g} s; VapourSynth allows {LONGEST_TIME_CONSTANT:g} s (temporal 0.7) at most"
         )
-    enhancer = Enhancer(model, device, strength, max_gain, quality)
+    enhancer = Enhancer(model, device, strength, max_gain, quality, clean_shadows=False)
     if enhancer.auto_max_gain:
         raise InputError("max_gain 'auto' is not for VapourSynth; name a number, and denoise the clip before")
     if enhancer.strength == 0.0:
