@@ -44,7 +44,25 @@ const COLOUR = `${HEAD}
 out vec4 result;
 `;
 
-// Averages over areas; alpha: the least alpha, or where \`weighted\` the mean, which colours are weighted by.
+// Half of an area's size, rounded to codes as OpenCV does it: in the dark a part of a code is much of the light. Alpha is
+// the least of the four.
+const HALVE = `${COLOUR}
+uniform ivec2 corner; // top left of the area
+
+void main() {
+  ivec2 place = corner + 2 * ivec2(gl_FragCoord.xy);
+  vec3 sum = vec3(2.0);
+  float least = 1.0;
+  for (int i = 0; i < 4; i++) {
+    vec4 pixel = texelFetch(source, place + ivec2(i & 1, i >> 1), 0);
+    sum += floor(pixel.rgb * 255.0 + 0.5);
+    least = min(least, pixel.a);
+  }
+  result = vec4(floor(sum / 4.0) / 255.0, least);
+}`;
+
+// Averages over areas; alpha: the least alpha, or where \`weighted\` the mean, which colours are weighted by. The few
+// pictures smaller than the network's least size are interpolated, where not weighted in OpenCV's integers.
 const SHRINK = `${COLOUR}
 uniform ivec4 area; // left, top, width, height
 uniform ivec2 size; // of the result
@@ -53,6 +71,15 @@ uniform bool weighted, enlarging;
 
 vec4 at(ivec2 place) { return texelFetch(source, area.xy + clamp(place, ivec2(0), area.zw - 1), 0); }
 
+vec4 interpolated(vec2 middle) {
+  ivec2 low = ivec2(floor(middle)), after = ivec2(floor((middle - vec2(low)) * 2048.0 + 0.5)), before = 2048 - after;
+  vec4 corners[4] = vec4[](at(low), at(low + ivec2(1, 0)), at(low + ivec2(0, 1)), at(low + 1));
+  ivec3 above = ivec3(corners[0].rgb * 255.0 + 0.5) * before.x + ivec3(corners[1].rgb * 255.0 + 0.5) * after.x;
+  ivec3 below = ivec3(corners[2].rgb * 255.0 + 0.5) * before.x + ivec3(corners[3].rgb * 255.0 + 0.5) * after.x;
+  ivec3 sum = ((above >> 4) * before.y >> 16) + ((below >> 4) * after.y >> 16) + 2;
+  return vec4(vec3(sum >> 2) / 255.0, min(min(corners[0].a, corners[1].a), min(corners[2].a, corners[3].a)));
+}
+
 void main() {
   ivec2 cell = ivec2(gl_FragCoord.xy);
   vec2 blocks = vec2(area.zw / block), scale = blocks / vec2(size);
@@ -60,8 +87,12 @@ void main() {
   float alpha = 0.0, least = 1.0, seen = 0.0, covered = 0.0;
   vec2 first = vec2(cell) * scale, last = min(vec2(cell + 1) * scale, blocks);
   ivec2 start = ivec2(floor(first)), end = ivec2(ceil(last));
-  if (enlarging) { // interpolated, as the few pictures smaller than the network's least size are
+  if (enlarging) {
     vec2 middle = clamp((vec2(cell) + 0.5) * scale - 0.5, vec2(0.0), vec2(area.zw) - 1.0);
+    if (!weighted) {
+      result = interpolated(middle);
+      return;
+    }
     start = ivec2(floor(middle));
     first = middle; // its distance to a pixel gives the weight
     end = start + 2;
@@ -236,11 +267,13 @@ export class Gpu {
     this.gl = gl;
     this.longest = Math.min(gl.getParameter(gl.MAX_TEXTURE_SIZE), gl.getParameter(gl.MAX_RENDERBUFFER_SIZE));
     this.shrinking = program(gl, SHRINK);
+    this.halving = program(gl, HALVE);
     this.lines = program(gl, LINES);
     this.blocks = program(gl, BLOCKS);
     this.codes = program(gl, CODES);
     this.gain = program(gl, GAIN);
     this.buffer = gl.createFramebuffer();
+    this.halfBuffer = gl.createFramebuffer();
     this.drawn = gl.createTexture(); // what the buffer draws to
     this.maps = gl.createTexture();
     this.compared = { buffer: gl.createFramebuffer(), texture: gl.createTexture(), size: { height: 0, width: 0 } };
@@ -295,13 +328,41 @@ export class Gpu {
     const { gl } = this;
     const height = area.bottom - area.top;
     const width = area.right - area.left;
+    const factor = halved({ height, width }, size);
+    if (factor > 1 && !weighted) {
+      const half = this.#halve(source, area);
+      const samples = this.shrink(half, { top: 0, left: 0, bottom: height / 2, right: width / 2 }, size, false);
+      this.free(half);
+      return samples;
+    }
     const at = this.#use(this.shrinking, source);
     gl.uniform4i(at("area"), area.left, area.top, width, height);
     gl.uniform2i(at("size"), size.width, size.height);
-    gl.uniform1i(at("block"), halved({ height, width }, size));
+    gl.uniform1i(at("block"), factor);
     gl.uniform1i(at("weighted"), weighted ? 1 : 0);
     gl.uniform1i(at("enlarging"), size.height > height || size.width > width ? 1 : 0);
     return this.#drawAndRead(size);
+  }
+
+  /**
+   * @param {Source} source
+   * @param {Area} area of even sides
+   * @returns {Source}
+   */
+  #halve(source, area) {
+    const { gl } = this;
+    const size = { height: (area.bottom - area.top) / 2, width: (area.right - area.left) / 2 };
+    const texture = gl.createTexture();
+    gl.activeTexture(gl.TEXTURE2);
+    gl.bindTexture(gl.TEXTURE_2D, texture);
+    gl.texStorage2D(gl.TEXTURE_2D, 1, gl.RGBA8, size.width, size.height);
+    const at = this.#use(this.halving, source);
+    gl.uniform2i(at("corner"), area.left, area.top);
+    gl.bindFramebuffer(gl.FRAMEBUFFER, this.halfBuffer);
+    gl.framebufferTexture2D(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.TEXTURE_2D, texture, 0);
+    this.#draw(size);
+    gl.framebufferTexture2D(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.TEXTURE_2D, null, 0);
+    return { texture, size, mipmaps: false };
   }
 
   /**

@@ -99,6 +99,7 @@ NOISY: dict[str, Callable[[], Array]] = {
     "noisier": lambda: underexposed(scene(683, 1021, 13), 6e-4, 2),
     "noisy-portrait": lambda: underexposed(scene(911, 607, 14), 3e-4, 3),
     "noisy-letterbox": lambda: letterboxed(underexposed(scene(719, 1283, 15), 3e-4, 4)),
+    "noisy-halves": lambda: underexposed(scene(768, 1152, 17), 3e-4, 6),
     "noisy-small": lambda: underexposed(scene(61, 83, 16), 3e-4, 5),
 }
 QUALITIES = 40, 80  # of JPEG
