@@ -68,17 +68,23 @@ function starts(side, most) {
  */
 function planesOf(samples, width, halving) {
   const count = samples.length / (4 * halving * halving);
-  const planes = [0, 1, 2].map(() => new Int32Array(count));
+  const [luma, cb, cr] = [0, 1, 2].map(() => new Int32Array(count));
   const code = INNER_WHITE / 255;
-  for (let i = 0; i < samples.length / 4; i++) {
-    const [r, g, b] = [samples[4 * i] * code, samples[4 * i + 1] * code, samples[4 * i + 2] * code];
-    const y = (r * TO_Y[0] + g * TO_Y[1] + b * TO_Y[2] + 8192) >> 14;
-    const row = Math.floor(i / (width * halving));
-    const at = Math.floor(row / halving) * width + Math.floor((i % (width * halving)) / halving);
-    planes[0][at] += y;
-    planes[1][at] += ((b - y) * TO_CB + 8192) >> 14;
-    planes[2][at] += ((r - y) * TO_CR + 8192) >> 14;
+  const [red, green, blue] = TO_Y;
+  const across = width * halving;
+  for (let row = 0, i = 0; i < samples.length; row++) {
+    const start = Math.floor(row / halving) * width;
+    for (let x = 0; x < across; x++, i += 4) {
+      const at = start + (halving === 2 ? x >> 1 : x);
+      const r = samples[i] * code;
+      const b = samples[i + 2] * code;
+      const y = (r * red + samples[i + 1] * code * green + b * blue + 8192) >> 14;
+      luma[at] += y;
+      cb[at] += ((b - y) * TO_CB + 8192) >> 14;
+      cr[at] += ((r - y) * TO_CR + 8192) >> 14;
+    }
   }
+  const planes = [luma, cb, cr];
   return halving === 1 ? planes : planes.map((plane) => plane.map((sum) => (sum + 2) >> 2));
 }
 
@@ -114,14 +120,17 @@ function noiseOf([luma, ...chromas], rows, columns) {
  * @param {number} width
  */
 function blockNoise(plane, start, width) {
+  const across = new Int32Array(BLOCK * (BLOCK - 2)); // curved along rows
+  for (let y = 0, i = 0; y < BLOCK; y++) {
+    for (let x = 1; x < BLOCK - 1; x++, i++) {
+      const at = start + y * width + x;
+      across[i] = 2 * plane[at] - plane[at - 1] - plane[at + 1];
+    }
+  }
   const inner = BLOCK - 2;
   const curved = new Int32Array(inner * inner);
-  for (let y = 0; y < inner; y++) {
-    for (let x = 0; x < inner; x++) {
-      const at = start + (y + 1) * width + x + 1;
-      const across = (/** @type {number} */ middle) => 2 * plane[middle] - plane[middle - 1] - plane[middle + 1];
-      curved[y * inner + x] = Math.abs(2 * across(at) - across(at - width) - across(at + width));
-    }
+  for (let i = 0; i < curved.length; i++) {
+    curved[i] = Math.abs(2 * across[i + inner] - across[i] - across[i + 2 * inner]);
   }
   return median(curved) / (0.6745 * 6 * INNER_WHITE);
 }
@@ -133,29 +142,59 @@ function blockNoise(plane, start, width) {
  * @param {number} width
  */
 function gridSteps(plane, blocks, width) {
+  const steps = new Float64Array(BLOCK - 1);
   let sum = 0;
   for (const start of blocks) {
     for (const [along, across] of [[1, width], [width, 1]]) {
-      const step = (/** @type {number} */ i) => {
-        let total = 0;
+      for (let i = 5; i < 10; i++) {
+        steps[i] = 0;
         for (let line = 0; line < BLOCK; line++) {
           const at = start + line * across + i * along;
-          total += Math.abs(plane[at + along] - plane[at]);
+          steps[i] += Math.abs(plane[at + along] - plane[at]);
         }
-        return total / (BLOCK * INNER_WHITE);
-      };
-      const excess = step(7) - (step(5) + step(6) + step(8) + step(9)) / 4;
+      }
+      const excess = (steps[7] - (steps[5] + steps[6] + steps[8] + steps[9]) / 4) / (BLOCK * INNER_WHITE);
       sum += Math.min(Math.max(excess, -LARGEST_STEP), LARGEST_STEP);
     }
   }
   return Math.max(0, sum / (2 * blocks.length));
 }
 
-/** @param {Int32Array | Float64Array} values, which are sorted */
+/** @param {Int32Array | Float64Array} values, which change places */
 function median(values) {
-  values.sort();
   const middle = values.length >> 1;
-  return values.length % 2 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+  const upper = smallest(values, middle);
+  if (values.length % 2) return upper;
+  let lower = values[0]; // the largest of those before
+  for (let i = 1; i < middle; i++) lower = Math.max(lower, values[i]);
+  return (lower + upper) / 2;
+}
+
+/**
+ * Find the value that `place` has when they are sorted, and move what is smaller before it (Hoare, CACM 1961).
+ * @param {Int32Array | Float64Array} values
+ * @param {number} place
+ */
+function smallest(values, place) {
+  let first = 0;
+  let last = values.length - 1;
+  while (first < last) {
+    const pivot = values[place];
+    let i = first;
+    let j = last;
+    while (i <= j) {
+      while (values[i] < pivot) i++;
+      while (values[j] > pivot) j--;
+      if (i <= j) {
+        const value = values[i];
+        values[i++] = values[j];
+        values[j--] = value;
+      }
+    }
+    if (j < place) first = i;
+    if (i > place) last = j;
+  }
+  return values[place];
 }
 
 /** The chroma noise of a camera's frames, measured now and then and smoothed so that single frames do not show. */
