@@ -154,7 +154,7 @@ vec4 at(vec2 place) {
 
 const floats = (/** @type {number[]} */ ...values) => values.map((value) => value.toFixed(6)).join(", ");
 
-// What pixels are compared by: gray in 1 / ${FINE} of a code, and Y', Cb and Cr of 14 bits, as OpenCV's integers make them.
+// What pixels are compared by: gray in 1 / FINE of a code, and Y', Cb and Cr of 14 bits, as OpenCV's integers make them.
 // The window is padded by REACH, beyond the area with its mirror image.
 const FINE = 128;
 const CODES = `${HEAD}
@@ -284,6 +284,7 @@ export class Gpu {
     gl.bindVertexArray(gl.createVertexArray());
     gl.pixelStorei(gl.PACK_ALIGNMENT, 1);
     gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
+    this.#setComparedSize({ height: 1, width: 1 }); // where nothing is lifted it stays so
   }
 
   /**
@@ -488,8 +489,8 @@ export class Gpu {
     const { gl } = this;
     const padded = { height: size.height + 2 * REACH, width: size.width + 2 * REACH };
     this.#useWindow(this.codes, source, area, window, size);
-    gl.bindFramebuffer(gl.FRAMEBUFFER, this.compared.buffer);
     this.#setComparedSize(padded);
+    gl.bindFramebuffer(gl.FRAMEBUFFER, this.compared.buffer);
     this.#draw(padded);
   }
 
@@ -502,6 +503,7 @@ export class Gpu {
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA16I, size.width, size.height, 0, gl.RGBA_INTEGER, gl.SHORT, null);
     gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, gl.NEAREST);
     gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MAG_FILTER, gl.NEAREST);
+    gl.bindFramebuffer(gl.FRAMEBUFFER, compared.buffer);
     gl.framebufferTexture2D(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.TEXTURE_2D, compared.texture, 0);
     compared.size = size;
   }

@@ -84,7 +84,6 @@ MADE: dict[str, Callable[[], Array]] = {
 }
 
 
-
 def underexposed(picture: Array, shot: float, seed: int) -> Array:
     """Take three stops of light away, and add a sensor's noise: of variance shot * light + (shot's root / 20)^2."""
     random = np.random.default_rng(seed)
@@ -127,7 +126,8 @@ def repeated() -> dict[str, dict[str, object]]:
     found: dict[str, dict[str, object]] = {}
     for file, modules in REPEATED.items():
         numbers = {name: value for module in modules for name, value in vars(module).items() if name.isupper()}
-        found[file] = {name: value for name, value in numbers.items() if isinstance(value, int | float | tuple | np.floating)}
+        kinds = int | float | tuple | np.floating
+        found[file] = {name: value for name, value in numbers.items() if isinstance(value, kinds)}
     found["shadows.js"]["YCBCR"] = shadows.YCbCr()._asdict()
     return found
 
