@@ -2,6 +2,7 @@
 
 import { pictureArea } from "./light/bars.js";
 import { guidedCoefficients, logLight } from "./light/light_map.js";
+import { ChromaNoise, chromaNoise } from "./light/noise.js";
 import { proxyOf, proxySize } from "./light/proxy.js";
 import { TemporalFilter } from "./light/temporal.js";
 
@@ -20,19 +21,21 @@ import { TemporalFilter } from "./light/temporal.js";
  */
 
 /**
- * What the network said about a picture.
+ * What is known of a picture: what the network said, and what was measured.
  * @typedef {object} Light
  * @property {Area} area the part between bars, which the maps are of
  * @property {Proxy} proxy
  * @property {Float32Array} light
+ * @property {number} noise of chroma, of full scale
  * @property {boolean} opaque whether nothing of the picture is transparent
  */
 
-const TILE = 2048; // pixels a side that are read back at a time
+const TILE = 1024; // pixels a side that are read back at a time
 
 export class Relighter {
   /** @type {TemporalFilter} */
   #temporal = new TemporalFilter();
+  #noise = new ChromaNoise();
 
   /**
    * @param {Gpu} gpu
@@ -44,11 +47,12 @@ export class Relighter {
   }
 
   /**
-   * Ask the network about a picture.
+   * Ask the network about a picture, and measure its noise.
    * @param {Source} source
+   * @param {number | null} [time] of a camera's frame, in seconds: its noise is measured now and then
    * @returns {Promise<Light>}
    */
-  async look(source) {
+  async look(source, time = null) {
     const area = pictureArea(this.gpu.reader(source), source.size);
     const seen = { height: area.bottom - area.top, width: area.right - area.left };
     const size = proxySize(seen, this.network.info);
@@ -57,7 +61,9 @@ export class Relighter {
     const weighted = leastAlpha === 0;
     if (weighted) samples = this.gpu.shrink(source, area, size, true);
     const proxy = proxyOf(samples, size, weighted);
-    return { area, proxy, light: await this.network.light(proxy), opaque: leastAlpha === 255 };
+    const measure = () => chromaNoise(this.gpu.blockReader(source, area), seen);
+    const noise = time === null ? measure() : this.#noise.follow(measure, time);
+    return { area, proxy, light: await this.network.light(proxy), noise, opaque: leastAlpha === 255 };
   }
 
   /**
@@ -65,9 +71,9 @@ export class Relighter {
    * @param {Light} light
    * @param {Settings} settings
    */
-  setLight({ proxy, light }, { maxGain }) {
+  setLight({ proxy, light, noise }, { maxGain }) {
     const log = logLight(light, maxGain);
-    this.gpu.setCoefficients(guidedCoefficients(log, proxy.luma, proxy.size, maxGain));
+    this.gpu.setCoefficients(guidedCoefficients(log, proxy.luma, proxy.size, maxGain), noise);
   }
 
   /**
@@ -76,9 +82,9 @@ export class Relighter {
    * @param {Settings} settings
    * @param {number} time
    */
-  setSteadyLight({ proxy, light }, { maxGain }, time) {
+  setSteadyLight({ proxy, light, noise }, { maxGain }, time) {
     const log = this.#temporal.filter(logLight(light, maxGain), proxy.luma, proxy.size, time);
-    this.gpu.setCoefficients(guidedCoefficients(log, proxy.luma, proxy.size, maxGain));
+    this.gpu.setCoefficients(guidedCoefficients(log, proxy.luma, proxy.size, maxGain), noise);
   }
 
   /** How many cuts there were in the recording. */
@@ -89,6 +95,7 @@ export class Relighter {
   /** Begin another recording. */
   restart() {
     this.#temporal = new TemporalFilter();
+    this.#noise = new ChromaNoise();
   }
 
   /**

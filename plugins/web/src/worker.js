@@ -78,7 +78,7 @@ const answers = {
     if (first) relighter.restart();
     frame = relighter.gpu.upload(bitmap, { mipmaps: false, into: frame });
     bitmap.close();
-    const light = await relighter.look(frame);
+    const light = await relighter.look(frame, time);
     relighter.setSteadyLight(light, settings, time);
     const after = relighter.gpu.draw(frame, light.area, size, settings);
     const before = relighter.gpu.draw(frame, light.area, size, { strength: 0 });

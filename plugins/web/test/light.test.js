@@ -2,12 +2,16 @@
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
+import path from "node:path";
 import { test } from "node:test";
 import { pictureArea } from "../src/light/bars.js";
 import { box, guidedCoefficients, logLight } from "../src/light/light_map.js";
+import { ChromaNoise, chromaNoise } from "../src/light/noise.js";
 import { proxySize, roundHalfEven } from "../src/light/proxy.js";
+import { chromaGate, darkestOfRows } from "../src/light/shadows.js";
 import { TemporalFilter } from "../src/light/temporal.js";
 import { modelInfo } from "../model_info.mjs";
+import { folder, python } from "./harness.js";
 
 const size = { height: 12, width: 16 };
 const flat = (value) => new Float32Array(size.height * size.width).fill(value);
@@ -77,4 +81,57 @@ test("what changes in the picture is followed at once", () => {
 
 test("a file that is no model is refused", () => {
   assert.throws(() => modelInfo(readFileSync(new URL("../package.json", import.meta.url)), "package.json"), /not an ONNX model|without cliplit/);
+});
+
+test("the numbers are Python's", async () => {
+  const OWN = ["TO_Y", "TO_CB", "TO_CR", "TO_GRAY"]; // OpenCV's, which the pictures hold
+  for (const [file, numbers] of Object.entries(python("constants"))) {
+    const repeated = Object.entries(await import(`../src/light/${file}`)).filter(([name]) => /^[A-Z_]+$/.test(name) && !OWN.includes(name));
+    assert.ok(repeated.length >= 5, file);
+    for (const [name, value] of repeated) assert.deepEqual(value, numbers[name], `${name} of ${file}`);
+  }
+});
+
+test("the noise of chroma is what Python measures", () => {
+  const at = folder();
+  const pictures = python("noise", at);
+  for (const { name, height, width, noise } of pictures) {
+    const samples = readFileSync(path.join(at, name));
+    const read = (tops, lefts, side) => {
+      const blocks = new Uint8Array(tops.length * lefts.length * side * side * 4);
+      for (let y = 0; y < tops.length * side; y++) {
+        for (let x = 0; x < lefts.length * side; x++) {
+          const row = Math.min(tops[Math.floor(y / side)] + (y % side), height - 1);
+          const from = 4 * (row * width + Math.min(lefts[Math.floor(x / side)] + (x % side), width - 1));
+          blocks.set(samples.subarray(from, from + 4), 4 * (y * lefts.length * side + x));
+        }
+      }
+      return blocks;
+    };
+    const found = chromaNoise(read, { height, width });
+    assert.ok(Math.abs(found - noise) <= 1e-5 * noise, `${name}: ${found}, Python: ${noise}`);
+  }
+  assert.ok(pictures.filter(({ noise }) => noise > 0.002).length >= 5);
+});
+
+test("clean colours keep a narrow gate, and noise cannot open it further than twelve codes", () => {
+  assert.deepEqual([0, 0.3 / 255, 0.8 / 255, 1].map(chromaGate), [64, 64, 256, 768]); // 64 to a code
+});
+
+test("a row is as dark as its neighbours, between which it is interpolated", () => {
+  const maps = { size: { height: 4, width: 2 }, floor: -4, slope: Float32Array.of(0, 0, 1, -3, 0, 0, 0, 0), offset: new Float32Array(8) };
+  assert.deepEqual(darkestOfRows(maps), [-3, -3, -3, 0]);
+});
+
+test("a camera's noise is measured now and then, and followed over half a second", () => {
+  const noise = new ChromaNoise();
+  let measured = 0;
+  const measure = (value) => () => (measured++, value);
+  assert.equal(noise.follow(measure(0.01), 10), 0.01);
+  assert.equal(noise.follow(measure(0.02), 10.1), 0.01);
+  assert.equal(measured, 1);
+  const next = noise.follow(measure(0.02), 10.2);
+  assert.equal(measured, 2);
+  assert.ok(Math.abs(next - (0.02 - 0.01 * Math.exp(-0.1 / 0.5))) < 1e-9, `${next}`);
+  assert.equal(noise.follow(measure(0.03), 12), 0.03);
 });

@@ -7,6 +7,8 @@ reference.py files FOLDER             makes files of several kinds, good and bro
 reference.py camera FILE              makes a y4m clip that a camera can play: two shots, with a cut between them
 reference.py look PICTURE             prints size, orientation, and the quarter that is red
 reference.py default                  prints the model that `Enhancer` takes when it is not asked
+reference.py constants                prints the numbers that src/light has, too, by its files
+reference.py noise FOLDER             makes pictures as raw RGBA, and prints name, size and chroma noise of each
 """
 
 from __future__ import annotations
@@ -16,13 +18,17 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import cv2
 import numpy as np
 from PIL import Image
 
+from cliplit import constants
 from cliplit.arrays import Array
 from cliplit.runtime import Enhancer
+from cliplit.runtime.light import noise, proxy, shadows
+from cliplit.srgb import to_coded, to_linear
 
 
 def scene(height: int, width: int, seed: int) -> Array:
@@ -78,10 +84,71 @@ MADE: dict[str, Callable[[], Array]] = {
 }
 
 
+def underexposed(picture: Array, shot: float, seed: int) -> Array:
+    """Take three stops of light away, and add a sensor's noise: of variance shot * light + (shot's root / 20)^2."""
+    random = np.random.default_rng(seed)
+    light = to_linear(picture.astype(np.float32) / 255) / 8
+    light += random.normal(0, 1, light.shape) * np.sqrt(shot * light + shot / 400)
+    return np.rint(to_coded(np.clip(light, 0, 1).astype(np.float32)) * 255).astype(np.uint8)
+
+
+# Deep, noisy shadows: what the page cleans when it lifts them.
+NOISY: dict[str, Callable[[], Array]] = {
+    "noisy": lambda: underexposed(scene(487, 731, 12), 1e-4, 1),
+    "noisier": lambda: underexposed(scene(683, 1021, 13), 6e-4, 2),
+    "noisy-portrait": lambda: underexposed(scene(911, 607, 14), 3e-4, 3),
+    "noisy-letterbox": lambda: letterboxed(underexposed(scene(719, 1283, 15), 3e-4, 4)),
+    "noisy-halves": lambda: underexposed(scene(768, 1152, 17), 3e-4, 6),
+    "noisy-small": lambda: underexposed(scene(61, 83, 16), 3e-4, 5),
+}
+QUALITIES = 40, 80  # of JPEG
+
+
 def make(folder: Path) -> list[str]:
-    for name, picture in MADE.items():
+    for name, picture in {**MADE, **NOISY}.items():
         Image.fromarray(picture()).save(folder / f"{name}.png")
-    return [f"{name}.png" for name in MADE]
+    for name, picture in NOISY.items():
+        for quality in QUALITIES:
+            Image.fromarray(picture()).save(folder / f"{name}-{quality}.jpg", quality=quality)
+    jpegs = [f"{name}-{quality}.jpg" for name in NOISY for quality in QUALITIES]
+    return [f"{name}.png" for name in (*MADE, *NOISY)] + jpegs
+
+
+# Files of src/light, and the modules whose numbers they repeat under the same names.
+REPEATED: dict[str, tuple[ModuleType, ...]] = {
+    "constants.js": (constants, proxy),
+    "noise.js": (noise,),
+    "shadows.js": (shadows,),
+}
+
+
+def repeated() -> dict[str, dict[str, object]]:
+    found: dict[str, dict[str, object]] = {}
+    for file, modules in REPEATED.items():
+        numbers = {name: value for module in modules for name, value in vars(module).items() if name.isupper()}
+        kinds = int | float | tuple | np.floating
+        found[file] = {name: value for name, value in numbers.items() if isinstance(value, kinds)}
+    found["shadows.js"]["YCBCR"] = shadows.YCbCr()._asdict()
+    return found
+
+
+def make_for_noise(folder: Path) -> list[dict[str, object]]:
+    """Write pictures with more and less noise, enlarged ones, JPEGs, and sides that blocks and halves do not fit."""
+    random = np.random.default_rng(1)
+    pictures = {name: picture() for name, picture in NOISY.items()}
+    pictures["enlarged"] = cv2.resize(pictures["noisier"], (1367, 913), interpolation=cv2.INTER_CUBIC)
+    pictures["jpeg"] = cv2.imdecode(
+        cv2.imencode(".jpg", pictures["noisy-portrait"], [cv2.IMWRITE_JPEG_QUALITY, 40])[1], cv2.IMREAD_COLOR
+    )
+    pictures["bright"] = np.full((200, 300, 3), 200, np.uint8)
+    for height, width in ((15, 90), (16, 128), (33, 71), (63, 65), (264, 328), (67, 271)):
+        pictures[f"{width}x{height}"] = random.integers(20, 60, (height, width, 3)).astype(np.uint8)
+    found: list[dict[str, object]] = []
+    for name, picture in pictures.items():
+        height, width = picture.shape[:2]
+        (folder / name).write_bytes(np.dstack([picture, np.full((height, width), 255, np.uint8)]).tobytes())
+        found.append({"name": name, "height": height, "width": width, "noise": noise.picture_chroma_noise(picture)})
+    return found
 
 
 ORIENTATION = 274  # tag of EXIF
@@ -165,9 +232,13 @@ def main(task: str, *arguments: str) -> object:
         return look(Path(arguments[0]))
     if task == "default":
         return inspect.signature(Enhancer).parameters["model"].default
+    if task == "constants":
+        return repeated()
+    if task == "noise":
+        return make_for_noise(Path(arguments[0]))
     pairs = zip(arguments[::2], arguments[1::2], strict=True)
     return [psnr(Path(a), Path(b)) for a, b in pairs]
 
 
 if __name__ == "__main__":
-    json.dump(main(*sys.argv[1:]), sys.stdout)
+    json.dump(main(*sys.argv[1:]), sys.stdout, default=float)  # numpy's numbers
