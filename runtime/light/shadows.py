@@ -113,7 +113,7 @@ def lifts(coefficients: Coefficients) -> bool:
 def planes_cleanup(planes: Sequence[Array], depth: int, coefficients: Coefficients, grain: Grain) -> Cleanup | None:
     """Compute the corrections of Y', or Y', Cb and Cr planes of `depth` bits; None where no row is lifted.
 
-    Grain hides the steps between codes by itself: then nothing is debanded.
+    Grain hides the steps between codes by itself: then nothing is debanded, which saves time.
     """
     luma = planes[0]
     rows = lifted_rows(coefficients, luma.shape[0])
@@ -140,7 +140,7 @@ def rgb_cleanup(
     if not rows.any():
         return None
     fine = None
-    if picture.dtype == np.uint8 and 255 * grain.luma < DITHERED:
+    if picture.dtype == np.uint8:
         luma = cv2.cvtColor(np.ascontiguousarray(picture[..., :3]), cv2.COLOR_RGB2GRAY)
         hidden = transparent(picture)
         fine = steps(luma if hidden is None else np.where(hidden, np.uint8(255), luma), rows)

@@ -147,7 +147,7 @@ def make_for_noise(folder: Path) -> list[dict[str, object]]:
     for name, picture in pictures.items():
         height, width = picture.shape[:2]
         (folder / name).write_bytes(np.dstack([picture, np.full((height, width), 255, np.uint8)]).tobytes())
-        found.append({"name": name, "height": height, "width": width, "noise": noise.picture_chroma_noise(picture)})
+        found.append({"name": name, "height": height, "width": width, "noise": noise.picture_grain(picture).chroma})
     return found
 
 
