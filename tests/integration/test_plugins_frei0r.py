@@ -103,9 +103,11 @@ def test_ffmpeg_gives_enhancers_pixels_at_every_size(home, clip, tmp_path, size)
     assert said == ""
     assert len(after) == 4
     enhancer = Enhancer()
-    for old, new in zip(before, after, strict=True):
+    for number, (old, new) in enumerate(zip(before, after, strict=True)):
         assert psnr(old, new) < 30, "not relighted"
-        assert psnr(enhancer(old), new) > 55
+        assert psnr(enhancer(old), new) > (
+            50 if number else 55
+        )  # a clip's grain, which is cleaned by, is a running mean
 
 
 @pytest.mark.parametrize("size", [(640, 360), (1366, 768), (1080, 1920)])
@@ -198,7 +200,7 @@ def test_melt_gives_enhancers_pixels(home, clip, tmp_path):
         melted(home, clip(frames=4), tmp_path / f"{strength}.mkv", strength, "pix_fmt=bgr0", "mlt_image_format=rgba")
     for old, new in zip(frames(tmp_path / "0.mkv"), frames(tmp_path / "1.mkv"), strict=True):
         assert psnr(old, new) < 30, "not relighted"
-        assert psnr(Enhancer()(old), new) > 55
+        assert psnr(Enhancer()(old), new) > 50  # a clip's grain is a running mean
 
 
 def test_melt_keeps_42_db_through_420(home, clip, tmp_path):
