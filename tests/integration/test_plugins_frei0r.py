@@ -107,7 +107,7 @@ def test_ffmpeg_gives_enhancers_pixels_at_every_size(home, clip, tmp_path, size)
         assert psnr(old, new) < 30, "not relighted"
         assert psnr(enhancer(old), new) > (
             50 if number else 55
-        )  # a clip's grain, which is cleaned by, is a running mean
+        )  # the grain of a clip is a running mean
 
 
 @pytest.mark.parametrize("size", [(640, 360), (1366, 768), (1080, 1920)])
