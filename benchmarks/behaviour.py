@@ -147,7 +147,7 @@ def grain(enhancer: Enhancer, photos: Sequence[Array]) -> Iterator[Finding]:
         before, after = (chroma(a) - chroma(b) for a, b in (pair, map(enhancer, pair)))
         noise.append(float(after[shadows].std() / before[shadows].std()))
         coded = cv2.imencode(".jpg", dark[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 60])[1]
-        blocks = np.ascontiguousarray(cv2.imdecode(coded, cv2.IMREAD_COLOR)[..., ::-1])
+        blocks = np.ascontiguousarray(np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR))[..., ::-1])
         if (found := block_edges(chroma(blocks), shadows)) > LEAST_EDGES:
             edges.append(block_edges(chroma(enhancer(blocks)), shadows) / found)
     yield Finding("chroma in shadows: noise of 2 codes grows", max(noise, default=0.0), 1.5, "times")

@@ -68,7 +68,7 @@ def apply_rgb(
 
 
 def _corrections(cleanup: Cleanup | None) -> tuple[Any, ...] | None:
-    return cleanup and (cleanup.luma, cleanup.cb, cleanup.cr, 1 / LUMA_UNIT)
+    return None if cleanup is None else (cleanup.luma, cleanup.cb, cleanup.cr, 1 / LUMA_UNIT)
 
 
 def fields(planes: Planes, interlaced: bool) -> list[Planes]:
@@ -209,7 +209,7 @@ def planes_reference(
     lift = np.maximum(np.maximum(n.r_cr * cr, n.b_cb * cb), n.g_cb * cb + n.g_cr * cr)
     fy, fx = (2 if lift.shape[axis] < luma.shape[axis] else 1 for axis in (0, 1))
     if cleanup and cleanup.luma is not None:
-        luma = luma + cleanup.luma * np.float32(1 / LUMA_UNIT)
+        luma = luma + cleanup.luma.astype(np.float32) / np.float32(LUMA_UNIT)
     above_black = luma - n.y_offset
     low = np.clip(above_black * n.y_scale, 0, 1)
     light = np.exp2(full_size_log_light(low, coefficients))
