@@ -14,6 +14,7 @@ import click
 
 from cliplit import __version__
 from cliplit.command import reports_errors
+from cliplit.command_line import HelpfulCommand, epilog_of
 from cliplit.errors import InputError
 from cliplit.files import atomic_write
 
@@ -26,7 +27,24 @@ SETTINGS = {"help_option_names": ["-h", "--help"]}
 FILES = ("bench.json", "bench.md", "index.html")
 
 
-@click.group(context_settings=SETTINGS)
+EXAMPLES = (
+    "cliplit-bench speed -o speed --quick             does it run: one small size, few repeats",
+    "cliplit-bench speed -o speed --size 1080p        frames and clips at one size",
+    "cliplit-bench quality pairs/ -o report           scores against methods without a network, with sliders",
+)
+SPEED_EXAMPLES = (
+    "cliplit-bench speed -o speed --quick",
+    "cliplit-bench speed -o speed --size 1080p --threads 2 --method lite",
+    "cliplit-bench speed -o speed --clip in.mp4 --seconds 8",
+)
+QUALITY_EXAMPLES = (
+    "cliplit-bench quality pairs/ -o report",
+    "cliplit-bench quality pairs/ -o report --model lite --model run/best.pt --limit 12",
+    "cliplit-bench quality photos/ -o report --welllit welllit/ --clip in.mp4",
+)
+
+
+@click.group(context_settings=SETTINGS, epilog=epilog_of(EXAMPLES))
 @click.version_option(__version__)
 def main() -> None:
     """Measure speed or quality against the methods you might use instead.
@@ -42,7 +60,7 @@ def output_options(command: Command) -> Command:
     )(command)
 
 
-@main.command("speed", context_settings=SETTINGS)
+@main.command("speed", cls=HelpfulCommand, examples=SPEED_EXAMPLES)
 @output_options
 @click.option(
     "--size", "sizes", multiple=True, type=click.Choice(["480p", "720p", "1080p", "4K"]), help="[default: all]"
@@ -107,7 +125,7 @@ def speed_command(
     write(output, {"speed": found.as_dict()}, [section], "cliplit: measured speed")
 
 
-@main.command("quality", context_settings=SETTINGS)
+@main.command("quality", cls=HelpfulCommand, examples=QUALITY_EXAMPLES)
 @click.argument("folder", type=click.Path(path_type=Path))
 @output_options
 @click.option(

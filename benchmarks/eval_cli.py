@@ -9,10 +9,17 @@ import click
 
 from cliplit import __version__
 from cliplit.command import reports_errors
+from cliplit.command_line import HelpfulCommand
 from cliplit.errors import InputError
 
+EXAMPLES = (
+    "cliplit-eval lite pairs/                  PSNR and SSIM of a bundled model; pairs/ has input/ and gt/",
+    "cliplit-eval run/best.pt photos/ --each   a checkpoint on photos without references, a row each",
+    "cliplit-eval best.onnx pairs/ --json      an exported model, for programs",
+)
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+
+@click.command(cls=HelpfulCommand, examples=EXAMPLES)
 @click.argument("model", metavar="MODEL")
 @click.argument("folder", metavar="FOLDER", type=click.Path(path_type=Path))
 @click.option("--each", is_flag=True, help="Print a row for every picture, not only the mean.")

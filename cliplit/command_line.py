@@ -1,4 +1,4 @@
-"""What the commands for users share: a file of one's own settings, environment variables, help in groups, examples.
+"""What the commands share: help in groups and examples; for those who relight also settings files and environment.
 
 Where a value comes from, the first that has it: the command line, CLIPLIT_VIDEO_STRENGTH and the like, config.toml.
 """
@@ -29,25 +29,55 @@ class Between(click.FloatRange):
         return number
 
 
-class Command(click.Command):
-    """A command that reads its table of the settings file.
+def epilog_of(examples: Sequence[str]) -> str:
+    """Return the end of a help text: the examples, a line each, as they are."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in examples)
+
+
+class HelpfulCommand(click.Command):
+    """A command whose help shows its options under headings, and examples at the end.
 
     Args:
-        section: its name there, and in the environment: CLIPLIT_<SECTION>_<OPTION>.
-        groups: names of parameters under each heading of its help; what no heading has comes last.
+        groups: names of parameters under each heading; what no heading has comes last.
         examples: lines for the end of the help.
     """
 
     def __init__(
-        self, *args: Any, section: str, groups: Mapping[str, Sequence[str]] | None = None,
-        examples: Sequence[str] = (), **settings: Any,
-    ) -> None:  # fmt: skip
+        self,
+        *args: Any,
+        groups: Mapping[str, Sequence[str]] | None = None,
+        examples: Sequence[str] = (),
+        **settings: Any,
+    ) -> None:
         settings.setdefault("context_settings", {}).setdefault("help_option_names", ["-h", "--help"])
         super().__init__(*args, **settings)
-        self.section, self.groups = section, dict(groups or {})
-        self.context_settings.setdefault("auto_envvar_prefix", f"CLIPLIT_{section.upper()}")
+        self.groups = dict(groups or {})
         if examples:
-            self.epilog = "\b\nExamples:\n" + "\n".join(f"  {line}" for line in examples)
+            self.epilog = epilog_of(examples)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options under their headings."""
+        records = {param.name: record for param in self.get_params(ctx) if (record := param.get_help_record(ctx))}
+        for heading, names in self.groups.items():
+            rows = [records.pop(name) for name in names if name in records]
+            if rows:
+                with formatter.section(heading):
+                    formatter.write_dl(rows)
+        with formatter.section("Other options" if self.groups else "Options"):
+            formatter.write_dl(list(records.values()))
+
+
+class Command(HelpfulCommand):
+    """A command that reads its table of the settings file.
+
+    Args:
+        section: its name there, and in the environment: CLIPLIT_<SECTION>_<OPTION>.
+    """
+
+    def __init__(self, *args: Any, section: str, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.section = section
+        self.context_settings.setdefault("auto_envvar_prefix", f"CLIPLIT_{section.upper()}")
         self.params.append(
             click.Option(
                 ["--no-config"], is_flag=True, expose_value=False, help=f"Do not read {shown(settings_file())}."
@@ -69,17 +99,6 @@ class Command(click.Command):
             if name and error.ctx and error.ctx.get_parameter_source(name) is ParameterSource.DEFAULT_MAP:
                 raise click.BadParameter(f"{error.message} (from {shown(file)})", error.ctx, error.param) from error
             raise
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options under their headings."""
-        records = {param.name: record for param in self.get_params(ctx) if (record := param.get_help_record(ctx))}
-        for heading, names in self.groups.items():
-            rows = [records.pop(name) for name in names if name in records]
-            if rows:
-                with formatter.section(heading):
-                    formatter.write_dl(rows)
-        with formatter.section("Other options" if self.groups else "Options"):
-            formatter.write_dl(list(records.values()))
 
 
 def settings_file() -> Path:

@@ -14,6 +14,7 @@ from click.core import ParameterSource
 
 from cliplit import __version__
 from cliplit.command import check_output, echo, reports_errors
+from cliplit.command_line import HelpfulCommand
 from cliplit.constants import MAX_GAIN
 from cliplit.errors import BackendError, InputError
 from cliplit.install import install_hint
@@ -44,7 +45,29 @@ def optional_size(context: click.Context, option: click.Parameter, text: str | N
     return None if text is None else parse_size(text)
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+GROUPS = {
+    "Output": ("output", "overwrite", "triton"),
+    "Numbers and sizes": ("half", "int8", "calibration", "shape", "host"),
+    "The whole enhancement": ("whole_image", "image_type", "strength", "max_gain"),
+    "Engines": (
+        "engine",
+        "compute_capability",
+        "tensorrt",
+        "shapes",
+        "workspace",
+        "device",
+        "list_cache",
+        "clear_cache",
+    ),
+}
+EXAMPLES = (
+    "cliplit-export run/best.pt                            run/best.onnx, for cliplit and any ONNX program",
+    "cliplit-export run/best.pt --fp16 -o exported/        half precision, and fp32 beside it",
+    "cliplit-export run/best.pt --whole-image -o app.onnx  picture in, relit picture out",
+)
+
+
+@click.command(cls=HelpfulCommand, groups=GROUPS, examples=EXAMPLES)
 @click.argument("checkpoint", type=click.Path(path_type=Path), required=False)
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="File, or existing folder.  [default: beside CHECKPOINT]"

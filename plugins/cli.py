@@ -8,12 +8,20 @@ import click
 
 from cliplit import __version__
 from cliplit.command import echo, reports_errors
+from cliplit.command_line import epilog_of
 from cliplit.errors import InputError
 
 HOST = click.Choice(["gimp", "frei0r"])
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+EXAMPLES = (
+    "cliplit-plugins install gimp --check   into every GIMP profile, then try it in GIMP",
+    "cliplit-plugins install frei0r         for ffmpeg, melt, GStreamer, Kdenlive",
+    "cliplit-plugins list                   what is installed where",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=epilog_of(EXAMPLES))
 @click.version_option(__version__)
 def main() -> None:
     """Install plug-ins for GIMP (Filters > Light and Shadow) and frei0r hosts (ffmpeg, melt, GStreamer, Kdenlive).

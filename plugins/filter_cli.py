@@ -9,10 +9,32 @@ import click
 
 from cliplit import __version__
 from cliplit.command import reports_errors
+from cliplit.command_line import HelpfulCommand
 from cliplit.runtime.video.options import step_options, steps_and_settings
 
+GROUPS = {
+    "Light": (
+        "strength",
+        "max_gain",
+        "clean_shadows",
+        "temporal",
+        "time_constant",
+        "denoise",
+        "span",
+        "region",
+        "compare",
+    ),
+    "Network": ("model", "quality", "device", "backend"),
+}
+EXAMPLES = (
+    "cliplit-filter < in.y4m > out.y4m",
+    "ffmpeg -v error -i in.mp4 -f yuv4mpegpipe - | cliplit-filter --temporal 0.8 | ffplay -",
+    "ffmpeg -i IN -f yuv4mpegpipe -strict -1 - | cliplit-filter --strength 0.8 |",
+    "  ffmpeg -i - -i IN -map 0:v -map 1:a? OUT",
+)
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+
+@click.command(cls=HelpfulCommand, groups=GROUPS, examples=EXAMPLES)
 @click.argument("files", nargs=-1, metavar="", type=click.Path())
 @step_options
 @click.option(
@@ -26,11 +48,7 @@ from cliplit.runtime.video.options import step_options, steps_and_settings
 @click.version_option(__version__)
 @reports_errors
 def main(files: tuple[str, ...], input_color: str | None, quiet: bool, **settings: Any) -> None:
-    """Relight YUV4MPEG2 video from standard input to standard output: 8 to 16 bits, every chroma format.
-
-    \b
-    ffmpeg -i IN -f yuv4mpegpipe -strict -1 - | cliplit-filter --strength 0.8 | ffmpeg -i - -i IN -map 0:v -map 1:a? OUT
-    """
+    """Relight YUV4MPEG2 video from standard input to standard output: 8 to 16 bits, every chroma format."""
     if files:
         raise click.UsageError("takes no files, only pipes: cliplit-filter < in.y4m > out.y4m")
     if sys.stdin.isatty() or sys.stdout.isatty():

@@ -18,6 +18,7 @@ import click
 
 from cliplit import __version__
 from cliplit.command import reports_errors
+from cliplit.command_line import HelpfulCommand
 from cliplit.errors import CliplitError, first_line
 
 from .backends import BACKENDS, Row
@@ -127,7 +128,14 @@ def machine() -> dict[str, Any]:
     }
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+EXAMPLES = (
+    "cliplit-doctor                    what runs here, how fast, what to install for more",
+    "cliplit-doctor --json             the same for programs",
+    "cliplit-doctor > report.txt       to send with a question",
+)
+
+
+@click.command(cls=HelpfulCommand, examples=EXAMPLES)
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.version_option(__version__)
 @reports_errors

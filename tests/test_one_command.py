@@ -99,6 +99,36 @@ def test_help_is_in_groups_of_options_that_exist_with_three_examples(name):
         assert habit in text
 
 
+@pytest.mark.parametrize(
+    "words", ["train", "export", "eval", "bench", "bench speed", "bench quality", "plugins", "doctor"]
+)
+def test_help_ends_in_three_examples_whose_options_exist(words):
+    pytest.importorskip("yaml") if words == "train" else None
+    assert_examples(import_module(COMMANDS[words.split()[0]][0]).main, words.split())
+
+
+def test_the_filters_help_ends_in_examples_whose_options_exist():
+    assert_examples(import_module("cliplit.plugins.filter_cli").main, ["filter"])
+
+
+def assert_examples(command, words):
+    for word in words[1:]:
+        command = command.commands[word]
+    groups = getattr(command, "groups", {})
+    named = [option for options in groups.values() for option in options]
+    assert set(named) <= {p.name for p in command.params} and len(set(named)) == len(named)
+    text = CliRunner().invoke(command, ["--help"]).output
+    lines = text[text.index("Examples:") :].splitlines()[1:]
+    assert sum(f"cliplit-{words[0]}" in line for line in lines) >= 3, text
+    for line in lines:
+        ours = line[line.index("cliplit-") :].partition("|")[0].split()[1:] if "cliplit-" in line else []
+        inner = command
+        while ours and isinstance(inner, click.Group):
+            inner, ours = inner.commands[ours[0]], ours[1:]
+        known = {name for option in inner.params for name in option.opts} | {"--no-python", "-"}
+        assert {word for word in ours if word.startswith("-")} <= known, line
+
+
 def test_the_command_line_comes_before_the_environment_and_that_before_the_file(parsed, monkeypatch):
     settings = "[video]\nstrength = 0.5\ncrf = 20\nmax-gain = 'auto'\n"
     assert parsed("video", settings=settings)["strength"] == "0.5"

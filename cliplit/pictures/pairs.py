@@ -65,17 +65,17 @@ def render_scenes(
 
 @dataclass
 class Photos:
-    """`pictures` (H, W, 3) uint8 RGB that can be targets; paths of those that cannot: `failed` to read, `unfit`."""
+    """`pictures` (H, W, 3) uint8 RGB that can be targets; those that cannot: `failed` to read, `unfit` and why."""
 
     pictures: list[Array] = field(default_factory=list)
     failed: list[Path] = field(default_factory=list)
-    unfit: list[Path] = field(default_factory=list)
+    unfit: dict[Path, str] = field(default_factory=dict)
 
 
 def read_photos(folders: Sequence[Path], short_side: int = 320) -> Photos:
     """Read the well-lit pictures below the folders, at most `short_side` high or wide.
 
-    Raises InputError if there are pictures and none of them can be a target.
+    Raises InputError if the folders hold no picture that can be a target.
     """
     found = Photos()
     paths = sorted(p for f in folders for p in f.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES)
@@ -88,23 +88,30 @@ def read_photos(folders: Sequence[Path], short_side: int = 320) -> Photos:
         scale = short_side / min(picture.shape[:2])
         if scale < 1:
             picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        if is_well_lit(picture):
-            found.pictures.append(np.ascontiguousarray(picture[..., ::-1]))
+        if why := why_unfit(picture):
+            found.unfit[path] = why
         else:
-            found.unfit.append(path)
+            found.pictures.append(np.ascontiguousarray(picture[..., ::-1]))
     if folders and not found.pictures:
         where = ", ".join(str(folder) for folder in folders)
+        if not paths:
+            raise InputError(f"--photos {where}: holds no pictures; looked for {' '.join(sorted(PICTURE_SUFFIXES))}")
+        first, why = next(iter(found.unfit.items()), (paths[0], "cannot be read"))
         raise InputError(
-            f"--photos {where}: {len(paths)} pictures, none of which can be a target ({len(found.failed)} cannot be "
-            f"read, {len(found.unfit)} are dark, glaring or backlit themselves); give well-lit ones"
+            f"--photos {where}: {len(paths)} found, {len(found.unfit)} read, 0 usable as well-lit targets; the first, "
+            f"{first.name}, {why}. Give well-lit photos: the training darkens them itself"
         )
     return found
 
 
-def is_well_lit(picture: Array) -> bool:
-    """Return whether a photo can be a target: not dark as a whole, no large black part against a bright one."""
+def why_unfit(picture: Array) -> str:
+    """Say why a photo cannot be a target, or "" if it can: dark or glaring as a whole, black against bright."""
     dark, bright, mean = backlit_share(picture.astype(np.float32) / 255)
-    return 0.28 < mean < 0.85 and not (dark > 0.12 and bright > 0.03) and dark < 0.4
+    if not 0.28 < mean < 0.85:
+        return f"is too {'dark' if mean < 0.5 else 'bright'} (mean luma {mean:.2f}; a target has 0.28 to 0.85)"
+    if dark > 0.12 and bright > 0.03:
+        return f"is backlit itself ({dark:.0%} of it near black beside bright parts; a target has up to 12 %)"
+    return f"is {dark:.0%} near black (a target has less than 40 %)" if dark >= 0.4 else ""
 
 
 def random_crop(height: int, width: int, aspect: float, rng: np.random.Generator) -> tuple[slice, slice]:

@@ -12,6 +12,7 @@ import click
 
 from .. import __version__
 from ..command import INTERRUPTED, echo, fail, reports_errors
+from ..command_line import HelpfulCommand
 from ..config import PRESETS, TYPES, TrainConfig, cli_name, read_json, read_yaml
 from ..errors import InputError, OptionError
 
@@ -22,9 +23,30 @@ ADVICE = {
     "DataLoader worker": "a process that makes batches was killed, perhaps for its memory; --workers 0 needs none",
 }
 HELP = {"help_option_names": ["-h", "--help"]}
+GROUPS = {
+    "What to train": ("recipe", "method", "network", "task", "as_published", "init", "init_prompts"),
+    "Pictures": (
+        "hdri", "photos", "exclude", "scenes", "pairs", "backlit", "welllit", "noise", "validation",
+        "validation_photos", "best_by",
+    ),
+    "The run": (
+        "steps", "batch", "sizes", "resume", "seed", "device", "precision", "compile", "threads", "workers", "retries",
+        "save_every", "log_every", "progress", "quiet", "tensorboard", "wandb",
+    ),
+    "Rates": (
+        "learning_rate", "final_learning_rate", "schedule", "warmup", "betas", "weight_decay", "gradient_clip", "ema",
+    ),
+}  # fmt: skip
+EXAMPLES = (
+    "cliplit-train run --config paired-relative --hdri panoramas/ --photos photos/   what `lite` was made with",
+    "cliplit-train run --method latent --backlit dark/ --welllit light/              CLIP guidance, without pairs",
+    "cliplit-train run --resume --steps 20000                                        go on, and longer",
+    "cliplit-train report run                                                        curves into run/report.html",
+    "torchrun --nproc-per-node 8 --no-python cliplit-train run ...                   several GPUs",
+)
 
 
-class TrainOrReport(click.Command):
+class TrainOrReport(HelpfulCommand):
     """`cliplit-train report RUN` is another command; everything else trains."""
 
     def make_context(
@@ -73,7 +95,7 @@ def _shown(value: Any) -> str:
     return " ".join(str(v) for v in value) if isinstance(value, tuple) else str(value)
 
 
-@click.command(cls=TrainOrReport, context_settings=HELP)
+@click.command(cls=TrainOrReport, groups=GROUPS, examples=EXAMPLES)
 @click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
 @click.option("--config", "recipe", metavar="FILE|RECIPE", help="YAML file or recipe name; options override it.")
 @config_options
@@ -89,14 +111,7 @@ def _shown(value: Any) -> str:
 @click.version_option(__version__)
 @reports_errors
 def main(run: Path, recipe: str | None, resume: bool, progress: str, quiet: bool, **options: Any) -> None:
-    """Train a network into the folder RUN: best.pt, last.pt, log.jsonl, config.json, samples/.
-
-    \b
-    Continue a run exactly where it stopped:   cliplit-train RUN --resume
-    Make it longer, or change its rates:       cliplit-train RUN --resume --steps 20000
-    Draw its curves into RUN/report.html:      cliplit-train report RUN
-    Use several GPUs:  torchrun --nproc-per-node 8 --no-python cliplit-train RUN ...
-    """
+    """Train a network into the folder RUN: best.pt, last.pt, log.jsonl, config.json, samples/."""
     if run.is_file():
         raise click.UsageError(f"{run}: is a file; RUN is a folder to make")
     given = {name: value for name, value in options.items() if value not in (None, ())}

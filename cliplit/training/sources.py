@@ -96,7 +96,7 @@ def _paired_sources(config: TrainConfig, quiet: bool) -> tuple[Sources, list[Pat
     photos = read_photos([Path(folder) for folder in config.photos])
     failed = photos.failed
     if not quiet:
-        tell_skipped(photos.unfit, "dark, glaring or backlit itself, and cannot be a target")
+        tell_skipped(list(photos.unfit), "dark, glaring or backlit itself, and cannot be a target")
     if config.pairs:
         inputs, targets = read_pairs(Path(config.pairs), PAIR_SIZE, 1)
         rng = np.random.default_rng(config.seed)  # scene-linear pictures are exposed once, for the highlights
