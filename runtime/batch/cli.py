@@ -71,6 +71,10 @@ EXAMPLES = (
     metavar="MB",
     help="Split clips larger than this over several workers.",
 )
+@click.option(
+    "--max-pixels", type=click.IntRange(1, 1 << 30), default=1 << 28, show_default=True,
+    help="Refuse pictures, and frames of clips, that are larger.",
+)  # fmt: skip
 @habits
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each finished file, for programs.")
 @click.version_option(__version__)
@@ -87,6 +91,7 @@ def main(
     crf: float | None,
     preset: str | None,
     split_over: float,
+    max_pixels: int,
     overwrite: bool,
     quiet: bool,
     verbose: bool,
@@ -117,7 +122,7 @@ def main(
     own_process = any(MEMORY in protocols(filesystem(place)[0]) for place in (source, target))
     check_reachable(source, target, own_process and engine == "local")
     encoding = {"codec": codec, "crf": crf, "preset": preset}
-    options = Options(travelling_model(model), settings, encoding, jpeg_quality, retries, __version__)
+    options = Options(travelling_model(model), settings, encoding, jpeg_quality, retries, __version__, max_pixels)
     jobs = find_jobs(source, target)
     for line in () if quiet else passed_over(source, target):
         echo(f"note: {line}", err=True)

@@ -136,7 +136,7 @@ def relight(picture: Picture, enhancer: Enhancer) -> Array:
         same = (changed == coded[..., :3]) | (coded[..., :3] > CODES_FROM)
         linear = np.where(same, pixels[..., :3], to_linear(changed))
         enhanced = np.concatenate([linear, pixels[..., 3:]], axis=2)
-    elif code and code.transfer in HDR_NAMES and not picture.belongings.icc:
+    elif code and code.transfer in HDR_NAMES:
         enhanced = _relight_hdr(pixels, code.transfer, enhancer)
     else:
         enhanced = enhancer(pixels, _space(picture))
