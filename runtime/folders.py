@@ -124,17 +124,19 @@ def below(folder: Path, target: Path) -> list[tuple[Path, str]]:
         found.append((Path(error.filename), f"a folder that cannot be read ({error.strerror})"))
 
     for place, folders, files in os.walk(folder, onerror=unreadable):
-        found += [(Path(place, name), "a link to a folder") for name in folders if Path(place, name).is_symlink()]
-        found += [(Path(place, name), not_readable(Path(place, name))) for name in files]
+        links = [name for name in folders if Path(place, name).is_symlink()]
+        found += [(Path(place, name), not_readable(Path(place, name))) for name in (*files, *links)]
     return sorted(each for each in found if not inside or not os.path.realpath(each[0]).startswith(inside))
 
 
 def not_readable(file: Path) -> str:
-    """Say why a name stands for nothing that can be read as a file; empty for a file."""
+    """Say why a name in a list of files stands for nothing that can be read as one; empty for a file."""
     try:
         kind = file.stat().st_mode
     except OSError as error:
         return f"a link that leads nowhere ({error.strerror})" if file.is_symlink() else f"{error.strerror}"
+    if stat.S_ISDIR(kind):
+        return "a link to a folder"
     return "" if stat.S_ISREG(kind) else "no ordinary file (a pipe, a socket or a device)"
 
 
