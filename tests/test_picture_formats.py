@@ -366,7 +366,7 @@ def test_jpeg_xl_says_its_colours(tmp_path):
         write_picture(tmp_path / "back.png", picture, picture.pixels)
         chunks = dict(png.png_chunks((tmp_path / "back.png").read_bytes()))
         assert chunks[b"cICP"][8:12] == bytes([*points, 0, 1])
-    with pytest.raises(InputError, match="numbers of its own.*djxl"):
+    with pytest.raises(InputError, match=r"numbers of its own.*djxl"):
         decode(encoded("-x", "color_space=RGB_D65_SRG_Rel_g0.4"), "x")
 
 
@@ -416,7 +416,7 @@ def test_float_tiff_of_other_primaries_keeps_its_linear_profile(tmp_path):
     expected = ImageCms.profileToProfile(from_linear, ImageCms.ImageCmsProfile(io.BytesIO(linear_p3)), icc.SRGB)
     bright = COLOUR.min(axis=2) > 100  # where 8 linear bits are enough
     assert np.abs(np.asarray(shown).astype(int) - np.asarray(expected))[bright].max() <= 3
-    with pytest.raises(InputError, match="BT.709"):
+    with pytest.raises(InputError, match="written in BT"):
         write_picture(tmp_path / "out.exr", picture, picture.pixels)
 
 

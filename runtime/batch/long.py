@@ -157,7 +157,11 @@ def join(job: Job, options: Options, target: Path, folder: Path) -> tuple[int, t
         system.get_file(path, str(file))
     frames, damaged = (sum(piece[name] for piece in pieces) for name in ("frames", "damaged"))
     limits = reading(options)
-    with fetched(job.source, folder) as source, PyAVReader(source, limits) as reader, atomic_write(target) as unfinished:
+    with (
+        fetched(job.source, folder) as source,
+        PyAVReader(source, limits) as reader,
+        atomic_write(target) as unfinished,
+    ):
         encoded = PyAVWriter(unfinished, reader.clip, encoding(options), reader)
         with encoded as writer, PyAVReader(source, limits) as others:
             join_segments(files, others, writer)

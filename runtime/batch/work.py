@@ -77,9 +77,7 @@ def video(
     source: Path, target: Path, options: Options, enhancer: Enhancer, report: Progress
 ) -> tuple[int, tuple[str, ...]]:
 
-    summary = enhance_video(
-        source, target, enhancer, long.encoding(options), report, reading=long.reading(options)
-    )
+    summary = enhance_video(source, target, enhancer, long.encoding(options), report, reading=long.reading(options))
     problems = (summary.problems,) if summary.problems else ()
     return summary.frames, (*summary.notes, *problems)
 

@@ -112,7 +112,8 @@ def without_quality(encode: Callable[[Array, bool, Belongings], Encoded]) -> Wri
 
 
 FORMATS = (
-    Format("PNG", (".png",), lambda data, where: png.size_of(data), png.read, without_quality(png.encode), deep=True, bits=16),
+    Format("PNG", (".png",), lambda data, where: png.size_of(data), png.read, without_quality(png.encode), deep=True,
+           bits=16),
     Format("JPEG", (".jpg", ".jpeg", ".jpe", ".jfif"), size_of_jpeg, read_jpeg, write_jpeg, alpha=False, longest=65500),
     Format("TIFF", (".tif", ".tiff"), tiff.size_of, tiff.read, without_quality(tiff.encode), deep=True, bits=16),
     Format("WEBP", (".webp",), size_by_pillow("WEBP"), by_pillow.read_webp, by_pillow.encode_webp, longest=16383),

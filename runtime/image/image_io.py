@@ -142,7 +142,9 @@ def _linear(pixels: Array, belongings: Belongings, notes: list[str]) -> tuple[Ar
     if pixels.dtype == np.float32:
         if isinstance(belongings.attributes, FloatSamples):
             if linear.coded_profile(belongings):
-                raise InputError("linear formats are written with BT.709's colours, and this picture's profile has others")
+                raise InputError(
+                    "linear formats are written with BT.709's colours, and this picture's profile has others"
+                )
             belongings = replace(belongings, icc=b"")
         return pixels, belongings
     try:

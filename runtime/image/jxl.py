@@ -27,6 +27,7 @@ D65, WHITE_DCI = 1, 11
 PRIMARIES = {(1, D65): 1, (9, D65): 9, (11, D65): 12, (11, WHITE_DCI): 11}  # with the white -> ITU-T H.273
 TRANSFERS = (1, 8, 13, 16, 18)  # the numbers of H.273; 8 is linear, 13 sRGB
 LINEAR = 8
+HELP = "make a PNG of it with: djxl IN.jxl OUT.png"
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,9 @@ def read(data: bytes, where: str) -> Picture:
     imagecodecs = library()
     said = header(data)
     if said.problem:
-        raise InputError(f"{where}: JPEG XL {said.problem} is not supported; make a PNG of it with: djxl IN.jxl OUT.png")
+        raise InputError(
+            f"{where}: JPEG XL {said.problem} is not supported; make a PNG of it with: djxl IN.jxl OUT.png"
+        )
     try:
         pixels = imagecodecs.jpegxl_decode(data)
     except Exception as error:  # types of its own
@@ -160,10 +163,7 @@ def read(data: bytes, where: str) -> Picture:
     code = said.code
     if said.floats:
         if code is None or (code.primaries, code.transfer) != (1, LINEAR):
-            raise InputError(
-                f"{where}: JPEG XL of floating point that is not linear is not supported; "
-                "make a PNG of it with: djxl IN.jxl OUT.png"
-            )
+            raise InputError(f"{where}: JPEG XL of floating point that is not linear is not supported; {HELP}")
         pixels, code = pixels.astype(np.float32), None
     if pixels.ndim != 3 or pixels.dtype not in (np.uint8, np.uint16, np.float32):
         raise InputError(f"{where}: JPEG XL of {pixels.dtype}, shape {pixels.shape}, is not supported")
@@ -181,7 +181,9 @@ def read(data: bytes, where: str) -> Picture:
         block = block[4 + struct.unpack_from(">I", block)[0] :]
     notes = ("left out: compressed metadata (a brob box)",) if b"brob" in found else ()
     belongings = Belongings(
-        exif=exif.with_orientation_1(block), resolution=exif.resolution_of(block), xmp=found.get(b"xml ", b""),
+        exif=exif.with_orientation_1(block),
+        resolution=exif.resolution_of(block),
+        xmp=found.get(b"xml ", b""),
         cicp=code,
     )
     return Picture(np.ascontiguousarray(pixels), gray, belongings, notes, said.bits)

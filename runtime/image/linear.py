@@ -153,10 +153,24 @@ def coded_profile(belongings: Belongings) -> bytes:
     return icc.matrix_profile([(numbers[i], numbers[i + 1]) for i in (0, 2, 4, 6)], icc.SRGB_CURVE)
 
 
-ORDINARY = frozenset((
-    "channels", "chromaticities", "chunkCount", "compression", "dataWindow", "displayWindow", "lineOrder", "name",
-    "pixelAspectRatio", "screenWindowCenter", "screenWindowWidth", "tiles", "type", "version",
-))  # attributes of every OpenEXR file, about how it is stored
+ORDINARY = frozenset(
+    (
+        "channels",
+        "chromaticities",
+        "chunkCount",
+        "compression",
+        "dataWindow",
+        "displayWindow",
+        "lineOrder",
+        "name",
+        "pixelAspectRatio",
+        "screenWindowCenter",
+        "screenWindowWidth",
+        "tiles",
+        "type",
+        "version",
+    )
+)  # attributes of every OpenEXR file, about how it is stored
 
 
 def unkept(belongings: Belongings) -> list[str]:

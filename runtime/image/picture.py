@@ -83,7 +83,8 @@ class Picture:
     Attributes:
         pixels: (H, W, 3 or 4) uint8, uint16 or float32, RGB(A) with alpha not multiplied in, as stored (not turned
             upright). Integers are gamma-coded, in the colour space of the profile or of `belongings.cicp`; float is
-            linear with 1 for white, of BT.709 primaries unless `belongings.attributes` or the profile, a linear one, say otherwise.
+            linear with 1 for white, of BT.709 primaries unless `belongings.attributes` or a linear profile say
+            otherwise.
         gray: the file is grayscale; the three channels are equal.
         belongings: what else the file holds.
         notes: what cannot be kept, whatever is written.

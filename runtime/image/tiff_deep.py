@@ -126,9 +126,7 @@ def unmultiplied(colour: Array, alpha: Array) -> Array:
     return np.minimum(np.rint(colour * (65535.0 / divisor)), 65535).astype(np.uint16)
 
 
-def _linear(
-    page: Any, where: str, profile: bytes, colour: Array, alpha: Array | None, notes: tuple[str, ...]
-) -> Deep:
+def _linear(page: Any, where: str, profile: bytes, colour: Array, alpha: Array | None, notes: tuple[str, ...]) -> Deep:
     """Take float samples as linear light, 1 for white. Raises InputError where that is not what they are."""
     kind = colour.dtype.newbyteorder("=")
     if page.photometric == WHITE_IS_ZERO:
