@@ -327,6 +327,8 @@ def check_picture(picture: Array, batch: bool = False) -> None:
             f"a picture must be a numpy array, not {type(picture).__name__}; cliplit.runtime.enhance_picture takes "
             "paths and PIL images, too"
         )
+    if isinstance(picture, np.ma.MaskedArray):
+        raise InputError("a masked array, whose mask would be lost; give picture.filled(...), or an alpha channel")
     gray = picture.ndim == 2 or (picture.ndim == 3 and picture.shape[2] == 1)
     several = batch and picture.ndim == 4 and picture.shape[3] in (3, 4)
     if not gray and not several and (picture.ndim != 3 or picture.shape[2] not in (3, 4)):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import glob
+import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
@@ -99,17 +101,43 @@ def files_of(source: str, target: Path, kind: FileKind) -> Iterator[tuple[Path, 
     """Yield (file, its path below the target folder) of a file, folder or pattern; skip what lies in the target."""
     path = Path(source)
     if path.is_dir():
-        inside = target.resolve()
-        for file in sorted(path.rglob("*")):
-            hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
-            written = inside != path.resolve() and inside in file.resolve().parents
-            if file.is_file() and file.suffix.lower() in kind.suffixes and not hidden and not written:
+        for file, problem in below(path, target):
+            if not problem and not reason_for(file.relative_to(path), kind):
                 yield file, file.relative_to(path)
     elif path.exists() or not glob.has_magic(source):
         yield path, Path(path.name)
     else:
         files = [Path(name) for name in sorted(glob.glob(source, recursive=True))]  # noqa: PTH207 - absolute ones, too
         yield from ((file, Path(file.name)) for file in files if file.is_file())
+
+
+def below(folder: Path, target: Path) -> list[tuple[Path, str]]:
+    """List all below a folder but what lies in `target`, in order, each with what keeps it from being read, or "".
+
+    Folders are listed only where they cannot be read, or are links, which nobody follows.
+    """
+    found: list[tuple[Path, str]] = []
+    results = os.path.realpath(target)
+    inside = "" if results == os.path.realpath(folder) else results + os.sep  # a link that leads nowhere raises nothing
+
+    def unreadable(error: OSError) -> None:
+        found.append((Path(error.filename), f"a folder that cannot be read ({error.strerror})"))
+
+    for place, folders, files in os.walk(folder, onerror=unreadable):
+        links = [name for name in folders if Path(place, name).is_symlink()]
+        found += [(Path(place, name), not_readable(Path(place, name))) for name in (*files, *links)]
+    return sorted(each for each in found if not inside or not os.path.realpath(each[0]).startswith(inside))
+
+
+def not_readable(file: Path) -> str:
+    """Say why a name in a list of files stands for nothing that can be read as one; empty for a file."""
+    try:
+        kind = file.stat().st_mode
+    except OSError as error:
+        return f"a link that leads nowhere ({error.strerror})" if file.is_symlink() else f"{error.strerror}"
+    if stat.S_ISDIR(kind):
+        return "a link to a folder"
+    return "" if stat.S_ISREG(kind) else "no ordinary file (a pipe, a socket or a device)"
 
 
 def reason_for(name: PurePath, *kinds: FileKind) -> str:
@@ -131,12 +159,9 @@ def reason_for(name: PurePath, *kinds: FileKind) -> str:
 def passed_over(sources: Sequence[str], target: Path, kind: FileKind = CLIPS) -> list[str]:
     """List the files below the folders among `sources` that are not done, each with the reason."""
     found = []
-    inside = target.resolve()
     for folder in (Path(source) for source in sources if Path(source).is_dir()):
-        for file in sorted(folder.rglob("*")):
-            written = inside != folder.resolve() and inside in file.resolve().parents
-            reason = reason_for(file.relative_to(folder), kind)
-            if file.is_file() and reason and not written:
+        for file, problem in below(folder, target):
+            if reason := problem or reason_for(file.relative_to(folder), kind):
                 found.append(f"{file} is passed over: {reason}")
     return found
 

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from batch_helpers import digests, long_clip, make_folder, misbehaving
 from made import backlit, packets, read_clip
@@ -24,8 +25,8 @@ fsspec = pytest.importorskip("fsspec", reason="needs the extra batch")
 
 from cliplit.runtime.batch import leftovers
 from cliplit.runtime.batch.cli import main
-from cliplit.runtime.batch.manifest import Manifest
-from cliplit.runtime.batch.plan import find_jobs
+from cliplit.runtime.batch.manifest import FOLDER, Manifest
+from cliplit.runtime.batch.plan import find_jobs, passed_over
 from cliplit.runtime.folders import CLIPS
 
 QUICK = "--preset", "ultrafast"  # x264's medium is not the same to the bit from run to run, on pictures this small
@@ -276,6 +277,41 @@ def test_hidden_files_and_other_kinds_are_left_alone(tmp_path):
     make_folder(tmp_path, ["x.png", ".hidden/y.png"])
     (tmp_path / "readme.txt").write_text("text")
     assert [job.name for job in find_jobs(str(tmp_path), "out")] == ["x.png"]
+
+
+def test_links_pipes_and_folders_that_cannot_be_read_are_named(tmp_path):
+    source = make_folder(tmp_path / "src", ["a.png"])
+    (source / "gone.png").symlink_to("nowhere")
+    (source / "around").symlink_to(".")
+    os.mkfifo(source / "pipe.jpg")
+    assert [job.name for job in find_jobs(str(source), str(tmp_path / "out"))] == ["a.png"]
+    said = passed_over(str(source), str(tmp_path / "out"))
+    assert [line.split(" is passed over: ")[0] for line in said] == ["around", "gone.png", "pipe.jpg"]
+    assert ["link to a folder" in said[0], "leads nowhere" in said[1], "no ordinary file" in said[2]] == [True] * 3
+
+
+def test_what_is_not_kept_is_said_with_the_names(tmp_path):
+    source = make_folder(tmp_path / "src", ["plain.png"])
+    pages = [Image.new("RGB", (48, 32), (40, 30, n)) for n in range(2)]
+    for name in ("a", "b", "c", "d"):
+        pages[0].save(source / f"{name}.jpg", "MPO", save_all=True, append_images=pages[1:])
+    done = batch(source, tmp_path / "out", "--workers", "1")
+    assert done.returncode == 0, done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if "several pictures" in line]
+    assert line.startswith("note: ") and "and 1 others, listed in" in line
+    listed = (tmp_path / "out" / FOLDER / "notes.txt").read_text().splitlines()
+    assert sorted(each.split(":")[0] for each in listed) == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
+
+
+def test_max_pixels_holds_for_pictures_clips_and_split_clips(tmp_path):
+    source = make_folder(tmp_path / "src", ["a.png", "clip.mp4"])
+    for split in ("256", "0"):
+        done = batch(source, tmp_path / f"out{split}", "--max-pixels", "3071", "--split-over", split)  # 64 x 48 - 1
+        assert done.returncode == 1
+        failures = (tmp_path / f"out{split}" / FOLDER / "failures.txt").read_text().splitlines()
+        assert sorted(line.split(":")[0] for line in failures) == ["a.png", "clip.mp4"]
+        assert all("more than 3071 pixels" in line for line in failures)
+    assert batch(source, tmp_path / "out", *QUICK, "--max-pixels", "3072").returncode == 0
 
 
 def test_every_file_is_done_or_listed_and_told_to_programs(tmp_path):

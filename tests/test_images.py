@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 
@@ -14,6 +15,7 @@ from click.testing import CliRunner
 from PIL import Image, ImageCms, PngImagePlugin
 
 from cliplit.errors import InputError
+from cliplit.runtime import enhance_picture
 from cliplit.runtime.image.cli import main
 from cliplit.runtime.image.image_io import TURNS, png_chunks, read_picture, stored, upright
 from made import backlit
@@ -354,3 +356,55 @@ def test_pictures_of_other_libraries(tmp_path, enhancer):
     assert read_picture(tmp_path / "out.png").belongings.icc == PROFILE
     with pytest.raises(InputError, match="mode F"):
         enhance_picture(Image.new("F", (4, 4)), enhancer=enhancer)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"target": 5}, "no path"),
+        ({"target": ""}, "empty name"),
+        ({"target": "a\0.png"}, "NUL"),
+        ({"target": "a" * 300 + ".png"}, "more than 255 bytes"),
+        ({"enhancer": "lite"}, "no Enhancer"),
+        ({"quality": True}, "whole number"),
+        ({"max_pixels": "10"}, "whole number"),
+        ({"overwrite": "no"}, "neither True nor False"),
+        ({"source": "http://example.org/a.png"}, "cliplit-video"),
+        ({"source": " "}, "empty name"),
+        ({"source": np.ma.masked_array(np.zeros((8, 8, 3), np.uint8), True)}, "masked"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_wrong_arguments_are_one_line(tmp_path, arguments, words):
+    Image.new("RGB", (32, 24), (40, 30, 20)).save(tmp_path / "in.png")
+    with pytest.raises(InputError, match=words) as raised:
+        enhance_picture(**{"source": tmp_path / "in.png", "target": tmp_path / "out.png", **arguments})
+    assert "\n" not in str(raised.value)
+    assert [each.name for each in tmp_path.iterdir()] == ["in.png"]
+
+
+def test_a_gray_array_becomes_a_gray_file(tmp_path):
+    gray = np.linspace(0, 90, 32 * 24).astype(np.uint8).reshape(24, 32)
+    for number, array in enumerate((gray, gray[..., None])):
+        assert enhance_picture(array, tmp_path / f"{number}.png") == []
+        with Image.open(tmp_path / f"{number}.png") as image:
+            assert image.mode == "L"
+            assert np.array_equal(np.asarray(image), enhance_picture(array).reshape(24, 32))
+
+
+def test_links_and_pipes_in_a_folder_are_named(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    Image.new("RGB", (32, 24), (40, 30, 20)).save(folder / "a.png")
+    (folder / "nowhere.jpg").symlink_to("gone.jpg")
+    (folder / "itself.jpg").symlink_to("itself.jpg")
+    (folder / "around").symlink_to(".")
+    os.mkfifo(folder / "pipe.jpg")
+    done = command(folder, tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "1 of 1 pictures written; 4 other files were passed over" in done.stdout
+    for name, reason in (
+        ("nowhere.jpg", "a link that leads nowhere"), ("itself.jpg", "a link that leads nowhere"),
+        ("around", "a link to a folder"), ("pipe.jpg", "no ordinary file"),
+    ):  # fmt: skip
+        assert f"{folder / name} is passed over: {reason}" in done.stderr

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import shutil
 import struct
+import subprocess
 import zlib
 
 import cv2
@@ -132,9 +134,16 @@ def test_colours_multiplied_by_alpha_are_divided_again(top):
 
 REFUSED = {
     "several pages": (tiff_pages((COLOUR, {}), (COLOUR, {})), "2 pages"),
-    "float TIFF": (tiff((COLOUR / 255).astype(np.float32), photometric="rgb"), "float32"),
-    "signed TIFF": (tiff(DEEP.astype(np.int16), photometric="rgb"), "int16"),
-    "CMYK of 16 bits": (tiff(np.dstack([DEEP, DEEP_ALPHA]), photometric="separated"), "16 bit"),
+    "float TIFF of 0 to 255": (tiff(COLOUR.astype(np.float32), photometric="rgb"), "1 is white; divide"),
+    "float TIFF with a profile that is not linear": (
+        tiff((COLOUR / 255).astype(np.float32), photometric="rgb", iccprofile=icc.SRGB.tobytes()), "linear profile",
+    ),
+    "float TIFF, white is zero": (tiff((GRAY / 255).astype(np.float32), photometric="miniswhite"), "white is zero"),
+    "signed TIFF": (tiff(DEEP.astype(np.int16), photometric="rgb"), "int16.*save it as 16-bit"),
+    "TIFF of 32 bits": (tiff(DEEP.astype(np.uint32), photometric="rgb"), "32 bits.*save it as 16-bit"),
+    "JPEG of 12 bits": (
+        saved(Image.fromarray(COLOUR), "JPEG").replace(b"\xff\xc0\0\x11\x08", b"\xff\xc1\0\x11\x0c"), "12 bits",
+    ),
     "PostScript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "not a picture"),
     "SVG": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a picture"),
     "MP4": (b"\0\0\0\x20ftypisom\0\0\2\0isomiso2avc1mp41", "cliplit-video"),
@@ -329,13 +338,172 @@ def test_deep_avif_is_read_whole():
     assert pixels.dtype == np.uint16 and pixels[:, :24].max() < 400 and pixels[:, 40:].min() > 65100
 
 
-def test_jpeg_xl_of_other_colours_is_refused():
-    """imagecodecs calls 16 bits linear; the header says so, and showing them as sRGB would be wrong."""
+def test_jpeg_xl_says_its_colours(tmp_path):
+    """Code points of ITU-T H.273 and depths as cjxl writes them; what only an ICC profile or numbers say is refused."""
     imagecodecs = pytest.importorskip("imagecodecs", reason="needs the extra pictures")
-    assert jxl.problem(imagecodecs.jpegxl_encode(COLOUR)) == ""
+    assert jxl.header(imagecodecs.jpegxl_encode(COLOUR)) == jxl.Header()
     assert jxl.size_of(imagecodecs.jpegxl_encode(COLOUR)) == (90, 128)
-    with pytest.raises(InputError, match="other colours than sRGB"):
-        decode(imagecodecs.jpegxl_encode(DEEP, lossless=True), "x")
+    linear16 = decode(imagecodecs.jpegxl_encode(DEEP, lossless=True), "x")  # which imagecodecs calls linear
+    assert np.array_equal(linear16.pixels, DEEP) and linear16.belongings.cicp == Cicp(1, 8)
+    light = ((COLOUR / 255.0) ** 2.2).astype(np.float32)
+    assert np.array_equal(decode(imagecodecs.jpegxl_encode(light, lossless=True), "x").pixels, light)
+    if shutil.which("cjxl") is None:
+        pytest.skip("needs cjxl")
+    (tmp_path / "in.png").write_bytes(deep_png(DEEP, 2))
+
+    def encoded(*options):
+        command = ["cjxl", "in.png", "out.jxl", "-d", "0", *options]
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+        return (tmp_path / "out.jxl").read_bytes()
+
+    for bits in (10, 12):
+        picture = decode(encoded(f"--override_bitdepth={bits}"), "x")
+        step = 65535 / (2**bits - 1)
+        assert picture.bits == bits and np.abs(picture.pixels.astype(int) - DEEP).max() <= step
+    for said, points in (("DCI_Rel_SRG", (12, 13)), ("202_Rel_PeQ", (9, 16)), ("202_Rel_HLG", (9, 18))):
+        picture = decode(encoded("-x", f"color_space=RGB_D65_{said}"), "x")
+        assert picture.belongings.cicp == Cicp(*points) and np.array_equal(picture.pixels, DEEP)
+        write_picture(tmp_path / "back.png", picture, picture.pixels)
+        chunks = dict(png.png_chunks((tmp_path / "back.png").read_bytes()))
+        assert chunks[b"cICP"][8:12] == bytes([*points, 0, 1])
+    with pytest.raises(InputError, match=r"numbers of its own.*djxl"):
+        decode(encoded("-x", "color_space=RGB_D65_SRG_Rel_g0.4"), "x")
+
+
+# ------------------------------------------------------------------ TIFF of many bits
+
+
+@pytest.mark.parametrize("kind", ["float16", "float32"])
+@pytest.mark.parametrize("samples", ["gray", "rgb", "rgba"])
+def test_float_tiff_is_linear_light_and_stays_float(tmp_path, enhancer, kind, samples):
+    light = ((COLOUR / 255.0) ** 2.2).astype(kind)
+    light[:5] = 7.5  # brighter than white
+    alpha = np.full((90, 128), 0.5, kind)
+    pixels = {"gray": light[..., 1], "rgb": light, "rgba": np.dstack([light, alpha])}[samples]
+    options = {"extrasamples": ["unassalpha"]} if samples == "rgba" else {}
+    data = tiff(pixels, photometric="minisblack" if samples == "gray" else "rgb", resolution=(300, 300), **options)
+    (tmp_path / "in.tif").write_bytes(data)
+    assert enhance_picture(tmp_path / "in.tif", tmp_path / "out.tif", enhancer) == []
+    with tifffile.TiffFile(tmp_path / "out.tif") as file:
+        after, tags = file.pages[0].asarray(), file.pages[0].tags
+    assert (after.dtype, after.shape) == (pixels.dtype, pixels.shape)
+    assert tags["XResolution"].value == (300, 1)
+    assert np.array_equal(after[:5], pixels[:5])
+    assert after[60:].mean() > 1.3 * pixels[60:].mean()
+    if samples == "rgba":
+        assert np.array_equal(after[..., 3], alpha)
+        return
+    notes = enhance_picture(tmp_path / "in.tif", tmp_path / "out.png", enhancer)
+    assert any("white now" in note for note in notes)
+    pytest.importorskip("OpenEXR", reason="needs the extra pictures")
+    write_picture(tmp_path / "out.exr", (picture := read_picture(tmp_path / "in.tif")), picture.pixels)
+    assert np.array_equal(read_picture(tmp_path / "out.exr").pixels, picture.pixels)
+
+
+def test_float_tiff_of_other_primaries_keeps_its_linear_profile(tmp_path):
+    """Display P3 with a linear curve: IEC 61966-2-1's curve on the same primaries shows the same colours, by lcms."""
+    linear_p3 = icc.matrix_profile(icc.PRIMARIES[12], (1.0,))
+    light = ((COLOUR / 255.0) ** 2.2).astype(np.float32)
+    picture = decode(tiff(light, photometric="rgb", iccprofile=linear_p3), "x")
+    write_picture(tmp_path / "same.tif", picture, picture.pixels)
+    with tifffile.TiffFile(tmp_path / "same.tif") as file:
+        assert file.pages[0].tags[34675].value == linear_p3
+    write_picture(tmp_path / "coded.png", picture, picture.pixels)
+    with Image.open(tmp_path / "coded.png") as image:
+        made = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
+        shown = ImageCms.profileToProfile(image.convert("RGB"), made, icc.SRGB)
+    from_linear = Image.fromarray(np.rint(light * 255).astype(np.uint8))
+    expected = ImageCms.profileToProfile(from_linear, ImageCms.ImageCmsProfile(io.BytesIO(linear_p3)), icc.SRGB)
+    bright = COLOUR.min(axis=2) > 100  # where 8 linear bits are enough
+    assert np.abs(np.asarray(shown).astype(int) - np.asarray(expected))[bright].max() <= 3
+    with pytest.raises(InputError, match=r"BT\.709.s colours"):
+        write_picture(tmp_path / "out.exr", picture, picture.pixels)
+
+
+def test_cmyk_and_lab_of_16_bits_as_those_of_8():
+    """By Pillow's lcms, from the same numbers in 8 bits."""
+    inks = np.asarray(Image.fromarray(COLOUR).convert("CMYK"))
+    plain = decode(tiff(inks.astype(np.uint16) * 257, photometric="separated"), "x")
+    assert any("guess" in note for note in plain.notes)
+    expected = np.asarray(Image.fromarray(inks, "CMYK").convert("RGB")).astype(int)
+    assert np.abs(plain.pixels / 257 - expected).max() <= 1
+    lab = ImageCms.profileToProfile(
+        Image.fromarray(COLOUR), ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), outputMode="LAB"
+    )
+    raw = np.asarray(lab)  # L* 255 for 100; a*, b* signed
+    ab = raw[..., 1:].view(np.int8).astype(int) * 256
+    cielab = np.dstack([raw[..., :1].astype(np.uint16) * 257, ab.astype(np.int16).view(np.uint16)])
+    icclab = np.dstack([np.rint(raw[..., :1] / 255 * 65280), ab + 32768]).astype(np.uint16)
+    for stored, photometric in ((cielab, 8), (icclab, 9)):
+        picture = decode(tiff(stored, photometric=photometric), "x")
+        assert np.abs(picture.pixels / 257 - COLOUR).max() <= 4  # 8 bits of a* and b*
+        assert np.abs(picture.pixels / 257 - COLOUR).mean() < 0.7
+
+
+def test_what_is_beside_colour_and_alpha_is_named():
+    for colour, alpha in ((COLOUR, ALPHA), (DEEP, DEEP_ALPHA)):
+        data = tiff(np.dstack([colour, alpha, alpha]), photometric="rgb", planarconfig="contig", extrasamples=[2, 0])
+        picture = decode(data, "x")
+        assert np.array_equal(picture.pixels, np.dstack([colour, alpha]))
+        assert any("neither colour nor alpha" in note for note in picture.notes)
+    gray = np.dstack([np.rint(GRAY * (ALPHA / 255.0)).astype(np.uint8), ALPHA])
+    data = tiff(gray, photometric="minisblack", planarconfig="contig", extrasamples=["assocalpha"])
+    assert np.abs(decode(data, "x").pixels[..., 0] * (ALPHA / 255.0) - gray[..., 0]).max() <= 1
+
+
+def test_a_jpeg_damaged_inside_is_said_to_be():
+    """libjpeg, and Pillow with it, pads what is missing with gray and says nothing."""
+    for options in ({}, {"progressive": True}):
+        data = saved(Image.fromarray(COLOUR), "JPEG", quality=92, **options)
+        assert decode(data, "x").notes == ()
+        half = len(data) // 2
+        notes = decode(data[:half] + b"\xff\xd9", "x").notes
+        assert any("damaged inside" in note for note in notes)
+
+
+def test_png_code_points_come_before_the_profile(tmp_path):
+    """PNG third edition, 4.3: cICP has precedence over iCCP."""
+    extra = png.chunk(b"cICP", bytes([9, 16, 0, 1])) + png.chunk(b"iCCP", b"p\0\0" + zlib.compress(icc.SRGB.tobytes()))
+    picture = decode(deep_png(DEEP, 2, extra), "x")
+    with pytest.raises(InputError, match="cannot say these colours"):  # PQ, which no profile says
+        write_picture(tmp_path / "out.jpg", picture, picture.pixels)
+    write_picture(tmp_path / "out.png", picture, picture.pixels)
+    kinds = [kind for kind, _ in png.png_chunks((tmp_path / "out.png").read_bytes())]
+    assert b"cICP" in kinds and b"iCCP" in kinds
+
+
+def test_bmp_keeps_its_resolution_and_shows_its_profile(tmp_path):
+    """BITMAPV5HEADER: resolution at 24, colour space at 56, place and size of the profile at 112."""
+    p3 = icc.matrix_profile(icc.PRIMARIES[12], icc.SRGB_CURVE)
+    rows = COLOUR[::-1, :, ::-1].tobytes()  # 384 bytes a row, a multiple of 4
+    header = struct.pack("<IiiHHIIiiII", 124, 128, 90, 1, 24, 0, len(rows), 11811, 5906, 0, 0)
+    header += bytes(16) + b"DEBM" + bytes(36 + 12) + struct.pack("<IIII", 4, 124 + len(rows), len(p3), 0)
+    file = b"BM" + struct.pack("<IHHI", 14 + 124 + len(rows) + len(p3), 0, 0, 138) + header + rows + p3
+    picture = decode(file, "x")
+    assert np.array_equal(picture.pixels, COLOUR) and picture.belongings.icc == p3
+    write_picture(tmp_path / "out.tif", picture, picture.pixels)
+    with Image.open(tmp_path / "out.tif") as image:
+        assert image.info["icc_profile"] == p3
+        assert image.info["dpi"] == pytest.approx((300, 150), abs=0.05)
+    with pytest.raises(InputError, match="BMP holds no colour profile"):
+        write_picture(tmp_path / "out.bmp", picture, picture.pixels)
+    data = saved(Image.fromarray(COLOUR), "BMP", dpi=(300, 300))
+    plain = decode(data, "x")
+    assert write_picture(tmp_path / "out.bmp", plain, plain.pixels) == []
+    with Image.open(tmp_path / "out.bmp") as image:
+        assert image.info["dpi"] == pytest.approx((300, 300), abs=0.05)
+
+
+def test_what_only_png_or_linear_formats_hold_is_named(tmp_path):
+    extra = png.chunk(b"tIME", struct.pack(">HBBBBB", 2026, 1, 2, 3, 4, 5))
+    data = saved(Image.fromarray(COLOUR), "PNG")
+    picture = decode(data[:33] + extra + data[33:], "x")
+    assert any("tIME" in note for note in write_picture(tmp_path / "out.tif", picture, picture.pixels))
+    assert write_picture(tmp_path / "out.png", picture, picture.pixels) == []
+    light = ((COLOUR / 255.0) ** 2.2).astype(np.float32)
+    radiance = cv2.imencode(".hdr", light)[1].tobytes().replace(b"#?RADIANCE\n", b"#?RADIANCE\nEXPOSURE=2.0\n")
+    picture = decode(radiance, "x")
+    assert any("EXPOSURE=2.0" in note for note in write_picture(tmp_path / "out.png", picture, picture.pixels))
 
 
 def camera_raw(cfa=True):

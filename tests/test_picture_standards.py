@@ -57,7 +57,7 @@ def test_sixteen_bits_become_the_nearest_eight(tmp_path):
     every = np.arange(65536, dtype=np.uint16).reshape(256, 256)
     deep = Picture(np.dstack([every] * 3))
     notes = write_picture(tmp_path / "out.bmp", deep, deep.pixels)
-    assert notes == ["BMP holds 8 bits; the picture had 16"]
+    assert notes == ["BMP is written with 8 bits; the picture had 16"]
     with Image.open(tmp_path / "out.bmp") as image:
         result = np.asarray(image.convert("RGB"))[..., 1]
     assert np.array_equal(result, np.rint(every / 257.0).astype(np.uint8))

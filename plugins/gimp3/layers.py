@@ -1,8 +1,8 @@
 """A layer's pixels, out of GIMP and back into it.
 
 They leave as gamma-coded float in the layer's own colour space, whatever its precision, and return through the
-shadow buffer, whose merge applies the selection and makes the undo step. The whole layer goes, not only what is
-selected: the light of a part can only be judged from the whole.
+shadow buffer, whose merge applies the selection and makes the undo step. Only the bounds of the selection go: as
+with an area of a clip, what lies outside has no say in the light.
 """
 
 from __future__ import annotations
@@ -29,9 +29,11 @@ def refusal(drawable: Any) -> str | None:
 
 @dataclass(frozen=True)
 class LayerPixels:
-    """Exchange of a layer's pixels, at full size or smaller."""
+    """Exchange of a layer's pixels, or of the bounds of the selection in it, at full size or smaller."""
 
     drawable: Any
+    x: int
+    y: int
     width: int
     height: int
     scale: float
@@ -40,18 +42,21 @@ class LayerPixels:
 
     @classmethod
     def of(cls, drawable: Any, within: tuple[int, int] | None = None) -> LayerPixels:
-        """Read the layer's pixels; with `within` (width, height), a smaller picture for a preview."""
-        width, height = drawable.get_width(), drawable.get_height()
+        """Prepare the selected part, or the whole layer; with `within` (width, height), smaller, for a preview."""
+        selected, x, y, width, height = drawable.mask_intersect()
+        if not selected:
+            x, y, width, height = 0, 0, drawable.get_width(), drawable.get_height()
         scale = min(1.0, within[0] / width, within[1] / height) if within else 1.0
         layout = Pixels.RGBA_FLOAT if drawable.has_alpha() else Pixels.RGB_FLOAT
         model = "R'G'B'A float" if drawable.has_alpha() else "R'G'B' float"
         space = Babl.format_get_space(drawable.get_format())
         name = Babl.get_name(Babl.format_with_space(model, space))
-        return cls(drawable, max(1, int(width * scale)), max(1, int(height * scale)), scale, layout, name)
+        width, height = max(1, int(width * scale)), max(1, int(height * scale))
+        return cls(drawable, int(x * scale), int(y * scale), width, height, scale, layout, name)
 
     @property
     def rectangle(self) -> Any:
-        return Gegl.Rectangle.new(0, 0, self.width, self.height)
+        return Gegl.Rectangle.new(self.x, self.y, self.width, self.height)
 
     def request(self, settings: Request) -> Request:
         """Combine the settings with this picture's size and layout."""
@@ -76,7 +81,7 @@ class LayerPixels:
 
     def for_screen(self, pixels: bytes | bytearray) -> bytes:
         """Convert the picture to 8-bit sRGB with alpha."""
-        buffer = Gegl.Buffer.new(self.format, 0, 0, self.width, self.height)
+        buffer = Gegl.Buffer.new(self.format, self.x, self.y, self.width, self.height)
         buffer.set(self.rectangle, self.format, bytes(pixels))
         screen: bytes = buffer.get(self.rectangle, 1.0, "R'G'B'A u8", Gegl.AbyssPolicy.NONE)
         return screen

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 FOREIGN = "exists already and is no earlier result; use --overwrite to replace it"
 SHOWN = 20  # failures to print; the file lists all
+NAMED = 3  # files of a note
 
 
 GROUPS = {
@@ -71,6 +72,10 @@ EXAMPLES = (
     metavar="MB",
     help="Split clips larger than this over several workers.",
 )
+@click.option(
+    "--max-pixels", type=click.IntRange(1, 1 << 30), default=1 << 28, show_default=True,
+    help="Refuse pictures, and frames of clips, that are larger.",
+)  # fmt: skip
 @habits
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each finished file, for programs.")
 @click.version_option(__version__)
@@ -87,6 +92,7 @@ def main(
     crf: float | None,
     preset: str | None,
     split_over: float,
+    max_pixels: int,
     overwrite: bool,
     quiet: bool,
     verbose: bool,
@@ -99,7 +105,8 @@ def main(
     SRC and DST are folders or fsspec URLs: s3://bucket/in, gs://bucket/out (install s3fs or gcsfs for them); SRC may be
     a pattern in quotes. A record
     of finished files is kept in DST/.cliplit-batch: run the same command again to do only what is missing, changed or
-    failed. If a file fails, the exit code is 1 and DST/.cliplit-batch/failures.txt lists the reason.
+    failed. If a file fails, the exit code is 1 and DST/.cliplit-batch/failures.txt lists the reason; notes.txt there
+    lists what could not be kept.
     """
     if address and engine != "ray":
         raise click.UsageError("--address goes with --engine ray")
@@ -109,7 +116,7 @@ def main(
     from .job import Options, failure
     from .leftovers import alone_in, sweep
     from .long import rounds
-    from .manifest import FAILURES, FOLDER, Manifest
+    from .manifest import FAILURES, FOLDER, NOTES, Manifest
     from .places import MEMORY, check_reachable, filesystem, protocols
     from .plan import find_jobs, passed_over, remaining, travelling_model
 
@@ -117,7 +124,7 @@ def main(
     own_process = any(MEMORY in protocols(filesystem(place)[0]) for place in (source, target))
     check_reachable(source, target, own_process and engine == "local")
     encoding = {"codec": codec, "crf": crf, "preset": preset}
-    options = Options(travelling_model(model), settings, encoding, jpeg_quality, retries, __version__)
+    options = Options(travelling_model(model), settings, encoding, jpeg_quality, retries, __version__, max_pixels)
     jobs = find_jobs(source, target)
     for line in () if quiet else passed_over(source, target):
         echo(f"note: {line}", err=True)
@@ -137,7 +144,9 @@ def main(
                 manifest.add(outcome)
                 if as_json:
                     click.echo(json_line(outcome, target))
-        failed = list(manifest.failed)
+        failed, noted = list(manifest.failed), list(manifest.noted)
+    for line in () if quiet or as_json else notes_of(noted, f"{target}/{FOLDER}/{NOTES}"):
+        echo(f"note: {line}", err=True)
     if not quiet and not as_json:
         skipped = f", {before} were done before" if before else ""
         echo(f"{len(jobs) - before - len(failed)} of {len(jobs) - before} files written{skipped}")
@@ -145,6 +154,18 @@ def main(
         echo(f"{click.get_current_context().command_path}: {outcome.name}: {outcome.error}", err=True)
     if failed:
         raise InputError(f"{len(failed)} of {len(jobs)} files failed; all are listed in {target}/{FOLDER}/{FAILURES}")
+
+
+def notes_of(noted: list[Outcome], listed: str) -> list[str]:
+    """Return a line for each thing that could not be kept, with the first names; `listed` is where all are."""
+    files: dict[str, list[str]] = {}
+    for outcome in noted:
+        for note in outcome.notes:
+            files.setdefault(note, []).append(outcome.name)
+    more = {note: f" and {len(names) - NAMED} others, listed in {listed}" for note, names in files.items()}
+    return [
+        f"{', '.join(names[:NAMED])}{more[note] if len(names) > NAMED else ''}: {note}" for note, names in files.items()
+    ]
 
 
 def json_line(outcome: Outcome, target: str) -> str:

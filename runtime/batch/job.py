@@ -54,6 +54,7 @@ class Options:
     jpeg_quality: int = 95
     retries: int = 2
     version: str = ""
+    max_pixels: int = 1 << 28
 
     @property
     def digest(self) -> str:

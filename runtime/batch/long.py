@@ -29,6 +29,7 @@ from ..enhancer import Enhancer
 from ..video.codecs import Encoding
 from ..video.frame_loop import FrameLoop
 from ..video.frames import Frame
+from ..video.opening import Reading
 from ..video.prefetch import prefetch
 from ..video.pyav_reader import PyAVReader
 from ..video.pyav_writer import PyAVWriter
@@ -106,7 +107,7 @@ def states(job: Job, options: Options, enhancer: Enhancer, folder: Path) -> int:
         return 0
     pieces: list[dict[str, Any]] = []
     start: int | None = None
-    with fetched(job.source, folder) as source, PyAVReader(source) as reader:
+    with fetched(job.source, folder) as source, PyAVReader(source, reading(options)) as reader:
         loop = FrameLoop(reader.clip, enhancer, Steps())
         split = Split(item for item in reader if isinstance(item, Frame))
         for number, segment in enumerate(split):
@@ -130,7 +131,7 @@ def segment(job: Job, options: Options, enhancer: Enhancer, folder: Path) -> int
     file = folder / packets_name(job.number)
     if size_of(f"{place}/{file.name}") is not None:
         return int(piece["frames"])
-    with fetched(job.source, folder) as source, PyAVReader(source) as reader:
+    with fetched(job.source, folder) as source, PyAVReader(source, reading(options)) as reader:
         loop = FrameLoop(reader.clip, enhancer, Steps())
         if job.number:
             with fetched(f"{place}/{state_name(job.number - 1)}", folder) as state:
@@ -155,8 +156,14 @@ def join(job: Job, options: Options, target: Path, folder: Path) -> tuple[int, t
         system, path = filesystem(f"{place}/{file.name}")
         system.get_file(path, str(file))
     frames, damaged = (sum(piece[name] for piece in pieces) for name in ("frames", "damaged"))
-    with fetched(job.source, folder) as source, PyAVReader(source) as reader, atomic_write(target) as unfinished:
-        with PyAVWriter(unfinished, reader.clip, encoding(options), reader) as writer, PyAVReader(source) as others:
+    limits = reading(options)
+    with (
+        fetched(job.source, folder) as source,
+        PyAVReader(source, limits) as reader,
+        atomic_write(target) as unfinished,
+    ):
+        encoded = PyAVWriter(unfinished, reader.clip, encoding(options), reader)
+        with encoded as writer, PyAVReader(source, limits) as others:
             join_segments(files, others, writer)
         problems = reader.problems_of(frames, damaged, others.absent)
     return frames, (*reader.notes, *writer.notes, *writer.problems, *([problems] if problems else []))
@@ -179,3 +186,7 @@ def packets_name(number: int) -> str:
 
 def encoding(options: Options) -> Encoding:
     return Encoding(**options.encoding)
+
+
+def reading(options: Options) -> Reading:
+    return Reading(max_pixels=options.max_pixels)

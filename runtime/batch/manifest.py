@@ -17,7 +17,7 @@ from .job import Outcome
 from .places import filesystem, is_local
 
 FOLDER = ".cliplit-batch"
-FAILURES = "failures.txt"
+FAILURES, NOTES = "failures.txt", "notes.txt"
 LINES, CLAIMS = ".jsonl", ".claims"
 EVERY = 15.0
 
@@ -40,6 +40,7 @@ class Manifest:
         self.part = 0
         self.pending: list[str] = []
         self.failed: list[Outcome] = []
+        self.noted: list[Outcome] = []
         self.written = time.monotonic()
 
     def read(self) -> Past:
@@ -74,6 +75,8 @@ class Manifest:
         self.pending.append(json.dumps(outcome.as_dict()) + "\n")
         if outcome.status == "failed":
             self.failed.append(outcome)
+        elif outcome.notes:
+            self.noted.append(outcome)
         if is_local(self.system) or time.monotonic() - self.written > EVERY:
             self.flush()
 
@@ -95,3 +98,5 @@ class Manifest:
         self.flush()
         lines = "".join(f"{outcome.name}: {outcome.error}\n" for outcome in self.failed)
         self.system.pipe_file(f"{self.folder}/{FAILURES}", lines.encode())
+        lines = "".join(f"{outcome.name}: {note}\n" for outcome in self.noted for note in outcome.notes)
+        self.system.pipe_file(f"{self.folder}/{NOTES}", lines.encode())

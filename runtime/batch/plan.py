@@ -12,12 +12,12 @@ from typing import Any
 from cliplit.errors import InputError
 
 from ..backends.model_file import BUNDLED, find_model
-from ..folders import CLIPS, reason_for
+from ..folders import CLIPS, below, not_readable, reason_for
 from ..image.formats import PICTURES
 from .checks import check_names, check_originals, is_result
 from .job import Job, JobKind, Model, Options
 from .manifest import FOLDER, Past
-from .places import filesystem, identity
+from .places import filesystem, identity, is_local
 
 
 def find_jobs(source: str, target: str) -> list[Job]:
@@ -39,6 +39,7 @@ def find_jobs(source: str, target: str) -> list[Job]:
             kind is None
             or any(part.startswith(".") for part in PurePosixPath(name).parts)
             or is_result(path, root, target)
+            or (is_local(system) and not_readable(Path(path)))
         ):
             continue
         rewritten = (PICTURES if kind == "picture" else CLIPS).target_name(PurePosixPath(name))
@@ -89,12 +90,15 @@ def name_below(path: str, root: str) -> str:
 
 def passed_over(source: str, target: str = "") -> list[str]:
     """List the files that `source` names and no job is made for, each with the reason."""
-    _, root, found = listed(source)
-    names = [
-        name_below(path, root) for path in found if path != root and not (target and is_result(path, root, target))
-    ]
-    names = [name for name in names if FOLDER not in PurePosixPath(name).parts]
-    reasons = ((name, reason_for(PurePosixPath(name), PICTURES, CLIPS)) for name in names)
+    system, root, found = listed(source)
+    if is_local(system) and Path(root).is_dir() and not is_pattern(source):
+        every = below(Path(root), Path(filesystem(target)[1]) if target else Path(root))
+    else:
+        every = [(Path(path), not_readable(Path(path)) if is_local(system) else "") for path in found if path != root]
+        every = [(path, problem) for path, problem in every if not (target and is_result(str(path), root, target))]
+    named = [(name_below(str(path), root), problem) for path, problem in every]
+    named = [(name, problem) for name, problem in named if FOLDER not in PurePosixPath(name).parts]
+    reasons = ((name, problem or reason_for(PurePosixPath(name), PICTURES, CLIPS)) for name, problem in named)
     return [f"{name} is passed over: {reason}" for name, reason in reasons if reason]
 
 

@@ -70,14 +70,14 @@ def picture(
     source: Path, target: Path, options: Options, enhancer: Enhancer, report: Progress
 ) -> tuple[int, tuple[str, ...]]:
 
-    return 1, tuple(enhance_picture(source, target, enhancer, options.jpeg_quality, overwrite=True))
+    return 1, tuple(enhance_picture(source, target, enhancer, options.jpeg_quality, True, options.max_pixels))
 
 
 def video(
     source: Path, target: Path, options: Options, enhancer: Enhancer, report: Progress
 ) -> tuple[int, tuple[str, ...]]:
 
-    summary = enhance_video(source, target, enhancer, long.encoding(options), report)
+    summary = enhance_video(source, target, enhancer, long.encoding(options), report, reading=long.reading(options))
     problems = (summary.problems,) if summary.problems else ()
     return summary.frames, (*summary.notes, *problems)
 

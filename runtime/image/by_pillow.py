@@ -6,7 +6,9 @@ AVIF needs Pillow 11.3; its 10 and 12 bits, which Pillow would cut to 8, are dec
 from __future__ import annotations
 
 import io
+import struct
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,8 @@ from cliplit.errors import BackendError, InputError
 from . import boxes, exif, icc
 from .extra import needs
 from .picture import Belongings, Cicp, Picture
+
+METRE = Fraction(10000, 254)  # inches
 
 
 def read_avif(data: bytes, where: str) -> Picture:
@@ -43,7 +47,7 @@ def read_avif(data: bytes, where: str) -> Picture:
             raise InputError(f"{where}: a turned AVIF of {depth} bits, which is not supported")
         pixels = _avif_deep(data, where, depth)
     gray = bool(found.get(b"av1C", b"\0\0\0")[2] & 0x10)
-    return Picture(pixels, gray, belongings)
+    return Picture(pixels, gray, belongings, bits=depth)
 
 
 def avif_depth(configuration: bytes) -> int:
@@ -71,13 +75,20 @@ def to_16(pixels: Array, depth: int) -> Array:
     return ((pixels.astype(np.uint32) * 65535 + top // 2) // top).astype(np.uint16)
 
 
+def to_8(pixels: Array) -> Array:
+    """Round uint16 to the nearest uint8."""
+    if pixels.dtype == np.uint8:
+        return pixels
+    return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
 def from_pillow(image: Image.Image, code: tuple[int, int, int, bool] | None = None) -> Belongings:
     """Take what a plug-in of Pillow returns as bytes: AVIF's and WebP's."""
     block = image.info.get("exif") or b""
     block = bytes(block).removeprefix(exif.PREFIX)
     return Belongings(
         exif=block, resolution=exif.resolution_of(block), icc=image.info.get("icc_profile") or b"",
-        xmp=image.info.get("xmp") or b"", cicp=cicp(code),
+        xmp=image.info.get("xmp") or b"", cicp=None if image.info.get("icc_profile") else cicp(code),
     )  # fmt: skip
 
 
@@ -137,16 +148,39 @@ def read_webp(data: bytes, where: str) -> Picture:
 def read_bmp(data: bytes, where: str) -> Picture:
     with Image.open(io.BytesIO(data), formats=["BMP"]) as image:
         gray = image.mode in ("1", "L")
-        return Picture(np.asarray(image.convert("RGBA" if image.mode == "RGBA" else "RGB")), gray)
+        belongings, notes = bmp_belongings(data)
+        return Picture(np.asarray(image.convert("RGBA" if image.mode == "RGBA" else "RGB")), gray, belongings, notes)
+
+
+def bmp_belongings(data: bytes) -> tuple[Belongings, tuple[str, ...]]:
+    """Read resolution and profile of a BMP header (Windows GDI: BITMAPINFOHEADER, BITMAPV5HEADER)."""
+    (header,) = struct.unpack_from("<I", data, 14)
+    if header < 40:
+        return Belongings(), ()
+    across, down = struct.unpack_from("<ii", data, 14 + 24)
+    resolution = (across / METRE, down / METRE) if across > 0 and down > 0 else None
+    notes: tuple[str, ...] = ()
+    profile = b""
+    if header >= 108:
+        colours = data[14 + 56 : 14 + 60][::-1]  # a number that spells
+        if header >= 124 and colours == b"MBED":
+            at, length = struct.unpack_from("<II", data, 14 + 112)
+            profile = data[14 + at : 14 + at + length]
+        elif colours in (b"LINK", b"\0\0\0\0") and any(data[14 + 60 : 14 + 108]):
+            notes = ("a profile that is named by a path, or end points and gamma, are left out; sRGB is assumed",)
+    return Belongings(resolution=resolution, icc=profile), notes
 
 
 def encode_bmp(pixels: Array, gray: bool, belongings: Belongings) -> tuple[bytes, list[str]]:
     buffer = io.BytesIO()
-    Image.fromarray(pixels).convert("L" if gray else "RGB").save(buffer, "BMP")
+    image = Image.fromarray(pixels).convert("L" if gray else "RGB")
+    across, down = belongings.resolution or (Fraction(0), Fraction(0))
+    image.save(buffer, "BMP")
+    data = bytearray(buffer.getvalue())
+    struct.pack_into("<ii", data, 14 + 24, round(across * METRE), round(down * METRE))
     held = {"EXIF": belongings.exif, "the ICC profile": belongings.icc, "XMP": belongings.xmp,
-            "IPTC": belongings.iptc or belongings.photoshop, "texts": belongings.texts,
-            "the resolution": belongings.resolution}  # fmt: skip
+            "IPTC": belongings.iptc or belongings.photoshop, "texts": belongings.texts}  # fmt: skip
     left = [name for name, value in held.items() if value]
     if belongings.icc and not icc.is_srgb(belongings.icc):
         raise InputError("BMP holds no colour profile, and this picture's is not sRGB; use .png or .tif")
-    return buffer.getvalue(), [f"BMP has no place for {', '.join(left)}"] if left else []
+    return bytes(data), [f"BMP has no place for {', '.join(left)}"] if left else []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 from typing import overload
 
@@ -25,6 +25,7 @@ from .by_pillow import from_pillow
 from .image_io import MAX_PIXELS, Picture, format_of, read_picture, stored, upright, write_picture
 
 AnyPath = str | PathLike[str]
+LONGEST_NAME = 255  # bytes, of every common file system
 
 
 @overload
@@ -74,8 +75,7 @@ def enhance_picture(
     Raises:
         InputError: `source` is not a picture, or `target` cannot be written.
     """
-    if not isinstance(quality, int | np.integer) or not 1 <= quality <= 100:
-        raise InputError(f"quality {quality!r} is not a whole number from 1 to 100")
+    _check_arguments(source, target, enhancer, quality, overwrite, max_pixels)
     if not isinstance(source, str | PathLike):
         return _enhance_object(source, target, enhancer, int(quality), overwrite)
     path = Path(source)
@@ -89,6 +89,43 @@ def enhance_picture(
     return write_picture(target, picture, relight(picture, enhancer or Enhancer()), int(quality))
 
 
+def _check_arguments(
+    source: object, target: object, enhancer: object, quality: object, overwrite: object, max_pixels: object
+) -> None:
+    """Raise InputError for arguments of other types, and for names that no file has."""
+    if not _whole(quality) or not 1 <= quality <= 100:  # type: ignore[operator]
+        raise InputError(f"quality {quality!r} is not a whole number from 1 to 100")
+    if not _whole(max_pixels) or max_pixels < 1:  # type: ignore[operator]
+        raise InputError(f"max_pixels {max_pixels!r} is not a whole number from 1")
+    if not isinstance(overwrite, bool | np.bool_):
+        raise InputError(f"overwrite {overwrite!r} is neither True nor False")
+    if enhancer is not None and not isinstance(enhancer, Enhancer):
+        raise InputError(f"enhancer {enhancer!r} is no Enhancer; make one with: Enhancer()")
+    if target is not None and not isinstance(target, str | PathLike):
+        raise InputError(f"target {target!r} is no path")
+    for path in (source, target):
+        if isinstance(path, str | PathLike):
+            check_name(fspath(path))
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def check_name(name: str | bytes) -> None:
+    """Raise InputError for a name that no file can have, and for addresses."""
+    if isinstance(name, bytes):
+        raise InputError(f"{name!r}: a path of bytes; use os.fsdecode")
+    if not name.strip():
+        raise InputError("an empty name was given")
+    if "\0" in name:
+        raise InputError(f"{name!r}: a name with a NUL in it")
+    if "://" in name:
+        raise InputError(f"{name}: addresses are for cliplit-video; download pictures first")
+    if any(len(part.encode(errors="surrogateescape")) > LONGEST_NAME for part in Path(name).parts):
+        raise InputError(f"{name[:40]}...: a name of more than {LONGEST_NAME} bytes")
+
+
 def _enhance_object(
     source: Image.Image | Array, target: AnyPath | None, enhancer: Enhancer | None, quality: int, overwrite: bool
 ) -> list[str] | Array | Image.Image:
@@ -100,16 +137,23 @@ def _enhance_object(
     relit = (enhancer or Enhancer())(source)
     if target is None:
         return relit
-    if relit.dtype not in (np.uint8, np.uint16) or relit.ndim != 3:
-        raise InputError(f"an array of {relit.dtype}, shape {relit.shape}: files take (H, W, 3 or 4) uint8 or uint16")
-    return write_picture(Path(target), Picture(relit), relit, quality)
+    if relit.dtype not in (np.uint8, np.uint16) or relit.ndim not in (2, 3):
+        raise InputError(
+            f"an array of {relit.dtype}, shape {relit.shape}: files take (H, W), or (H, W, 3 or 4), uint8 or uint16"
+        )
+    gray = relit.ndim == 2 or relit.shape[2] == 1
+    relit = np.repeat(relit.reshape(*relit.shape[:2], 1), 3, axis=2) if gray else relit
+    return write_picture(Path(target), Picture(relit, gray), relit, quality)
 
 
 def _enhance_image(
     image: Image.Image, target: AnyPath | None, enhancer: Enhancer, quality: int
 ) -> list[str] | Image.Image:
     if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA"):
-        raise InputError(f"a PIL image of mode {image.mode}; expected L, LA, RGB or RGBA")
+        raise InputError(
+            f"a PIL image of mode {image.mode}; expected L, LA, RGB or RGBA: convert it, "
+            "or give the file itself or a uint16 array"
+        )
     transparent = image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info
     gray = image.mode in ("1", "L", "LA")
     pixels = np.asarray(image.convert("RGBA" if transparent else "RGB"))
@@ -136,7 +180,7 @@ def relight(picture: Picture, enhancer: Enhancer) -> Array:
         same = (changed == coded[..., :3]) | (coded[..., :3] > CODES_FROM)
         linear = np.where(same, pixels[..., :3], to_linear(changed))
         enhanced = np.concatenate([linear, pixels[..., 3:]], axis=2)
-    elif code and code.transfer in HDR_NAMES and not picture.belongings.icc:
+    elif code and code.transfer in HDR_NAMES:
         enhanced = _relight_hdr(pixels, code.transfer, enhancer)
     else:
         enhanced = enhancer(pixels, _space(picture))

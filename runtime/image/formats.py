@@ -37,7 +37,8 @@ class Format:
         size: of a file's content, (H, W), without decoding it.
         read: decode (content, its name for messages).
         write: encode (pixels, gray, belongings, quality), None for what is only read.
-        deep: holds 16 bits.
+        deep: is written from uint16.
+        bits: a sample that are written at most.
         alpha: holds transparency.
         turns: holds an orientation; others are written upright.
         linear: holds linear float.
@@ -50,6 +51,7 @@ class Format:
     read: Callable[[bytes, str], Picture]
     write: Writer | None = None
     deep: bool = False
+    bits: int = 8
     alpha: bool = True
     turns: bool = True
     linear: bool = False
@@ -72,6 +74,7 @@ def read_jpeg(data: bytes, where: str) -> Picture:
     if not parts.ended:
         raise InputError(f"{where}: a damaged picture (it is cut off: the last marker is missing)")
     belongings, notes = jpeg.belongings_of(parts)
+    notes += jpeg.damage(parts.codestream)
     with Image.open(io.BytesIO(parts.codestream), formats=["JPEG"]) as image:
         gray = image.mode == "L"
         if image.mode == "CMYK":
@@ -92,7 +95,10 @@ def _without_profile(belongings: Belongings) -> Belongings:
 
 
 def size_of_jpeg(data: bytes, where: str) -> tuple[int, int]:
-    with Image.open(io.BytesIO(jpeg.take_apart(data).codestream), formats=["JPEG"]) as image:
+    codestream = jpeg.take_apart(data).codestream
+    if (depth := jpeg.depth_of(codestream)) not in (0, 8):
+        raise InputError(f"{where}: JPEG of {depth} bits is not supported; save it as 16-bit PNG or TIFF in an editor")
+    with Image.open(io.BytesIO(codestream), formats=["JPEG"]) as image:
         return image.height, image.width
 
 
@@ -106,15 +112,16 @@ def without_quality(encode: Callable[[Array, bool, Belongings], Encoded]) -> Wri
 
 
 FORMATS = (
-    Format("PNG", (".png",), lambda data, where: png.size_of(data), png.read, without_quality(png.encode), deep=True),
+    Format("PNG", (".png",), lambda data, where: png.size_of(data), png.read, without_quality(png.encode), deep=True,
+           bits=16),
     Format("JPEG", (".jpg", ".jpeg", ".jpe", ".jfif"), size_of_jpeg, read_jpeg, write_jpeg, alpha=False, longest=65500),
-    Format("TIFF", (".tif", ".tiff"), tiff.size_of, tiff.read, without_quality(tiff.encode), deep=True),
+    Format("TIFF", (".tif", ".tiff"), tiff.size_of, tiff.read, without_quality(tiff.encode), deep=True, bits=16),
     Format("WEBP", (".webp",), size_by_pillow("WEBP"), by_pillow.read_webp, by_pillow.encode_webp, longest=16383),
     Format("AVIF", (".avif",), size_by_pillow("AVIF"), by_pillow.read_avif, by_pillow.encode_avif, turns=False,
            longest=65536),
     Format("BMP", (".bmp",), size_by_pillow("BMP"), by_pillow.read_bmp, without_quality(by_pillow.encode_bmp),
            alpha=False, turns=False, longest=65535),
-    Format("HEIC", (".heic", ".heif"), heif.size_of, heif.read_heic, heif.encode_heic, deep=True, turns=False,
+    Format("HEIC", (".heic", ".heif"), heif.size_of, heif.read_heic, heif.encode_heic, deep=True, bits=10, turns=False,
            longest=16384),
     Format("JPEG XL", (".jxl",), lambda data, where: jxl.size_of(data), jxl.read, jxl.encode, turns=False),
     Format("OpenEXR", (".exr",), lambda data, where: linear.exr_size(data), linear.read_exr,

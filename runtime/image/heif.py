@@ -63,7 +63,7 @@ def read_heic(data: bytes, where: str) -> Picture:
         notes.append("the depth map is left out")
     if info.get("aux"):
         notes.append("auxiliary pictures, such as a gain map (HDR), are left out")
-    return Picture(np.ascontiguousarray(pixels), gray, belongings, tuple(notes))
+    return Picture(np.ascontiguousarray(pixels), gray, belongings, tuple(notes), depth)
 
 
 def encode_heic(pixels: Array, gray: bool, belongings: Belongings, quality: int) -> tuple[bytes, list[str]]:
@@ -78,5 +78,4 @@ def encode_heic(pixels: Array, gray: bool, belongings: Belongings, quality: int)
         file.info["icc_profile"] = belongings.icc
     buffer = io.BytesIO()
     file.save(buffer, quality=quality, chroma=444, **{name: data for name, data in options.items() if data})
-    notes = ["HEIC is written with 10 bits; the picture had 16"] if deep else []
-    return buffer.getvalue(), lost(belongings) + notes
+    return buffer.getvalue(), lost(belongings)

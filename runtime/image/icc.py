@@ -43,10 +43,10 @@ def profile_for(belongings: Belongings) -> bytes:
     Raises:
         ValueError: no profile can say it: PQ, HLG, code points that are not known.
     """
-    if belongings.icc:
-        return belongings.icc
     code = belongings.cicp
-    if code:
+    if code is None and belongings.icc:
+        return belongings.icc
+    if code:  # which in a PNG comes before its profile (third edition, 4.3)
         if code.primaries in (1, 2) and code.transfer in (1, 2, 6, 13, 14, 15):
             return b""
         primaries = PRIMARIES.get(1 if code.primaries == 2 else code.primaries)
@@ -136,6 +136,25 @@ def is_srgb(profile: bytes) -> bool:
     return bool(np.abs(np.asarray(shown).astype(int) - cube).max() <= 1)
 
 
+def is_linear(profile: bytes) -> bool:
+    """Return whether numbers of this profile, of matrix and curves or of gray, are light."""
+    try:
+        space = _space(profile)
+    except (KeyError, ValueError, struct.error, IndexError):
+        return False
+    return bool(np.abs(space.curves - np.linspace(0.0, 1.0, SAMPLES)).max() < 1e-3)
+
+
+def coded_twin(profile: bytes) -> bytes:
+    """Make a profile of the same primaries with sRGB's curve; empty where that is sRGB, or `profile` is of gray."""
+    if channels(profile) != "RGB":
+        return b""
+    columns = [np.frombuffer(_tags(profile)[name], ">i4", 3, 8) / 65536 for name in (b"rXYZ", b"gXYZ", b"bXYZ")]
+    places = [(float(x / total), float(y / total)) for x, y, total in ((c[0], c[1], c.sum()) for c in (*columns, D50))]
+    made = matrix_profile(places, SRGB_CURVE)
+    return b"" if is_srgb(made) else made
+
+
 SAMPLES = 4096  # of a curve
 XYZ_D50_TO_SRGB = np.array([
     [3.1338561, -1.6168667, -0.4906146], [-0.9787684, 1.9161415, 0.0334540], [0.0719453, -0.2289914, 1.4052427],
@@ -151,14 +170,19 @@ def space_of(profile: bytes) -> ColourSpace | None:
     if not profile or kind not in ("RGB", "GRAY") or is_srgb(profile):
         return None
     try:
-        tags = _tags(profile)
-        names = [b"rTRC", b"gTRC", b"bTRC"] if kind == "RGB" else [b"kTRC"] * 3
-        curves = np.stack([_curve(tags[name]) for name in names])
-        if kind == "GRAY":
-            return ColourSpace(curves, np.eye(3, dtype=np.float32))
-        columns = [np.frombuffer(tags[name], ">i4", 3, 8) / 65536 for name in (b"rXYZ", b"gXYZ", b"bXYZ")]
+        return _space(profile)
     except (KeyError, ValueError, struct.error, IndexError):
         return None
+
+
+def _space(profile: bytes) -> ColourSpace:
+    """Read matrix and curves, or a gray curve. Raises KeyError, ValueError, IndexError or struct.error for others."""
+    gray = channels(profile) == "GRAY"
+    tags = _tags(profile)
+    curves = np.stack([_curve(tags[name]) for name in ([b"kTRC"] * 3 if gray else [b"rTRC", b"gTRC", b"bTRC"])])
+    if gray:
+        return ColourSpace(curves, np.eye(3, dtype=np.float32))
+    columns = [np.frombuffer(tags[name], ">i4", 3, 8) / 65536 for name in (b"rXYZ", b"gXYZ", b"bXYZ")]
     return ColourSpace(curves, (XYZ_D50_TO_SRGB @ np.array(columns).T).astype(np.float32))
 
 

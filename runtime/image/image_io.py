@@ -6,6 +6,7 @@ but CMYK and Lab, which have no red, green and blue, and what a format written c
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,9 +20,10 @@ from cliplit.srgb import to_coded, to_linear
 
 from ..folders import CLIPS
 from . import exif, icc, linear
+from .by_pillow import to_8
 from .formats import BY_SUFFIX, PICTURES, WRITTEN, Format, recognised
-from .picture import TURNS, Belongings, Picture, stored, upright
-from .png import png_chunks
+from .picture import TURNS, Belongings, FloatSamples, Picture, names, stored, upright
+from .png import only_png, png_chunks
 
 MAX_PIXELS = 1 << 28  # 16384 x 16384; a small file can ask for all memory
 LARGEST = 1 << 30  # that any option allows
@@ -61,7 +63,8 @@ def decode(data: bytes, where: str, max_pixels: int = MAX_PIXELS) -> Picture:
     except MemoryError as error:
         raise InputError(f"{where}: not enough memory for its {width}x{height} pixels") from error
     except Exception as error:  # decoders raise many types, and one file never ends a folder
-        raise InputError(f"{where}: a damaged or unsupported {form.name} picture ({first_line(error)})") from error
+        reason = re.sub(r" <_io\.BytesIO[^>]*>", "", first_line(error))  # Pillow's word for a file without a name
+        raise InputError(f"{where}: a damaged or unsupported {form.name} picture ({reason})") from error
     if 0 in picture.pixels.shape:
         raise InputError(f"{where}: an empty picture")
     return picture
@@ -110,6 +113,8 @@ def encode(form: Format, where: str, picture: Picture, pixels: Array, quality: i
 def fitted(form: Format, picture: Picture, pixels: Array, notes: list[str]) -> tuple[Array, Belongings]:
     """Change pixels and belongings into what a format holds; add to `notes` what that loses. Raises InputError."""
     belongings = picture.belongings
+    if form.name != "PNG" and (only := only_png(belongings)):
+        notes.append(f"this format has no place for PNG's chunk {names(only)}")
     if max(pixels.shape[:2]) > form.longest:
         raise InputError(f"{form.name} holds {form.longest} pixels a side, not {pixels.shape[1]}x{pixels.shape[0]}")
     if pixels.shape[2] == 4 and not form.alpha:
@@ -120,10 +125,12 @@ def fitted(form: Format, picture: Picture, pixels: Array, notes: list[str]) -> t
     if not form.turns:
         pixels = np.ascontiguousarray(upright(pixels, belongings.orientation))
         belongings = belongings.turned_upright()
+    if pixels.dtype == np.float32 and form.name == "TIFF" and isinstance(belongings.attributes, FloatSamples):
+        return pixels, belongings
     if form.linear:
         pixels, belongings = _linear(pixels, belongings, notes)
     else:
-        pixels, belongings = _coded(form, pixels, belongings, notes)
+        pixels, belongings = _coded(form, picture.bits, pixels, belongings, notes)
         belongings = _coloured(form, picture.gray, belongings)
         block, note = exif.with_thumbnail_of(belongings.exif, to_8(pixels)) if belongings.exif else (b"", "")
         belongings = replace(belongings, exif=block)
@@ -133,6 +140,12 @@ def fitted(form: Format, picture: Picture, pixels: Array, notes: list[str]) -> t
 
 def _linear(pixels: Array, belongings: Belongings, notes: list[str]) -> tuple[Array, Belongings]:
     if pixels.dtype == np.float32:
+        if isinstance(belongings.attributes, FloatSamples):
+            if linear.coded_profile(belongings):
+                raise InputError(
+                    "linear formats are written with BT.709's colours, and this picture's profile has others"
+                )
+            belongings = replace(belongings, icc=b"")
         return pixels, belongings
     try:
         profile = icc.profile_for(belongings)
@@ -146,19 +159,22 @@ def _linear(pixels: Array, belongings: Belongings, notes: list[str]) -> tuple[Ar
     return np.concatenate([colour, scaled[..., 3:]], axis=2), replace(belongings, icc=b"")
 
 
-def _coded(form: Format, pixels: Array, belongings: Belongings, notes: list[str]) -> tuple[Array, Belongings]:
+def _coded(
+    form: Format, bits: int, pixels: Array, belongings: Belongings, notes: list[str]
+) -> tuple[Array, Belongings]:
     """Bring float and 16 bits to what the format holds."""
     if pixels.dtype == np.float32:
-        notes.append(f"{form.name} holds light from 0 to 1 alone: what was brighter is white now")
+        held = "TIFF of 16 bits, which is written," if form.name == "TIFF" else form.name
+        notes.append(f"{held} holds light from 0 to 1 alone: what was brighter is white now")
         colour = np.nan_to_num(to_coded(pixels[..., :3]), nan=0.0, posinf=1.0, neginf=0.0)
         scaled = np.concatenate([colour, np.nan_to_num(pixels[..., 3:])], axis=2)
         pixels = np.rint(np.clip(scaled, 0, 1) * 65535).astype(np.uint16)
-        if isinstance(belongings.attributes, linear.Exr) and belongings.attributes.others:
-            notes.append(f"left out: channels {', '.join(sorted(belongings.attributes.others))}")
+        notes += linear.unkept(belongings)
         belongings = replace(belongings, icc=linear.coded_profile(belongings), attributes=None)
         return (pixels if form.deep else to_8(pixels)), belongings
+    if pixels.dtype == np.uint16 and bits > form.bits:
+        notes.append(f"{form.name} is written with {form.bits} bits; the picture had {bits}")
     if pixels.dtype == np.uint16 and not form.deep:
-        notes.append(f"{form.name} holds 8 bits; the picture had 16")
         pixels = to_8(pixels)
     return pixels, belongings
 
@@ -174,10 +190,3 @@ def _coloured(form: Format, gray: bool, belongings: Belongings) -> Belongings:
     if gray and icc.channels(belongings.icc) == "GRAY" and form.name in ("WEBP", "AVIF", "HEIC"):
         raise InputError(f"{form.name} holds no gray, and this picture has a profile of gray; use .png, .jpg or .tif")
     return belongings
-
-
-def to_8(pixels: Array) -> Array:
-    """Round uint16 to the nearest uint8."""
-    if pixels.dtype == np.uint8:
-        return pixels
-    return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)

@@ -10,7 +10,9 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from typing import Any
 
+import av
 from PIL import Image
 
 from . import exif, photoshop, xmp
@@ -84,6 +86,37 @@ def _next_marker(data: bytes, at: int) -> int:
             return found
         at = found + (1 if data[found + 1] == 0xFF else 2)
     return len(data)
+
+
+def depth_of(codestream: bytes) -> int:
+    """Bits a sample, by the frame header (T.81 B.2.2); 0 without one."""
+    at = 2
+    while at + 5 <= len(codestream) and codestream[at] == 0xFF:
+        marker = codestream[at + 1]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            return codestream[at + 4]
+        if marker == SOS:
+            break
+        at += 2 + struct.unpack_from(">H", codestream, at + 2)[0]
+    return 0
+
+
+def damage(codestream: bytes) -> list[str]:
+    """Return a note where entropy-coded data are broken or end early, which Pillow and libjpeg pass over in silence.
+
+    FFmpeg's decoder tells. What it does not know (arithmetic coding, unusual sampling) it says otherwise.
+    """
+    decoder: Any = av.CodecContext.create("mjpeg", "r")
+    decoder.options = {"err_detect": "explode", "lowres": "3"}
+    decoder.thread_count = 1
+    try:
+        decoder.decode(av.Packet(codestream))
+        decoder.decode(None)
+    except av.error.InvalidDataError:
+        return ["the file is damaged inside: a part of the picture is missing or wrong, as any viewer shows it"]
+    except av.error.FFmpegError:
+        pass
+    return []
 
 
 def belongings_of(parts: Parts) -> tuple[Belongings, list[str]]:

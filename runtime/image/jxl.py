@@ -1,12 +1,13 @@
-"""JPEG XL by libjxl (imagecodecs, of the extra `pictures`): pixels, EXIF and XMP; colours of sRGB alone.
+"""JPEG XL by libjxl (imagecodecs, of the extra `pictures`): pixels, EXIF and XMP; written as sRGB alone.
 
-imagecodecs tells nothing of a file's colours, so the header is read here (ISO 18181-1, annex A and D), and what is not
-sRGB is refused.
+imagecodecs tells nothing of a file's colours, and returns the numbers that the file says, so the header is read here
+(ISO 18181-1, annex A and D). What it says by an ICC profile, which is compressed in a way of its own, is refused.
 """
 
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,28 @@ from cliplit.arrays import Array
 from cliplit.errors import InputError, first_line
 
 from . import boxes, exif, icc
-from .by_pillow import lost
+from .by_pillow import cicp, lost, to_8, to_16
 from .extra import needs
-from .picture import Belongings, Picture
+from .picture import Belongings, Cicp, Picture
 
 CODESTREAM, CONTAINER = b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"
 RATIOS = {1: (1, 1), 2: (12, 10), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}
-SRGB, D65, SRGB_PRIMARIES, GRAY = 13, 1, 1, 1
+GRAY, XYB = 1, 2  # ColourSpace
+D65, WHITE_DCI = 1, 11
+PRIMARIES = {(1, D65): 1, (9, D65): 9, (11, D65): 12, (11, WHITE_DCI): 11}  # with the white -> ITU-T H.273
+TRANSFERS = (1, 8, 13, 16, 18)  # the numbers of H.273; 8 is linear, 13 sRGB
+LINEAR = 8
+HELP = "make a PNG of it with: djxl IN.jxl OUT.png"
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the header says: why the file is not supported or "", bits a sample, floating point, H.273 code points."""
+
+    problem: str = ""
+    bits: int = 8
+    floats: bool = False
+    code: Cicp | None = None
 
 
 def library() -> Any:
@@ -76,21 +92,21 @@ def _size(bits: Bits) -> tuple[int, int]:
     return height, 8 * (bits.u(5) + 1) if small else bits.u32(*sides)
 
 
-def problem(data: bytes) -> str:
-    """Say why the colours or the form of a file are not supported; empty if they are."""
+def header(data: bytes) -> Header:
+    """Read depth and colours of a file."""
     bits = Bits(codestream(data)[2:])
     _size(bits)
     if bits.u(1):  # all as by default: 8 bits, sRGB
-        return ""
+        return Header()
     if bits.u(1):  # extra fields
         bits.u(3)
         if bits.u(1):
             _size(bits)
         if bits.u(1):
-            return "with a preview"
+            return Header("with a preview")
         if bits.u(1):
-            return "animated"
-    _depth(bits)
+            return Header("animated")
+    floats, depth = _depth(bits)
     bits.u(1)
     for _ in range(bits.u32((0, 0), (1, 0), (2, 4), (1, 12))):
         if bits.u(1):
@@ -102,41 +118,59 @@ def problem(data: bytes) -> str:
         bits.u(8 * named)
         if kind == 0:
             if bits.u(1):
-                return "with colours multiplied by alpha"
+                return Header("with colours multiplied by alpha")
         else:
-            return "with channels besides colour and alpha"
+            return Header("with channels besides colour and alpha")
     bits.u(1)
     if bits.u(1):
-        return ""
+        return Header("", depth, floats)
     if bits.u(1):
-        return "with an ICC profile"
+        return Header("with an ICC profile")
     space = bits.enum()
-    white = bits.enum()
-    red = bits.enum() if space != GRAY else SRGB_PRIMARIES
-    plain = space in (0, GRAY) and white == D65 and red == SRGB_PRIMARIES and not bits.u(1) and bits.enum() == SRGB
-    return "" if plain else "of other colours than sRGB"
+    white = bits.enum() if space != XYB else D65
+    named = bits.enum() if space not in (GRAY, XYB) and white != 2 else 1  # numbers follow a white of one's own
+    primaries = PRIMARIES.get((named, white))
+    gamma = bits.u(1) if space != XYB else 1
+    transfer = 0 if gamma else bits.enum()
+    if space not in (0, GRAY) or primaries is None or transfer not in TRANSFERS:
+        return Header("of colours by numbers of its own")
+    return Header("", depth, floats, cicp((primaries, transfer, 0, True)))
 
 
-def _depth(bits: Bits) -> None:
-    if bits.u(1):  # floating point
-        bits.u32((32, 0), (16, 0), (24, 0), (1, 6))
+def _depth(bits: Bits) -> tuple[bool, int]:
+    floats = bool(bits.u(1))
+    if floats:
+        depth = bits.u32((32, 0), (16, 0), (24, 0), (1, 6))
         bits.u(4)
     else:
-        bits.u32((8, 0), (10, 0), (12, 0), (1, 6))
+        depth = bits.u32((8, 0), (10, 0), (12, 0), (1, 6))
+    return floats, depth
 
 
 def read(data: bytes, where: str) -> Picture:
-    """Decode 8 to 16 bits of sRGB; libjxl turns the picture upright."""
+    """Decode 8 to 16 bits, or linear float; libjxl turns the picture upright."""
     imagecodecs = library()
-    if reason := problem(data):
-        raise InputError(f"{where}: JPEG XL {reason} is not supported")
+    said = header(data)
+    if said.problem:
+        raise InputError(
+            f"{where}: JPEG XL {said.problem} is not supported; make a PNG of it with: djxl IN.jxl OUT.png"
+        )
     try:
         pixels = imagecodecs.jpegxl_decode(data)
     except Exception as error:  # types of its own
         raise InputError(f"{where}: a damaged JPEG XL picture ({first_line(error)})") from error
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels
-    if pixels.ndim != 3 or pixels.dtype not in (np.uint8, np.uint16):
+    code = said.code
+    if said.floats:
+        if code is None or (code.primaries, code.transfer) != (1, LINEAR):
+            raise InputError(f"{where}: JPEG XL of floating point that is not linear is not supported; {HELP}")
+        pixels, code = pixels.astype(np.float32), None
+    if pixels.ndim != 3 or pixels.dtype not in (np.uint8, np.uint16, np.float32):
         raise InputError(f"{where}: JPEG XL of {pixels.dtype}, shape {pixels.shape}, is not supported")
+    if pixels.dtype == np.uint16:  # imagecodecs returns codes as they are stored
+        pixels = to_16(pixels, said.bits)
+    elif pixels.dtype == np.uint8 and said.bits < 8:
+        pixels = to_8(to_16(pixels, said.bits))
     samples = pixels.shape[2]
     gray = samples < 3
     if gray:
@@ -147,9 +181,12 @@ def read(data: bytes, where: str) -> Picture:
         block = block[4 + struct.unpack_from(">I", block)[0] :]
     notes = ("left out: compressed metadata (a brob box)",) if b"brob" in found else ()
     belongings = Belongings(
-        exif=exif.with_orientation_1(block), resolution=exif.resolution_of(block), xmp=found.get(b"xml ", b"")
+        exif=exif.with_orientation_1(block),
+        resolution=exif.resolution_of(block),
+        xmp=found.get(b"xml ", b""),
+        cicp=code,
     )
-    return Picture(np.ascontiguousarray(pixels), gray, belongings, notes)
+    return Picture(np.ascontiguousarray(pixels), gray, belongings, notes, said.bits)
 
 
 def encode(pixels: Array, gray: bool, belongings: Belongings, quality: int) -> tuple[bytes, list[str]]:

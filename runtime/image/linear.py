@@ -16,7 +16,7 @@ from cliplit.errors import InputError, first_line
 
 from . import icc
 from .extra import needs
-from .picture import Belongings, Picture
+from .picture import Belongings, FloatSamples, Picture
 
 EXR_MAGIC = b"\x76\x2f\x31\x01"
 RADIANCE_MAGIC = (b"#?RADIANCE", b"#?RGBE")
@@ -106,7 +106,7 @@ def read_exr(data: bytes, where: str) -> Picture:
 
 
 def encode_exr(pixels: Array, gray: bool, belongings: Belongings) -> tuple[bytes, list[str]]:
-    """Encode (H, W, 3 or 4) float32, alpha multiplied in; half where the source was, or had no float."""
+    """Encode (H, W, 3 or 4) float32, alpha multiplied in; half where the source was, or had no float or range."""
     library = openexr()
     kept = belongings.attributes if isinstance(belongings.attributes, Exr) else Exr()
     header = {name: value for name, value in kept.header.items() if name != "channels"}
@@ -118,8 +118,11 @@ def encode_exr(pixels: Array, gray: bool, belongings: Belongings) -> tuple[bytes
     if pixels.shape[2] == 4:
         values["A"] = pixels[..., 3]
     channels: dict[str, Any] = dict(kept.others)
+    usual = np.dtype(np.float32 if isinstance(belongings.attributes, Radiance) else np.float16)
+    if isinstance(belongings.attributes, FloatSamples):
+        usual = np.dtype(belongings.attributes.kind)
     for name, plane in values.items():
-        kind = kept.kinds.get(name, np.dtype(np.float16))
+        kind = kept.kinds.get(name, usual)
         limited = np.clip(plane, -65504, 65504) if kind == np.float16 else plane
         limited = np.where(np.isfinite(plane), limited, plane)
         channels[name] = np.ascontiguousarray(limited.astype(kind))
@@ -142,10 +145,47 @@ def primaries(belongings: Belongings) -> tuple[float, ...]:
 
 def coded_profile(belongings: Belongings) -> bytes:
     """Make the profile of linear colours that were coded by sRGB's curve; empty for sRGB itself."""
+    if isinstance(belongings.attributes, FloatSamples):
+        return icc.coded_twin(belongings.icc)
     numbers = primaries(belongings)
     if len(numbers) != 8 or np.allclose(numbers, BT709, atol=0.002):
         return b""
     return icc.matrix_profile([(numbers[i], numbers[i + 1]) for i in (0, 2, 4, 6)], icc.SRGB_CURVE)
+
+
+ORDINARY = frozenset(
+    (
+        "channels",
+        "chromaticities",
+        "chunkCount",
+        "compression",
+        "dataWindow",
+        "displayWindow",
+        "lineOrder",
+        "name",
+        "pixelAspectRatio",
+        "screenWindowCenter",
+        "screenWindowWidth",
+        "tiles",
+        "type",
+        "version",
+    )
+)  # attributes of every OpenEXR file, about how it is stored
+
+
+def unkept(belongings: Belongings) -> list[str]:
+    """Name what of an OpenEXR or Radiance file a format of another kind has no place for."""
+    kept = belongings.attributes
+    left = []
+    if isinstance(kept, Exr):
+        if kept.others:
+            left.append(f"left out: channels {', '.join(sorted(kept.others))}")
+        if said := sorted(set(kept.header) - ORDINARY):
+            left.append(f"left out: the header's {', '.join(said)}")
+    elif isinstance(kept, Radiance):
+        said = [line.decode("latin-1") for line in kept.lines if not line.startswith((b"PRIMARIES=", b"#"))]
+        left += [f"left out: the header's {', '.join(said)}"] if said else []
+    return left
 
 
 def radiance_header(data: bytes, where: str) -> tuple[list[bytes], tuple[int, int], int]:
@@ -178,6 +218,8 @@ def encode_radiance(pixels: Array, gray: bool, belongings: Belongings) -> tuple[
     kept = belongings.attributes if isinstance(belongings.attributes, Radiance) else Radiance()
     file = b"\n".join([b"#?RADIANCE", *kept.lines, b"FORMAT=32-bit_rle_rgbe"]) + b"\n\n" + rest
     notes = lost(belongings)
+    if (pixels < 0).any():
+        notes.append("Radiance holds no light below 0: it is black now")
     if isinstance(belongings.attributes, Exr):
         notes.append("Radiance has no place for the header and the other channels of OpenEXR")
     return file, notes

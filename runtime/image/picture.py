@@ -30,6 +30,13 @@ class Cicp:
 
 
 @dataclass(frozen=True)
+class FloatSamples:
+    """What only float TIFF holds: the type of its samples, "float16" or "float32"."""
+
+    kind: str = "float32"
+
+
+@dataclass(frozen=True)
 class Belongings:
     """All of a picture that is not pixels. Blocks are carried as bytes.
 
@@ -41,7 +48,7 @@ class Belongings:
         texts: (keyword, text) of PNG; a JPEG's comment is ("Comment", text).
         cicp, gamma, chromaticities, intent: what PNG says of colours: code points, gAMA, cHRM and sRGB as stored.
         chunks: what only PNG holds, whole.
-        attributes: what only OpenEXR and Radiance hold, as their readers return it.
+        attributes: what only OpenEXR, Radiance and float TIFF hold, as their readers return it.
     """
 
     exif: bytes = b""
@@ -76,16 +83,19 @@ class Picture:
     Attributes:
         pixels: (H, W, 3 or 4) uint8, uint16 or float32, RGB(A) with alpha not multiplied in, as stored (not turned
             upright). Integers are gamma-coded, in the colour space of the profile or of `belongings.cicp`; float is
-            linear with 1 for white, of BT.709 primaries unless `belongings.attributes` say otherwise.
+            linear with 1 for white, of BT.709 primaries unless `belongings.attributes` or a linear profile say
+            otherwise.
         gray: the file is grayscale; the three channels are equal.
         belongings: what else the file holds.
         notes: what cannot be kept, whatever is written.
+        bits: of a sample in the file, where `pixels` are uint16.
     """
 
     pixels: Array
     gray: bool = False
     belongings: Belongings = field(default_factory=Belongings)
     notes: tuple[str, ...] = ()
+    bits: int = 16
 
     @property
     def orientation(self) -> int:

@@ -141,6 +141,12 @@ def belongings_of(chunks: list[tuple[bytes, bytes]]) -> tuple[Belongings, list[s
     return replace(found, chunks=tuple(copied)), notes
 
 
+def only_png(belongings: Belongings) -> list[str]:
+    """Name the chunks, besides texts, that no other format has a place for."""
+    kinds = (whole[4:8] for whole in belongings.chunks)
+    return list(dict.fromkeys(kind.decode("latin-1") for kind in kinds if kind not in TEXTS))
+
+
 def unpacked(data: bytes) -> bytes:
     """Unpack zlib data. Raises ValueError for what is damaged, or larger than any profile or text."""
     unpacker = zlib.decompressobj()

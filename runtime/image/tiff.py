@@ -1,4 +1,4 @@
-"""TIFF (TIFF 6.0, BigTIFF): Pillow decodes 8 bits, tifffile 16, OpenCV where tifffile lacks a codec.
+"""TIFF (TIFF 6.0, BigTIFF): Pillow decodes 8 bits, tifffile more (`tiff_deep`).
 
 tifffile writes the pixels; the belongings are entries that are added to its directory as bytes (`ifd.with_entries`).
 """
@@ -10,16 +10,16 @@ import struct
 from dataclasses import replace
 from typing import Any
 
-import cv2
 import numpy as np
 import tifffile
 from PIL import Image
 
 from cliplit.arrays import Array
-from cliplit.errors import InputError, first_line
+from cliplit.errors import CliplitError, InputError, first_line
 
-from . import exif, icc, ifd, photoshop
-from .picture import Belongings, Picture
+from . import exif, icc, ifd, photoshop, tiff_deep
+from .picture import Belongings, FloatSamples, Picture
+from .tiff_deep import SEPARATED, UNSPECIFIED
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 SUBFILE, WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, PREDICTOR, SUBIFDS, EXTRA, FORMAT = (
@@ -33,14 +33,12 @@ STRUCTURE = (
     319, *range(320, 331), *range(332, 348), *range(512, 522), 529, 530, 531, 532, 559, 34675, XMP, IPTC, PHOTOSHOP,
     34676, 37724, 50215, 50216, 50217, 50218, *range(65420, 65450),
 )  # fmt: skip
-WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, SEPARATED = 0, 1, 2, 5
 MOSAIC = (32803, 34892)  # colour filter array; linear raw
 REDUCED, MASK = 1, 4  # bits of NewSubfileType
-UNSPECIFIED, ASSOCIATED = 0, 1
 
 
 def read(data: bytes, where: str) -> Picture:
-    """Decode a file of 8 or 16 bits. Raises InputError for others, and for several pages."""
+    """Decode a file of 8 or 16 bits, or float. Raises InputError for others, and for several pages."""
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
             page, notes = chosen_page(file, where)
@@ -50,20 +48,24 @@ def read(data: bytes, where: str) -> Picture:
             belongings = belongings_of(tree)
             if tree.lost:
                 notes.append(f"entries {', '.join(map(str, sorted(set(tree.lost))))} lie outside the file and are lost")
-            deep = page.bitspersample > 8
-            pixels, gray = _deep(page, data, where) if deep else _eight(page, data, where, belongings.icc)
-            converted = not deep and page.photometric in (5, 8, 9)
-            if tuple(page.extrasamples)[:1] == (UNSPECIFIED,):
-                notes.append("a channel that is neither colour nor alpha is left out")
-                pixels = pixels[..., :3]
-    except InputError:
+            if page.bitspersample > 8:
+                found = tiff_deep.read(page, data, where, belongings.icc)
+                pixels, gray, converted = found.pixels, found.gray, found.converted
+                notes += found.notes
+                belongings = replace(belongings, attributes=found.attributes)
+            else:
+                pixels, gray = _eight(page, data, where, belongings.icc)
+                converted = {SEPARATED: "CMYK", 8: "Lab", 9: "Lab"}.get(int(page.photometric), "")
+                count = {2: 3, SEPARATED: 4, 6: 3, 8: 3, 9: 3}.get(int(page.photometric), 1) + (pixels.shape[2] == 4)
+                notes += tiff_deep.left_out(int(page.samplesperpixel) - count)
+    except CliplitError:
         raise
     except Exception as error:  # tifffile, its codecs and Pillow raise many types
         raise InputError(f"{where}: a damaged or unsupported TIFF ({first_line(error)})") from error
     if converted:
-        guess = page.photometric == SEPARATED and not belongings.icc
+        guess = converted == "CMYK" and icc.channels(belongings.icc) != "CMYK"
         by = "by the plain formula, without a profile; its colours are a guess" if guess else "by their profile"
-        notes.append(f"CMYK or Lab colours were converted to sRGB {by}")
+        notes.append(f"{converted} colours were converted to sRGB {by if converted == 'CMYK' else ''}".strip())
         belongings = replace(belongings, icc=b"")
     return Picture(pixels, gray, belongings, tuple(notes))
 
@@ -94,60 +96,14 @@ def _eight(page: Any, data: bytes, where: str, profile: bytes) -> tuple[Array, b
         if image.mode in ("CMYK", "LAB"):
             return np.asarray(icc.to_srgb(image, profile if image.mode == "CMYK" else b"")
                               if profile or image.mode == "LAB" else image.convert("RGB")), False  # fmt: skip
-        extra = page.extrasamples[:1]
+        extra = tuple(int(kind) for kind in page.extrasamples[:1])
         gray = image.mode in ("1", "L", "LA", "La")
-        if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "YCbCr"):
+        if image.mode not in ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "YCbCr"):
             raise InputError(f"{where}: TIFF with pixels of mode {image.mode}; expected gray, RGB or RGBA of 8 bits")
-        alpha = image.mode in ("LA", "PA", "RGBA", "RGBa") and extra != ()
-        pixels = np.asarray(image.convert("RGBA" if alpha else "RGB"))
+        alpha = image.mode in ("LA", "La", "PA", "RGBA", "RGBa") and extra not in ((), (UNSPECIFIED,))
+        shown = image.convert("LA") if image.mode == "La" else image
+        pixels = np.asarray(shown.convert("RGBA" if alpha else "RGB"))
     return pixels, gray
-
-
-def _deep(page: Any, data: bytes, where: str) -> tuple[Array, bool]:
-    """Decode 16 bits; (pixels, whether they are gray)."""
-    try:
-        pixels = page.asarray()
-        if page.planarconfig == 2 and pixels.ndim == 3:
-            pixels = np.moveaxis(pixels, 0, -1)
-    except ValueError as error:
-        if "imagecodecs" not in str(error) or page.index or page.photometric not in (BLACK_IS_ZERO, RGB):
-            raise
-        pixels = _by_opencv(data, page.extrasamples)
-    samples = pixels.shape[2] if pixels.ndim == 3 else 1
-    photometric = int(page.photometric)
-    ordinary = {1: (WHITE_IS_ZERO, BLACK_IS_ZERO), 2: (WHITE_IS_ZERO, BLACK_IS_ZERO), 3: (RGB,), 4: (RGB,)}
-    if pixels.dtype.kind != "u" or pixels.dtype.itemsize != 2 or photometric not in ordinary.get(samples, ()):
-        raise InputError(
-            f"{where}: TIFF of {pixels.dtype}, shape {pixels.shape}, {page.photometric!s}; expected 8 or 16 bit gray, "
-            "RGB or RGBA"
-        )
-    if page.bitspersample != 16:
-        raise InputError(f"{where}: TIFF of {page.bitspersample} bits a sample; expected 8 or 16")
-    pixels = np.ascontiguousarray(pixels.astype(np.uint16))  # in this machine's byte order
-    pixels = pixels.reshape(*pixels.shape[:2], samples)
-    colour, alpha = (pixels[..., :-1], pixels[..., -1:]) if samples in (2, 4) else (pixels, None)
-    if photometric == WHITE_IS_ZERO:
-        colour = 65535 - colour
-    if alpha is not None and tuple(page.extrasamples)[:1] == (ASSOCIATED,):
-        colour = unmultiplied(colour, alpha)
-    if colour.shape[2] == 1:
-        colour = np.repeat(colour, 3, axis=2)
-    return np.ascontiguousarray(colour if alpha is None else np.concatenate([colour, alpha], axis=2)), samples < 3
-
-
-def _by_opencv(data: bytes, extra: tuple[int, ...]) -> Array:
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None:
-        raise ValueError("neither tifffile nor OpenCV can decode its compression; install imagecodecs")
-    if pixels.ndim == 3 and pixels.shape[2] in (3, 4):
-        pixels = pixels[..., [2, 1, 0, 3][: pixels.shape[2]]]
-    return pixels
-
-
-def unmultiplied(colour: Array, alpha: Array) -> Array:
-    """Divide (H, W, n) uint16 by alpha (H, W, 1); what is transparent keeps its numbers."""
-    divisor = np.where(alpha == 0, 65535, alpha).astype(np.float64)
-    return np.minimum(np.rint(colour * (65535.0 / divisor)), 65535).astype(np.uint16)
 
 
 def belongings_of(tree: ifd.Tree) -> Belongings:
@@ -170,11 +126,14 @@ def belongings_of(tree: ifd.Tree) -> Belongings:
 
 
 def encode(pixels: Array, gray: bool, belongings: Belongings) -> tuple[bytes, list[str]]:
-    """Encode (H, W, 3 or 4) uint8 or uint16, with all belongings that TIFF holds."""
+    """Encode (H, W, 3 or 4) uint8, uint16 or float32 (linear), with all belongings that TIFF holds."""
     sound, notes = exif.sound(belongings.exif)
     block = exif.completed(sound, belongings.texts, belongings.resolution)
     tree = ifd.parse(block) or ifd.Tree()
     alpha = pixels.shape[2] == 4
+    if isinstance(belongings.attributes, FloatSamples):
+        with np.errstate(over="ignore"):
+            pixels = pixels.astype(belongings.attributes.kind)
     if gray:
         pixels = pixels[..., [0, 3]] if alpha else pixels[..., 0]
     buffer = io.BytesIO()

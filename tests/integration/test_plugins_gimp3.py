@@ -145,7 +145,12 @@ def test_selection_and_feathering(cases, name):
     selected = np.fromfile(folder / f"{name}.selection", np.float32).reshape(*before.shape[:2], 1)
     np.testing.assert_array_equal(before[selected[..., 0] == 0], after[selected[..., 0] == 0])
     assert ((selected > 0.1) & (selected < 0.9)).sum() > 1000, "the selection is not feathered"
-    blend = before[..., :3] + selected * (expected(before) - before[..., :3])
+    rows, columns = (np.flatnonzero(selected[..., 0].any(axis=axis)) for axis in (1, 0))
+    bounds = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    wanted = before[..., :3].copy()
+    wanted[bounds] = expected(before[bounds])  # what lies outside the selection has no say in the light
+    assert np.abs(wanted - expected(before))[bounds].mean() > 0.01, "the whole layer has the say"
+    blend = before[..., :3] + selected * (wanted - before[..., :3])
     seen = before[..., 3] > 0
     # GIMP may blend in linear light: at the ends both agree, and between them the change is monotonic.
     inside = (selected[..., 0] == 1) & seen
