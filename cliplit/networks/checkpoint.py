@@ -20,7 +20,7 @@ FORMAT = "cliplit-checkpoint"
 def save(path: Path, content: dict[str, Any]) -> None:
     """Write atomically: a crash leaves the previous file or the new one, never half of one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as temporary:
+    with atomic_write(path, swept=True) as temporary:
         torch.save({"format": FORMAT, **content}, temporary)
 
 
