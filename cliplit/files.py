@@ -66,7 +66,7 @@ def atomic_write(path: Path, fsync: bool = False, swept: bool = False) -> Iterat
 
 
 def hold(descriptor: int, held: contextlib.ExitStack) -> None:
-    """Lock an open file until `held` ends, by which others see that its writer lives; where there are no locks, close it."""
+    """Lock an open file until `held` ends, by which others see that its writer lives; without locks, close it."""
     if fcntl is None:  # an open file cannot be renamed, either
         os.close(descriptor)
         return

@@ -21,9 +21,9 @@ PROJECT = "cliplit"
 EXTRAS = {
     "onnxruntime": "cpu", "openvino": "openvino", "torch": "train", "torchvision": "train", "open_clip": "train",
     "yaml": "train", "OpenEXR": "train", "onnx": "export", "onnxscript": "export", "onnxslim": "export",
-    "tensorboard": "metrics", "pyiqa": "metrics", "skimage": "bench", "matplotlib": "bench", "jinja2": "bench", "fsspec": "batch", "ray": "ray",
-    "tensorrt": "tensorrt", "pillow_heif": "pictures", "imagecodecs": "pictures", "rawpy": "pictures",
-    "pyvirtualcam": "camera",
+    "tensorboard": "metrics", "pyiqa": "metrics", "skimage": "bench", "matplotlib": "bench", "jinja2": "bench",
+    "fsspec": "batch", "ray": "ray", "tensorrt": "tensorrt", "pillow_heif": "pictures", "imagecodecs": "pictures",
+    "rawpy": "pictures", "pyvirtualcam": "camera",
 }  # fmt: skip
 
 

@@ -434,7 +434,17 @@ def test_a_manifest_of_anything_is_passed_over(tmp_path):
     source = make_folder(tmp_path / "src", ["a.png"])
     folder = tmp_path / "out" / ".cliplit-batch"
     folder.mkdir(parents=True)
-    lines = ["[" * 100_000, '{"a":' * 50_000, "[]", "3", "null", '"x"', '{"name": [], "status": "done"}', '{"name": "a.png"}', "\xff"]
+    lines = [
+        "[" * 100_000,
+        '{"a":' * 50_000,
+        "[]",
+        "3",
+        "null",
+        '"x"',
+        '{"name": [], "status": "done"}',
+        '{"name": "a.png"}',
+        "\xff",
+    ]
     for suffix in (".jsonl", ".claims"):
         (folder / f"0{suffix}").write_bytes("\n".join(lines).encode("latin-1"))
     result = batch(source, tmp_path / "out", *QUICK)

@@ -23,8 +23,8 @@ from made import backlit
 pytestmark = pytest.mark.skipif(os.name == "nt" or sys.platform == "darwin", reason="limits and signals of Linux")
 KILLS = int(os.environ.get("CLIPLIT_KILLS", "2"))
 RECIPE = {
-    "method": "paired", "network": "lite", "batch": 2, "sizes": ["32x32"], "steps": 40, "save_every": 2, "log_every": 20,
-    "threads": 1, "workers": 0, "warmup": 0,
+    "method": "paired", "network": "lite", "batch": 2, "sizes": ["32x32"], "steps": 40, "save_every": 2,
+    "log_every": 20, "threads": 1, "workers": 0, "warmup": 0,
 }  # fmt: skip
 INSTALLED = {"gimp": ".config/GIMP/3.0/plug-ins/cliplit/cliplit.py", "frei0r": ".frei0r-1/lib/cliplit.so"}
 
@@ -144,7 +144,9 @@ def test_an_installation_that_is_killed_or_done_twice_at_once(place, host):
         time.sleep(chance.uniform(0.5 * whole, whole))
         os.killpg(process.pid, 9)
         process.wait()
-        assert {(name, digest(place / "disk" / name)) for name, _ in wanted} == set(wanted)  # the earlier one, or the new
+        assert {(name, digest(place / "disk" / name)) for name, _ in wanted} == set(
+            wanted
+        )  # the earlier one, or the new
     for scratch in (place / "disk").rglob(".cliplit-*"):
         os.utime(scratch, (0, 0))  # killed long ago
     several = [start(place, "plugins.cli", "install", host, **options) for _ in range(2)]

@@ -251,7 +251,7 @@ def opened(given: str | Path) -> tuple[Any, Any]:
 
 
 def refuse_holes(source: Path) -> None:
-    """Look into a file with PyAV, whose FFmpeg is newer. Raises InputError if OpenCV would decode it by one of `HOLES`."""
+    """Look into a file with PyAV, whose FFmpeg is newer. Raises InputError if OpenCV would use one of `HOLES`."""
     try:
         with av.logging.Capture(), open_to_read(source) as file:
             names = {stream.codec_context.name for stream in file.streams.video}
