@@ -20,10 +20,10 @@ PROJECT = "cliplit"
 # What each module that an extra brings belongs to, for a command that meets it missing. `torch` is in two.
 EXTRAS = {
     "onnxruntime": "cpu", "openvino": "openvino", "torch": "train", "torchvision": "train", "open_clip": "train",
-    "yaml": "train", "OpenEXR": "train", "onnx": "export", "onnxscript": "export", "tensorboard": "metrics",
-    "pyiqa": "metrics", "skimage": "bench", "matplotlib": "bench", "jinja2": "bench", "fsspec": "batch", "ray": "ray",
-    "tensorrt": "tensorrt", "pillow_heif": "pictures", "imagecodecs": "pictures", "rawpy": "pictures",
-    "pyvirtualcam": "camera",
+    "yaml": "train", "OpenEXR": "train", "onnx": "export", "onnxscript": "export", "onnxslim": "export",
+    "tensorboard": "metrics", "pyiqa": "metrics", "skimage": "bench", "matplotlib": "bench", "jinja2": "bench",
+    "fsspec": "batch", "ray": "ray", "tensorrt": "tensorrt", "pillow_heif": "pictures", "imagecodecs": "pictures",
+    "rawpy": "pictures", "pyvirtualcam": "camera",
 }  # fmt: skip
 
 

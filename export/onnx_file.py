@@ -65,7 +65,7 @@ def export_onnx(
         )
     model = light_graph(network, info, precision, shape, calibration, host)
     reference = TorchNetwork(network, replace(info, shape=shape), Device("cpu"))
-    with atomic_write(target) as temporary:
+    with atomic_write(target, swept=True) as temporary:
         temporary.write_bytes(model.SerializeToString())
         return parity.check(temporary, reference, precision, source)
 

@@ -193,7 +193,7 @@ def export_whole_image(
     torch_network = LightMapNetwork(TorchNetwork(network, info, Device("cpu")))
     reference = Enhancer(torch_network, strength=strength, max_gain=max_gain, clean_shadows=False)  # as the graph
     model = whole_image_graph(network, info, half, image_type, strength, max_gain, shape)
-    with atomic_write(target) as temporary:
+    with atomic_write(target, swept=True) as temporary:
         temporary.write_bytes(model.SerializeToString())
         lines = compare(temporary, reference, image_type, shape)
         if failed := [line for line in lines if not line.psnr >= LEAST_PSNR]:

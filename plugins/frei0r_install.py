@@ -69,15 +69,15 @@ def install(model: str, device: str) -> Path:
         raise InputError(f"{there}: exists and is not cliplit's; move it away first")
     command = [*worker_command(model, device), "--shared", SHARED_MEMORY]
     folder().mkdir(parents=True, exist_ok=True)
-    with atomic_write(folder() / WORKER) as temporary:
+    with atomic_write(folder() / WORKER, swept=True) as temporary:
         temporary.write_bytes("".join(f"{argument}\n" for argument in command).encode())
-    with atomic_write(folder() / "cliplit.so") as temporary:
+    with atomic_write(folder() / "cliplit.so", swept=True) as temporary:
         temporary.write_bytes(library)
         temporary.chmod(0o755)
     if kdenlive().is_dir():
         effect = kdenlive() / EFFECT
         effect.parent.mkdir(exist_ok=True)
-        with atomic_write(effect) as temporary:
+        with atomic_write(effect, swept=True) as temporary:
             temporary.write_bytes((Path(__file__).parent / "kdenlive" / effect.name).read_bytes())
     return folder() / "cliplit.so"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import re
@@ -9,7 +11,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from cliplit import __version__
@@ -19,6 +23,8 @@ from cliplit.runtime.backends.model_file import bundled_models
 from .launch import worker_command
 
 PROCEDURE = "plug-in-cliplit-enhance"
+SCRATCH = ".cliplit-"  # beginning of the folder in which the plug-in is made
+ATTEMPTS = 5
 MARK = "worker.json"  # by which our folder is known
 SHARED_MODULES = ("__init__.py", "attribution.py", "protocol.py", "client.py")
 CHECK_SECONDS = 120.0  # GIMP's first start reads all fonts and plug-ins
@@ -137,16 +143,36 @@ def install(profiles: list[Profile], model: str, device: str) -> None:
         if profile.plug_in.exists() and not profile.installed:
             raise InputError(f"{profile.plug_in}: exists and is not ours (no {MARK}); move it away first")
     for profile in profiles:
-        with tempfile.TemporaryDirectory(prefix=".cliplit-", dir=profile.path) as scratch:
+        sweep(profile)
+        with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=profile.path) as scratch:
             folder = Path(scratch) / "cliplit"
             folder.mkdir()
             host_command = ["flatpak-spawn", "--host", *command] if profile.in_flatpak else command
             (folder / MARK).write_text(json.dumps(settings | {"command": host_command}, indent=1))
             write_plug_in(folder)
             profile.plug_in.parent.mkdir(exist_ok=True)
-            if profile.plug_in.exists():
-                shutil.rmtree(profile.plug_in)
-            folder.replace(profile.plug_in)
+            exchange(folder, profile.plug_in, Path(scratch))
+
+
+def exchange(new: Path, place: Path, scratch: Path) -> None:
+    """Give a whole folder its place, and move an earlier one to `scratch`: none is ever there in part."""
+    for number in count():
+        with contextlib.suppress(FileNotFoundError):
+            place.rename(scratch / f"before{number}")
+        try:
+            new.rename(place)
+            return
+        except OSError as error:  # another installation was quicker
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or number == ATTEMPTS:
+                raise
+
+
+def sweep(profile: Profile) -> None:
+    """Remove what installations left that were killed more than an hour ago."""
+    for folder in profile.path.glob(f"{SCRATCH}*"):
+        with contextlib.suppress(OSError):
+            if folder.is_dir() and time.time() - folder.lstat().st_mtime > 3600:
+                shutil.rmtree(folder)
 
 
 def write_plug_in(folder: Path) -> None:
@@ -167,7 +193,8 @@ def uninstall() -> list[Path]:
     if not folders:
         raise InputError("the plug-in is installed in no GIMP profile")
     for path in folders:
-        shutil.rmtree(path)
+        with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=path.parents[1]) as scratch:
+            path.rename(Path(scratch) / path.name)  # gone as a whole, also if this is killed
     return folders
 
 

@@ -463,3 +463,26 @@ def wait_until(condition, seconds=120):
     while not condition():
         assert time.monotonic() < end, "it did not come to pass"
         time.sleep(0.1)
+
+
+def test_a_manifest_of_anything_is_passed_over(tmp_path):
+    """Lines of other types, of endless depth, cut off: what they say is not believed, and the work is done."""
+    source = make_folder(tmp_path / "src", ["a.png"])
+    folder = tmp_path / "out" / ".cliplit-batch"
+    folder.mkdir(parents=True)
+    lines = [
+        "[" * 100_000,
+        '{"a":' * 50_000,
+        "[]",
+        "3",
+        "null",
+        '"x"',
+        '{"name": [], "status": "done"}',
+        '{"name": "a.png"}',
+        "\xff",
+    ]
+    for suffix in (".jsonl", ".claims"):
+        (folder / f"0{suffix}").write_bytes("\n".join(lines).encode("latin-1"))
+    result = batch(source, tmp_path / "out", *QUICK)
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert "1 of 1 files written" in result.stdout

@@ -85,6 +85,42 @@ def test_a_file_that_kills_its_worker_ends_as_a_failure(cluster, tmp_path):
     assert 2 <= len(list(log.glob("deadly*"))) <= 4
 
 
+def test_a_killed_driver_two_at_once_and_a_full_disk(cluster, tmp_path):
+    """What is named is whole, the rest is made by the next run; a worker without room is a failure."""
+
+    def named(folder):
+        return {name: value for name, value in digests(folder).items() if not name.startswith(".")}
+
+    nodes, _, _ = cluster
+    source = make_folder(tmp_path / "src", ["a.mp4", *(f"slow{i}.png" for i in range(4))])
+    before, out = digests(source), tmp_path / "out"
+    words = [*COMMAND, str(source), str(out), "--engine", "ray", "--address", nodes.address, "--preset", "ultrafast"]
+    killed = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 300
+    while len(digests(out)) < 2 and killed.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    killed.kill()
+    killed.wait()
+    assert batch(source, tmp_path / "single", "--preset", "ultrafast").returncode == 0
+    whole = digests(tmp_path / "single")
+    assert digests(source) == before
+    assert named(out).items() <= whole.items()
+    twice = [subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
+    said = [process.communicate(timeout=600)[1] for process in twice]
+    assert 0 in [process.returncode for process in twice], said
+    assert named(out) == whole and digests(source) == before
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24k", "tmpfs", disk]).returncode:
+        return  # may not mount a small disk
+    try:
+        full = batch(source, disk / "out", "--engine", "ray", "--address", nodes.address, *words[-2:], "--retries", "0")
+        assert full.returncode == 1 and "Traceback" not in full.stderr, full.stderr
+        assert digests(disk / "out").items() < whole.items()
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
 def test_no_cluster_at_the_address(tmp_path):
     source = make_folder(tmp_path / "src", ["a.png"])
     environment = os.environ | {"RAY_gcs_rpc_server_reconnect_timeout_s": "1", "RAY_raylet_start_wait_time_s": "1"}

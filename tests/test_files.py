@@ -47,3 +47,28 @@ def test_a_named_pipe_is_written_to_and_stays_one(tmp_path):
         unfinished.write_text("hello")
     reader.join(10)
     assert got == ["hello"] and stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="locks of POSIX")
+def test_what_a_killed_process_left_is_swept_and_nothing_else(tmp_path):
+    target = tmp_path / "out.txt"
+    left, other, fresh = (tmp_path / f".{name}.txt" for name in ("out.0123456789ab", "out.mine", "out.fedcba987654"))
+    for file in (left, other):
+        file.write_text("half")
+    fresh.touch()  # a process has just made it, and is about to lock it
+    with atomic_write(target) as theirs:  # another process that is at work
+        theirs.write_text("theirs")
+        with atomic_write(target, swept=True) as ours:
+            ours.write_text("ours")
+            assert sorted(tmp_path.iterdir()) == sorted([other, fresh, theirs, ours])
+    assert target.read_text() == "theirs"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links of POSIX")
+def test_nothing_is_swept_through_a_link(tmp_path):
+    precious = tmp_path / "precious.txt"
+    precious.write_text("precious")
+    (tmp_path / ".out.0123456789ab.txt").symlink_to(precious)
+    with atomic_write(tmp_path / "out.txt", swept=True) as unfinished:
+        unfinished.write_text("x")
+    assert precious.read_text() == "precious"

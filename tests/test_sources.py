@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from fractions import Fraction
 
 import av
@@ -171,3 +173,26 @@ def test_io_opencv_on_a_clip(tmp_path):
     assert len(read_clip(tmp_path / "é out.mp4")[0]) == 12
     with av.open(str(tmp_path / "é out.mp4")) as container:
         assert not container.streams.audio
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
+def test_a_decoder_with_a_hole_is_kept_from_opencv(tmp_path):
+    """CVE-2026-8461 is in the FFmpeg 8.1.1 of OpenCV's wheels, and mended in PyAV's 8.1.2."""
+    source = tmp_path / "in.avi"
+    making = [
+        "ffmpeg",
+        "-v",
+        "error",
+        "-f",
+        "lavfi",
+        "-i",
+        "testsrc=size=64x48:duration=0.2",
+        "-c:v",
+        "magicyuv",
+        source,
+    ]
+    subprocess.run(making, check=True)
+    with pytest.raises(InputError, match="magicyuv has a known hole; --io pyav"):
+        OpenCVReader(source)
+    with PyAVReader(source) as reader:
+        assert sum(1 for item in reader if hasattr(item, "planes")) == 5

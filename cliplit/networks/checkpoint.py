@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,10 @@ FORMAT = "cliplit-checkpoint"
 def save(path: Path, content: dict[str, Any]) -> None:
     """Write atomically: a crash leaves the previous file or the new one, never half of one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as temporary:
-        torch.save({"format": FORMAT, **content}, temporary)
+    data = io.BytesIO()  # of a full disk, torch would say "unexpected pos" and raise RuntimeError
+    torch.save({"format": FORMAT, **content}, data)
+    with atomic_write(path, swept=True) as temporary:
+        temporary.write_bytes(data.getbuffer())
 
 
 def read(path: Path) -> dict[str, Any]:

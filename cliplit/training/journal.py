@@ -140,7 +140,7 @@ def duration(seconds: float) -> str:
 def read_log(path: Path) -> list[dict[str, Any]]:
     """Read the entries of a log; a line cut off by a crash is left out."""
     entries = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []:
         try:
             entry = json.loads(line)
         except (ValueError, RecursionError):

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..config import read_json
 from ..errors import InputError
 from ..files import atomic_write
 from .journal import EACH, LOG, SAMPLES, read_log
@@ -190,8 +191,7 @@ def spread(items: Sequence[Path], count: int) -> list[Path]:
 
 
 def read_if_there(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return content
+    return read_json(path) if path.is_file() else {}
 
 
 def _with_unit(name: str) -> str:

@@ -8,16 +8,15 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from pathlib import Path, PurePath
+from pathlib import Path
 
-from cliplit.files import beside
+from cliplit.files import unfinished
 
 from .job import Job
 from .manifest import FOLDER
 from .places import filesystem, is_local
 
 PREFIX = "cliplit-batch-"
-TOKEN = r"\.[0-9a-f]{12}"  # what `atomic_write` puts into a name
 
 
 @contextlib.contextmanager
@@ -44,11 +43,6 @@ def sweep(jobs: Iterable[Job], target: str) -> None:
             if file.is_file() and any(pattern.fullmatch(file.name) for pattern in patterns):
                 with contextlib.suppress(OSError):
                     file.unlink()
-
-
-def unfinished(path: PurePath) -> re.Pattern[str]:
-    """Return the pattern of the names under which `atomic_write` fills a file."""
-    return re.compile(re.escape(beside(path.name, "")) + TOKEN + re.escape(path.suffix))
 
 
 def _alive(process: int) -> bool:

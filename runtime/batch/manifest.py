@@ -58,7 +58,7 @@ class Manifest:
                         past.claimed.add(str(content))
                     elif (outcome := Outcome.from_dict(content)).status == "done":
                         past.done[outcome.name] = outcome
-                except (ValueError, TypeError):
+                except (ValueError, TypeError, AttributeError, RecursionError):
                     continue
         return past
 

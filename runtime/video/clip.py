@@ -194,7 +194,7 @@ def whole(target: Path | str) -> AbstractContextManager[Path | str]:
 def _file(target: Path) -> Iterator[Path]:
     """Open the file, and have errors of writing name it."""
     try:
-        with atomic_write(target) as file:
+        with atomic_write(target, swept=True) as file:
             yield file
     except CannotWrite as error:
         cause = error.__cause__

@@ -42,6 +42,8 @@ NO_SOUND = "OpenCV gives 8-bit pictures at BT.601 colours and no sound, subtitle
 # FFmpeg inside OpenCV: RTSP over TCP, without buffers that only add delay; nothing printed.
 FFMPEG_OPTIONS = "rtsp_transport;tcp|fflags;nobuffer|flags;low_delay"
 CAPTURE_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
+# Decoders that the FFmpeg of OpenCV's newest wheels has with known holes. 5.0.0.93 brings 8.1.1: CVE-2026-8461.
+HOLES = {"magicyuv"}
 _OPENING = threading.Lock()  # the environment belongs to the whole process
 
 
@@ -243,8 +245,20 @@ def opened(given: str | Path) -> tuple[Any, Any]:
         return _checked(capture, source, "no answer, or no video"), None
     if not Path(source).is_file():
         raise InputError(f"{source}: no such file")
+    refuse_holes(Path(source))
     with ffmpeg_options(demuxing("file")):
         return _opened_file(source)
+
+
+def refuse_holes(source: Path) -> None:
+    """Look into a file with PyAV, whose FFmpeg is newer. Raises InputError if OpenCV would use one of `HOLES`."""
+    try:
+        with av.logging.Capture(), open_to_read(source) as file:
+            names = {stream.codec_context.name for stream in file.streams.video}
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise InputError(f"{source}: not a video that OpenCV can read") from error
+    if found := names & HOLES:
+        raise InputError(f"{source}: OpenCV's decoder of {', '.join(found)} has a known hole; --io pyav reads it")
 
 
 def _opened_file(source: str) -> tuple[Any, Any]:

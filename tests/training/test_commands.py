@@ -202,7 +202,11 @@ def test_tensorboard_gets_scalars_and_grids(options, tmp_path):
 
 def test_a_resumed_log_forgets_what_will_be_done_again(tmp_path):
     log = tmp_path / "log.jsonl"
-    log.write_text('{"step": 2}\n{"step": 4}\n{"step": 6}\n{"ste')  # cut off by a crash
+    log.write_text(
+        '{"step": 2}\n{"step": 4}\n{"step": 6}\n{"ste\n' + "[" * 100_000 + "\n3\n"
+    )  # cut off by a crash, or not ours
+    with log.open("ab") as file:
+        file.write(b"\xff\n")
     forget_after(log, 4)
     assert [e["step"] for e in read_log(log)] == [2, 4]
 
