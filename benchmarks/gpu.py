@@ -26,7 +26,6 @@ from torch import Tensor, nn
 from cliplit.arrays import Array
 from cliplit.command import reports_errors
 from cliplit.errors import first_line
-from cliplit.export import onnx_file
 from cliplit.networks.registry import build_network
 from cliplit.runtime.backends import open_backend
 from cliplit.runtime.backends.model_file import find_model
@@ -91,12 +90,17 @@ def counted(network: nn.Module, size: Size, sample: Size = (96, 160)) -> Work:
 @cache
 def unet_file() -> Path:
     """Write the paper's network with random weights, which take as long as others, into a folder that goes away."""
-    folder = Path(UNET_FOLDER.name)
     torch.manual_seed(0)
-    torch.save(build_network("unet").state_dict(), folder / "unet.pth")
-    model = onnx_file.light_graph(*from_checkpoint(folder / "unet.pth"))
-    (folder / "unet.onnx").write_bytes(model.SerializeToString())
-    return folder / "unet.onnx"
+    path = Path(UNET_FOLDER.name) / "unet.pth"
+    torch.save(build_network("unet").state_dict(), path)
+    return path
+
+
+def network_of(model: str | Path) -> nn.Module:
+    """Load the network of a bundled model or a checkpoint, in evaluation mode."""
+    if isinstance(model, Path):
+        return from_checkpoint(model)[0].eval()
+    return from_onnx(find_model(model))[0].eval()
 
 
 def network_ways(
@@ -104,7 +108,7 @@ def network_ways(
 ) -> Iterator[tuple[str, float]]:
     """Time a network in half precision: eager, compiled if asked for, as one CUDA graph; (way, seconds a batch)."""
     half = torch.float16 if device.startswith("cuda") else torch.float32
-    network = from_onnx(find_model(name))[0].eval().to(device, half, memory_format=torch.channels_last)
+    network = network_of(name).to(device, half, memory_format=torch.channels_last)
     pictures = torch.rand(batch, 3, *size, device=device, dtype=half).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
         yield "eager", median_seconds(lambda: network(pictures), device, repeats)
@@ -140,19 +144,19 @@ def steps(device: str, tiny: bool, card: str) -> Iterator[tuple[str, Callable[[]
 
     def exact() -> Iterator[Row]:
         for size in sizes:
-            work = counted(from_onnx(unet_file())[0].eval(), size)
+            work = counted(network_of(unet_file()), size)
             for each, note in card_rows(unet_file(), size, repeats, 4, 8 if tiny else 60, device):
                 yield row(f"exact unet {size[1]}x{size[0]}", each, work, note)
 
     def networks(name: str | Path, size: Size) -> Iterator[Row]:
-        work = counted(from_onnx(find_model(name))[0].eval(), size)
+        work = counted(network_of(name), size)
         for batch in batches:
             for way, taken in network_ways(name, size, batch, device, repeats, batch in (batches[0], batches[-1])):
                 title = f"lite batch {batch}" if name == "lite" else f"unet {size[1]}x{size[0]}"
                 yield row(title, taken / batch, work, f"{way}, batch {batch}")
 
     def engines() -> Iterator[Row]:
-        work = counted(from_onnx(find_model("lite"))[0].eval(), lite)
+        work = counted(network_of("lite"), lite)
         for backend in ("tensorrt-rtx", "onnxruntime-tensorrt-rtx", "onnxruntime") if on_card else ("onnxruntime",):
             for batch in batches:
                 try:
