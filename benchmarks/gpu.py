@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from cliplit.arrays import Array
 from cliplit.command import reports_errors
 from cliplit.errors import first_line
+from cliplit.networks.light_network import LightNetwork
 from cliplit.networks.registry import build_network
 from cliplit.runtime.backends import open_backend
 from cliplit.runtime.backends.model_file import find_model
@@ -96,7 +97,7 @@ def unet_file() -> Path:
     return path
 
 
-def network_of(model: str | Path) -> nn.Module:
+def network_of(model: str | Path) -> LightNetwork:
     """Load the network of a bundled model or a checkpoint, in evaluation mode."""
     if isinstance(model, Path):
         return from_checkpoint(model)[0].eval()
@@ -108,7 +109,7 @@ def network_ways(
 ) -> Iterator[tuple[str, float]]:
     """Time a network in half precision: eager, compiled if asked for, as one CUDA graph; (way, seconds a batch)."""
     half = torch.float16 if device.startswith("cuda") else torch.float32
-    network = network_of(name).to(device, half, memory_format=torch.channels_last)
+    network = network_of(name).to(device, half).to(memory_format=torch.channels_last)
     pictures = torch.rand(batch, 3, *size, device=device, dtype=half).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
         yield "eager", median_seconds(lambda: network(pictures), device, repeats)

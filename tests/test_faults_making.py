@@ -161,7 +161,7 @@ def test_an_earlier_plug_in_is_never_there_in_part(tmp_path):
     """What is moved away and what takes its place are whole folders; another installation may be quicker."""
     from cliplit.plugins.gimp_install import exchange
 
-    class Quicker(type(tmp_path)):
+    class Quicker(type(tmp_path)):  # type: ignore[misc]  # PosixPath or WindowsPath
         """A place that another installation fills between the two steps, once."""
 
         def rename(self, target):
