@@ -52,6 +52,14 @@ class TrainConfig:
     backlit: tuple[str, ...] = option((), "Folder of backlit pictures, searched recursively (guided); repeatable.")
     welllit: tuple[str, ...] = option((), "Folder of unrelated well-lit pictures (guided); repeatable.")
     noise: float = option(0.0, "Share of guided inputs that get sensor noise; losses compare with the clean picture.")
+    augmentation: str = option(
+        "paper",
+        "Changes of guided pictures: paper (flips, turns, rotation, zoom), turns (flips and quarter turns), or none.",
+        ("paper", "turns", "none"),
+    )
+    crop_least: float = option(1.0, "Least share of the sides that a random crop of a guided picture keeps; 1: none.")
+    exposure_jitter: float = option(0.0, "Stops by which the exposure of guided inputs varies, either way.")
+    memory: int = option(0, "MB of decoded guided pictures to keep; others are read at every use. 0: keep all.")
     # Scoring
     validation: str = option("", "Folder with input/ and gt/ to score on; never trained on.")
     validation_photos: str = option("", "Folder of pictures without references to score on.")
@@ -116,6 +124,9 @@ class TrainConfig:
     )
     identity_every: int = option(1, "Steps between identity losses, each weighted as many times; saves time.")
     identity_side: int = option(0, "Side at which the identity encoder sees pictures; 0: its own. Saves time.")
+    identity_cache: int = option(
+        0, "MB of features of the compared pictures to keep; saves time where pictures recur. 0: off."
+    )
     apply: str = option(
         "runtime",
         "How the light map is applied: divide (clip(I / (L + 1e-9)), the papers) or runtime (as shipped).",
@@ -275,7 +286,7 @@ BRACKETS = 500  # in a recipe; what PyYAML does with open ones grows with their 
 RESUMABLE = (
     *("steps", "learning_rate", "final_learning_rate", "prompt_learning_rate", "schedule", "weight_decay"),
     *("prompt_weight_decay", "gradient_clip", "save_every", "log_every", "device", "threads", "workers", "retries"),
-    *("tensorboard", "wandb"),
+    *("tensorboard", "wandb", "memory"),
 )
 
 # Least and greatest value of each number.
@@ -296,6 +307,10 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "prompt_size": (2, 1e5),
     "identity_every": (1, 1e9),
     "identity_side": (0, 1e5),
+    "identity_cache": (0, 1e9),
+    "memory": (0, 1e9),
+    "crop_least": (0.1, 1),
+    "exposure_jitter": (0, 12),
     "exposure_stops": (0.1, 12),
     "overexposure": (0, 12),
     "initial_std": (0, 10),

@@ -292,6 +292,10 @@ class PairBatches(Dataset[tuple[Tensor, Tensor]]):
         mine = pairs[self.batch * rank // processes : self.batch * (rank + 1) // processes]
         return _stack([p[0] for p in mine]), _stack([p[1] for p in mine])
 
+    def finished(self, batch: tuple[Tensor, ...], device: torch.device) -> tuple[Tensor, ...]:
+        """Move a batch to the device."""
+        return tuple(t.to(device, non_blocking=True, memory_format=torch.channels_last) for t in batch)
+
     def pair(self, size: tuple[int, int], rng: np.random.Generator) -> Pair:
         kind = self.kinds[rng.choice(len(self.kinds), p=self.share)]
         pair = flip(white_balance(kind(self.sources, size, rng), rng), rng)

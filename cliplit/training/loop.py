@@ -24,7 +24,18 @@ from ..phases import Stage, extended, next_phase, restarted
 from .distributed import join_world, leave_world
 from .journal import Journal
 from .losses import paired_loss, psnr
-from .objective import compared_with, embed, enhance, guidance_of, identity_of, live_pair, update_enhancer, update_pair
+from .objective import (
+    compared_with,
+    embed,
+    enhance,
+    features_of,
+    guidance_of,
+    identity_of,
+    judge,
+    live_pair,
+    update_enhancer,
+    update_pair,
+)
 from .relight import APPLY
 from .resume import changed_options, go_on
 from .run import Run, batches_from, keep_best, keep_prompts, prepare, save, sheet_of, write_config
@@ -203,7 +214,7 @@ def reconstruct_step(run: Run, state: State, batch: tuple[Tensor, ...]) -> Losse
     """Train self-reconstruction: the identity loss alone, all layers weighted alike, as a start for guidance."""
     picture, clean, _ = batch
     enhanced = enhance(run, picture)
-    identity = identity_of(run, enhanced, clean, (1.0,) * len(run.config.identity_layers))
+    identity = identity_of(run, features_of(run, enhanced), clean, (1.0,) * len(run.config.identity_layers))
     loss = run.config.reconstruction_weight * identity
     update_enhancer(run, state, loss)
     return {"loss": loss, "reconstruction_psnr": psnr(enhanced.detach(), clean, floor=1e-10).mean()}
@@ -214,12 +225,13 @@ def enhance_step(run: Run, state: State, batch: tuple[Tensor, ...]) -> Losses:
     config = run.config
     picture, clean, reference = batch
     enhanced = enhance(run, picture)
-    losses = {"guidance": guidance_of(run, state, enhanced)}
-    loss = config.guidance_weight * losses["guidance"]
     every = config.identity_every
-    if (state.step + 1) % every == 0:  # so that steps in the log have it
+    judged = judge(run, enhanced, with_features=(state.step + 1) % every == 0)  # so that steps in the log have it
+    losses = {"guidance": guidance_of(run, state, enhanced, judged)}
+    loss = config.guidance_weight * losses["guidance"]
+    if judged.features is not None:
         wanted = compared_with(run, clean, reference)
-        losses["identity"] = identity_of(run, enhanced, wanted, config.identity_layers)
+        losses["identity"] = identity_of(run, judged.features, wanted, config.identity_layers)
         loss = loss + every * config.identity_weight * losses["identity"]
     if config.paired_weight:
         losses["paired"] = paired_loss(enhanced, reference)

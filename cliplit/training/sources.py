@@ -6,13 +6,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from ..arrays import Array
@@ -60,8 +59,8 @@ def spread(items: Sequence[T], count: int = 4) -> list[T]:
 
 def batches_of(
     sources: TrainingSources, config: TrainConfig, stage: Stage, part: tuple[int, int] = (0, 1)
-) -> Dataset[Any]:
-    """Return batches of a stage by number; `part` is this process's share of each."""
+) -> PairBatches | GuidedBatches:
+    """Return batches of a stage by number, see their `finished`; `part` is this process's share of each."""
     if sources.paired is not None:
         masks = takes_masks(config.network)
         return PairBatches(sources.paired, config.batch, config.sizes, config.seed, config.task, part, masks)
