@@ -292,7 +292,8 @@ RESUMABLE = (
 # Least and greatest value of each number.
 BOUNDS: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("steps", "batch", "prompt_batch", "save_every", "log_every", "scenes", "prompt_length"), (1, 1e9)),
-    **dict.fromkeys(("prompt_init_steps", "reconstruction_steps", "warmup", "threads", "workers", "retries"), (0, 1e9)),
+    **dict.fromkeys(("prompt_init_steps", "reconstruction_steps", "warmup", "retries"), (0, 1e9)),
+    **dict.fromkeys(("threads", "workers"), (0, 1024)),
     **dict.fromkeys(("enhancer_steps", "prompt_steps", "enhancer_extension", "prompt_extension"), (1, 1e9)),
     **dict.fromkeys(("guidance_weight", "identity_weight", "reconstruction_weight", "identity_layers"), (0, 1e9)),
     **dict.fromkeys(("paired_weight", "level_weight", "gradient_clip", "bias_tokens", "crops"), (0, 1e9)),
@@ -328,8 +329,9 @@ def check(config: TrainConfig) -> None:
             if not least <= number <= most:  # also what is not a number
                 wanted = f"at least {least:g}" if most >= 1e9 else f"from {least:g} to {most:g}"
                 raise OptionError(f"--{cli_name(name)} {number:g}: must be {wanted}")
-    if not config.sizes or any(len(size) != 2 or min(size) < 2 for size in config.sizes):
-        raise OptionError(f"--sizes {config.sizes}: expected HEIGHTxWIDTH, such as 192x256")
+    if wrong := [size for size in config.sizes or ((),) if len(size) != 2 or min(size) < 2]:
+        said = "x".join(map(str, wrong[0])) or "()"
+        raise OptionError(f"--sizes {said}: expected HEIGHTxWIDTH, such as 192x256")
     if len(config.level_margins) not in (0, 6):
         raise OptionError(f"--level-margins: {len(config.level_margins)} numbers; six are needed, two for each ranking")
     if config.band[0] >= config.band[1]:

@@ -29,6 +29,7 @@ from .tone import film_curve, s_curve, srgb_decode, srgb_encode
 
 RESIDUE, RESIDUE_STOPS = 0.3, 0.6  # stops of darkness that stay at most, and how soon that is reached
 DARKEST = 5.5  # stops
+DARKEST_TARGET, BRIGHTEST_TARGET = 0.28, 0.85  # mean luminance of gamma-coded values
 GAMMA = 2.2  # stops of light for one of gamma-coded values
 CAPTIONS, CUT_OUTS = 0.08, 0.10  # shares of the pairs
 
@@ -50,7 +51,8 @@ def render_scenes(
     """Render `count` backlit views from all panoramas in `folder`, in turn; `exclude` names panoramas by prefix."""
     paths = [p for p in sorted(folder.glob("*.hdr")) if not p.name.startswith(tuple(exclude) or ("\0",))]
     if not paths:
-        raise InputError(f"{folder}: no .hdr panoramas found there (after leaving out {', '.join(exclude) or 'none'})")
+        without = f" without those left out by --exclude {' '.join(exclude)}" if exclude else ""
+        raise InputError(f"{folder}: no .hdr panoramas there{without}")
     for number, path in enumerate(paths):
         panorama = read_panorama(path)
         rng = np.random.default_rng((seed, number))
@@ -65,17 +67,17 @@ def render_scenes(
 
 @dataclass
 class Photos:
-    """`pictures` (H, W, 3) uint8 RGB that can be targets; paths of those that cannot: `failed` to read, `unfit`."""
+    """`pictures` (H, W, 3) uint8 RGB that can be targets; those that cannot: `failed` to read, `unfit` and why."""
 
     pictures: list[Array] = field(default_factory=list)
     failed: list[Path] = field(default_factory=list)
-    unfit: list[Path] = field(default_factory=list)
+    unfit: dict[Path, str] = field(default_factory=dict)
 
 
 def read_photos(folders: Sequence[Path], short_side: int = 320) -> Photos:
     """Read the well-lit pictures below the folders, at most `short_side` high or wide.
 
-    Raises InputError if there are pictures and none of them can be a target.
+    Raises InputError where none of them can be a target.
     """
     found = Photos()
     paths = sorted(p for f in folders for p in f.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES)
@@ -88,23 +90,37 @@ def read_photos(folders: Sequence[Path], short_side: int = 320) -> Photos:
         scale = short_side / min(picture.shape[:2])
         if scale < 1:
             picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        if is_well_lit(picture):
-            found.pictures.append(np.ascontiguousarray(picture[..., ::-1]))
+        picture = np.ascontiguousarray(picture[..., ::-1])
+        if why := why_unfit(picture):
+            found.unfit[path] = why
         else:
-            found.unfit.append(path)
+            found.pictures.append(picture)
     if folders and not found.pictures:
-        where = ", ".join(str(folder) for folder in folders)
-        raise InputError(
-            f"--photos {where}: {len(paths)} pictures, none of which can be a target ({len(found.failed)} cannot be "
-            f"read, {len(found.unfit)} are dark, glaring or backlit themselves); give well-lit ones"
-        )
+        raise InputError(no_target(found, folders))
     return found
 
 
-def is_well_lit(picture: Array) -> bool:
-    """Return whether a photo can be a target: not dark as a whole, no large black part against a bright one."""
+def no_target(found: Photos, folders: Sequence[Path]) -> str:
+    """Describe folders of photos none of which can be used."""
+    where = ", ".join(str(folder) for folder in folders)
+    reasons = [f"{path}: {why}" for path, why in found.unfit.items()]
+    reasons += [f"{path}: not a picture that can be read" for path in found.failed]
+    if not reasons:
+        return f"--photos {where}: no pictures there; give a folder with .jpg, .png or the like in it"
+    more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+    return f"--photos {where}: no photo there can be a target; {reasons[0]}{more}; give well-lit ones"
+
+
+def why_unfit(picture: Array) -> str:
+    """Say why a photo, (H, W, 3) uint8 RGB, cannot be a target: dark, glaring, or backlit itself; "" if it can."""
     dark, bright, mean = backlit_share(picture.astype(np.float32) / 255)
-    return 0.28 < mean < 0.85 and not (dark > 0.12 and bright > 0.03) and dark < 0.4
+    if mean <= DARKEST_TARGET:
+        return f"too dark (mean {mean:.2f} of 1, more than {DARKEST_TARGET} is needed)"
+    if mean >= BRIGHTEST_TARGET:
+        return f"too bright (mean {mean:.2f} of 1, less than {BRIGHTEST_TARGET} is needed)"
+    if dark > 0.12 and bright > 0.03:
+        return f"backlit itself ({dark:.0%} dark, {bright:.0%} bright)"
+    return f"mostly dark ({dark:.0%})" if dark >= 0.4 else ""
 
 
 def random_crop(height: int, width: int, aspect: float, rng: np.random.Generator) -> tuple[slice, slice]:

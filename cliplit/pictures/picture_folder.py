@@ -99,8 +99,12 @@ def check_enough(found: Pictures, folders: Sequence[Path], least: int) -> None:
     if len(found.pictures) >= least:
         return
     where = ", ".join(str(folder) for folder in folders)
-    unreadable = f" ({len(found.failed)} files there cannot be read)" if found.failed else ""
-    raise InputError(f"{where}: {len(found.pictures)} pictures{unreadable}; training needs at least {least}, one batch")
+    unreadable = f" ({len(found.failed)} cannot be read, such as {found.failed[0]})" if found.failed else ""
+    count = len(found.pictures) or "no"
+    raise InputError(
+        f"{where}: {count} picture{'s' if count != 1 else ''} there{unreadable}; training needs at least {least}, one "
+        "batch: add pictures, or lower --batch"
+    )
 
 
 def read_pairs(folder: Path, size: tuple[int, int], least: int, most: int = 0) -> tuple[Pictures, Pictures]:
@@ -123,6 +127,10 @@ def matched_paths(folder: Path) -> list[tuple[Path, Path]]:
     """List (input, target) paths of `pair_folders` with one stem. Raises InputError if there are none."""
     inputs, references = pair_folders(folder)
     targets = {path.stem: path for path in list_pictures([references])}
+    if missing := [part for part in (inputs, references) if not part.is_dir()]:
+        raise InputError(
+            f"{folder}: no folder {missing[0].name}/ there; pairs lie in input/ and gt/ under the same names"
+        )
     paths = [(path, targets[path.stem]) for path in list_pictures([inputs]) if path.stem in targets]
     if not paths:
         raise InputError(f"{folder}: no picture of {inputs.name}/ has a namesake in {references.name}/")

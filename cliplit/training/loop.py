@@ -22,7 +22,7 @@ from ..guidance.views import retaken
 from ..interrupt import Stop, interruption_after_step
 from ..phases import Stage, extended, next_phase, restarted
 from .distributed import join_world, leave_world
-from .journal import Journal
+from .journal import LOG, Journal
 from .losses import paired_loss, psnr
 from .objective import (
     compared_with,
@@ -94,7 +94,7 @@ def train_all(run: Run, state: State, journal: Journal, stop: Stop) -> None:
                 finish_phase(run, state, journal)
             return
         except DivergedError as error:
-            journal.event(state.step, "diverged", message=str(error))
+            journal.event(state.step, "diverged", quiet=not retries_left, message=str(error))
             if not retries_left:
                 raise
             halve_rates(run, state, journal)
@@ -152,9 +152,12 @@ def diverged(run: Run, state: State, what: str) -> DivergedError:
     rate = (
         run.config.prompt_learning_rate if state.phase.stage.trains_prompts else learning_rate(state.step, run.config)
     )
+    again = "or --retries 3"
+    if run.config.retries:
+        again = f"(what --retries {run.config.retries} did is in {run.folder / LOG})"
     return DivergedError(
         f"diverged at step {state.step} ({state.phase.stage.value}): {what} at a learning rate of {rate:.3g}; "
-        f"{run.folder / 'last.pt'} is the last good state: go on with --resume and a lower learning rate or --retries 3"
+        f"{run.folder / 'last.pt'} is the last good state: go on with --resume and a lower learning rate {again}"
     )
 
 

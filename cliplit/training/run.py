@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from ..arrays import Array
 from ..config import ALTERNATING, TrainConfig
-from ..errors import InputError
+from ..errors import InputError, OptionError
 from ..files import atomic_write
 from ..guidance.build import build_guidance
 from ..guidance.contract import Guidance, ImageEncoder
@@ -36,7 +36,7 @@ from .relight import APPLY
 from .samples import sample_sheet
 from .sources import TrainingSources, batches_of, read_sources
 from .state import State, draw_weights, fresh_state
-from .validation import best_score, score_all
+from .validation import best_score, check_validation, score_all
 
 OUTER_CONVOLUTIONS = ("cond1", "condx", "condy", "cond_add1")  # of the unet
 
@@ -65,6 +65,7 @@ def prepare(config: TrainConfig, folder: Path, world: World, quiet: bool) -> tup
     network = initial_network(config).to(world.device)
     set_padding(network, config)
     check_sizes(config)
+    check_validation(config)
     sources = read_sources(config, quiet)
     guidance = pair = residual = None
     if config.method != "paired":
@@ -133,11 +134,11 @@ def initial_network(config: TrainConfig) -> nn.Module:
 
 
 def check_sizes(config: TrainConfig) -> None:
-    """Check that the network can take pictures of these sizes. Raises InputError."""
+    """Check that the network can take pictures of these sizes. Raises OptionError."""
     multiple = build_network(config.network).multiple
     for name, sides in (("sizes", {s for size in config.sizes for s in size}), ("prompt-size", {config.prompt_size})):
         if wrong := sorted(side for side in sides if side % multiple):
-            raise InputError(f"--{name} {wrong[0]}: the {config.network} network takes multiples of {multiple}")
+            raise OptionError(f"--{name} {wrong[0]}: the {config.network} network takes multiples of {multiple}")
 
 
 def batches_from(run: Run, stage: Stage, start: int) -> Iterator[tuple[Tensor, ...]]:

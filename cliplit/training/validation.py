@@ -42,6 +42,16 @@ def score_all(network: nn.Module, config: TrainConfig) -> tuple[Scores, dict[str
     return scores, each
 
 
+def check_validation(config: TrainConfig) -> None:
+    """Read the pictures to score on once, before anything slow. Raises InputError for what cannot be scored."""
+    if config.validation:
+        for _ in read_pairs(Path(config.validation)):
+            pass
+    if config.validation_photos:
+        for _ in read_pictures(Path(config.validation_photos)):
+            pass
+
+
 def best_score(scores: Scores, loss: float, config: TrainConfig) -> float:
     """Return the score that best.pt maximises. Raises InputError if it was not computed."""
     if config.best_by_loss:

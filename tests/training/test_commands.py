@@ -133,7 +133,14 @@ def test_resume_takes_only_what_a_run_in_progress_can_change(finished):
 )
 def test_mistakes_are_one_clear_line(tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
-    wrong_usage = ("needs pictures", "expected HEIGHT", "must be at least", "text tower", "known targets")
+    wrong_usage = (
+        "needs pictures",
+        "expected HEIGHT",
+        "must be at least",
+        "expected auto",
+        "text tower",
+        "known targets",
+    )
     assert message in fails("run", *arguments, code=2 if any(part in message for part in wrong_usage) else 1)
 
 

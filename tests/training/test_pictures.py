@@ -95,7 +95,9 @@ def test_broken_files_are_named_and_left_out(options, tmp_path, capsys):
 def test_too_few_pictures_is_a_clear_error(tmp_path):
     write_picture(tmp_path / "one.png", to_uint8(scene(1)))
     (tmp_path / "bad.png").write_bytes(b"x")
-    with pytest.raises(InputError, match=r"1 pictures \(1 files there cannot be read\); training needs at least 4"):
+    with pytest.raises(
+        InputError, match=r"1 picture there \(1 cannot be read, such as .*bad\.png\); training needs at least 4"
+    ):
         read_folder([tmp_path], (32, 32), 4)
 
 
