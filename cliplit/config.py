@@ -341,6 +341,8 @@ def check(config: TrainConfig) -> None:
 
 def check_method(config: TrainConfig) -> None:
     """Check that the method has its pictures, and that no option is given which it would ignore."""
+    if config.as_published and config.network != "unet":
+        raise OptionError(f"--as-published trains the unet; --network is {config.network}")
     if config.train_padding == "zeros" and config.network != "unet":
         raise OptionError(f"--train-padding zeros is of the unet; --network is {config.network}")
     if config.method == "paired":
@@ -437,7 +439,7 @@ def _converted(name: str, value: Any) -> Any:
             return tuple(inner[0](v) for v in values)
         if kind is bool and not isinstance(value, bool):
             raise ValueError
-        if kind is int and int(value) != float(value):
+        if kind is int and not isinstance(value, int) and int(value) != float(value):
             raise ValueError
         if kind is str and not isinstance(value, str | int | float):
             raise ValueError

@@ -109,7 +109,9 @@ def warped(pictures: Tensor, changes: Sequence[Change]) -> Tensor:
         x = [cos / across * wide, -sin / across * height / width * wide, 2.0 * left + wide - 1.0]
         y = [sin / down * width / height * tall, cos / down * tall, 2.0 * top + tall - 1.0]
         rows.append([x, y])
-    places = F.affine_grid(torch.tensor(rows, device=pictures.device), list(pictures.shape), align_corners=False)
+    places = F.affine_grid(
+        torch.tensor(rows, dtype=torch.float32, device=pictures.device), list(pictures.shape), align_corners=False
+    )
     return F.grid_sample(pictures, places, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
@@ -117,7 +119,7 @@ def exposed_by(pictures: Tensor, changes: Sequence[Change]) -> Tensor:
     """Retake gamma-coded inputs with the drawn number of stops more light; what exceeds white is lost."""
     if not any(change.stops for change in changes):
         return pictures
-    gains = torch.tensor([2.0**change.stops for change in changes], device=pictures.device)
+    gains = torch.tensor([2.0**change.stops for change in changes], dtype=torch.float32, device=pictures.device)
     return encoded(decoded(pictures) * gains.view(-1, 1, 1, 1))
 
 

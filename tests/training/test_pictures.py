@@ -210,6 +210,8 @@ def test_exposure_varies_by_at_most_so_many_stops_on_the_input_alone(made, confi
     assert float(exposed_by(torch.full((1, 3, 2, 2), 0.5), [Change(stops=1.0)])[0, 0, 0, 0]) == pytest.approx(
         0.6858, abs=2e-4
     )
+    dark, double = torch.full((1, 3, 2, 2), 0.2), Change(stops=np.float64(1.0))
+    assert exposed_by(dark, [double]).dtype == torch.float32
     stops = [change.stops for change in changes_of(config, 50, exposure_jitter=0.5)]
     assert -0.5 <= min(stops) < -0.3 and 0.3 < max(stops) <= 0.5
     plain, jittered = (
