@@ -29,7 +29,7 @@ import numpy as np
 import torch
 
 from cliplit.command import reports_errors
-from cliplit.config import TrainConfig
+from cliplit.config import TrainConfig, read_json
 from cliplit.errors import InputError
 from cliplit.files import atomic_write
 from cliplit.networks import checkpoint
@@ -154,7 +154,11 @@ def write_validation(study: Study, views: int, size: tuple[int, int]) -> None:
 def score(path: Path, study: Study) -> dict[str, Scores]:
     """Score a checkpoint on every test: {test: mean scores}; results are kept by what the weights are."""
     weights = checkpoint.load_network(path).state_dict()
-    digest = hashlib.sha256(b"".join(t.numpy().tobytes() for t in weights.values())).hexdigest()
+    pictures = json.dumps(
+        {name: str(folder.resolve()) for name, folder in study.tests.items()} | {"": str(study.unchanged)}
+    )
+    parts = [pictures.encode(), *(t.numpy().tobytes() for t in weights.values())]
+    digest = hashlib.sha256(b"".join(parts)).hexdigest()
     known = study.work / "scores" / f"{digest[:32]}.json"
     if not known.is_file():
         found = {name: score_model(str(path), folder)["mean"] for name, folder in study.tests.items()}
@@ -168,12 +172,18 @@ def score(path: Path, study: Study) -> dict[str, Scores]:
 
 
 def run_arm(study: Study, arm: str, seed: int, network: str) -> None:
-    """Train one arm with one seed and write `result.json`, unless it is there."""
+    """Train one arm with one seed and write `result.json`, unless it is there.
+
+    Raises InputError where it is there and was made with other options.
+    """
     folder = study.folder(arm, seed)
+    config = TrainConfig.from_dict(study.options(arm, seed, network))
     if (folder / "result.json").is_file():
+        if TrainConfig.from_dict(read_json(folder / "config.json")) != config:
+            raise InputError(f"{folder}: was made with other options; give the same, or name another folder")
         return
     shutil.rmtree(folder, ignore_errors=True)
-    train(TrainConfig.from_dict(study.options(arm, seed, network)), folder, quiet=True)
+    train(config, folder, quiet=True)
     best = checkpoint.read(folder / "best.pt")["scores"]
     result: dict[str, Any] = {name: score(folder / file, study) for name, file in ENDS.items()}
     curve = [(e["step"], e["psnr"], e["ssim"]) for e in read_log(folder / "log.jsonl") if "psnr" in e]

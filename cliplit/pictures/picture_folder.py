@@ -116,9 +116,10 @@ def read_pairs(folder: Path, size: tuple[int, int], least: int, most: int = 0) -
         if both[0] is None or both[1] is None:
             backlit.failed.append(path if both[0] is None else target)
             continue
-        for i, (part, source) in enumerate(((backlit, path), (references, target))):
-            kept[i].add(both[i], source)
-            part.paths.append(source)
+        kept[0].add(both[0], path)
+        kept[1].add(both[1], target)
+        backlit.paths.append(path)
+        references.paths.append(target)
     check_enough(backlit, [folder], least)
     return backlit, references
 

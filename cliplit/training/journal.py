@@ -88,7 +88,7 @@ class Journal:
             if self.style == "lines":
                 click.echo(f"step {step}  " + "  ".join(f"{k} {v:.4g}" for k, v in scores.items()), err=True)
 
-    def event(self, step: int, what: str, quiet: bool = False, **details: Any) -> None:
+    def event(self, step: int, what: str, details: Mapping[str, Any], quiet: bool = False) -> None:
         """Record what is no measurement: a change of the options, a divergence, a retry."""
         self._write({"step": step, "event": what, **details})
         if self.style == "lines" and details and not quiet:

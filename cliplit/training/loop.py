@@ -68,7 +68,7 @@ def train(config: TrainConfig, folder: Path, resume: bool = False, quiet: bool =
     journal = Journal(folder, config, state.step, quiet=quiet, active=world.is_first, style=progress)
     try:
         if changes:
-            journal.event(state.step, "changed", **changes)
+            journal.event(state.step, "changed", changes)
         if not resume:
             if config.init and not config.best_by_loss:
                 journal.scores(0, keep_best(run, state, math.inf))  # what training must beat
@@ -94,7 +94,7 @@ def train_all(run: Run, state: State, journal: Journal, stop: Stop) -> None:
                 finish_phase(run, state, journal)
             return
         except DivergedError as error:
-            journal.event(state.step, "diverged", quiet=not retries_left, message=str(error))
+            journal.event(state.step, "diverged", {"message": str(error)}, quiet=not retries_left)
             if not retries_left:
                 raise
             halve_rates(run, state, journal)
@@ -106,7 +106,7 @@ def halve_rates(run: Run, state: State, journal: Journal) -> None:
     run.config = journal.config = replace(run.config, **{name: getattr(run.config, name) / 2 for name in names})
     write_config(run)
     go_on(run, state, {})
-    journal.event(state.step, "retry", **{name: getattr(run.config, name) for name in names})
+    journal.event(state.step, "retry", {name: getattr(run.config, name) for name in names})
 
 
 def train_phase(run: Run, state: State, journal: Journal, stop: Stop) -> None:

@@ -143,7 +143,7 @@ def check_sizes(config: TrainConfig) -> None:
 
 def batches_from(run: Run, stage: Stage, start: int) -> Iterator[tuple[Tensor, ...]]:
     """Yield batches of a stage from number `start` on, without end, drawn ahead of time by worker processes."""
-    dataset = batches_of(run.sources, run.config, stage, (run.world.rank, run.world.size))
+    dataset: Any = batches_of(run.sources, run.config, stage, (run.world.rank, run.world.size))
     loader = DataLoader(
         dataset,
         batch_size=None,
@@ -178,7 +178,7 @@ def keep_prompts(run: Run, state: State) -> None:
     """Write prompts.pt, with the mean probability each prompt gives to its own pictures."""
     if not run.world.is_first or state.pair is None or run.guidance is None:
         return
-    batches = batches_of(run.sources, run.config, Stage.REFINE)
+    batches: Any = batches_of(run.sources, run.config, Stage.REFINE)
     backlit, well_lit = batches.finished(batches[0], run.world.device)
     with torch.no_grad():
         pair = state.pair()

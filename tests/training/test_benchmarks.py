@@ -79,6 +79,8 @@ def test_the_comparison_runs_every_arm_and_goes_on_where_it_stopped(made, encode
     again = CliRunner().invoke(guidance.main, [*given, "--seeds", "1"], catch_exceptions=False)
     assert again.stdout == result.stdout
     assert {path: path.stat().st_mtime_ns for path in work.glob("*/result.json")} == written
+    other = CliRunner().invoke(guidance.main, [*given, "--seeds", "1", "--steps", "3"])
+    assert other.exit_code == 1 and "was made with other options" in other.stderr
     configs = [json.loads(path.read_text()) for path in work.glob("*/config.json")]
     assert {c["learning_rate"] for c in configs} == {2e-5} and {c["steps"] for c in configs} == {2}
     assert {c["init"] for c in configs} == {str(work / "start.pt")}
