@@ -94,7 +94,7 @@ def set_up(config: TrainConfig) -> tuple[Run, State]:
     network = initial_network(config).to(world.device)
     pair = build_pair(config, guidance, world.device)
     state = fresh_state(config, network, pair, world.device)
-    return Run(config, Path(), world, TrainingSources(), guidance, None, network, pair), state
+    return Run(config, Path(), world, TrainingSources(), guidance, None, network, pair, guidance.identity), state
 
 
 def medians(steps: Sequence[Callable[[], object]], device: torch.device, repeats: int) -> list[float]:

@@ -52,6 +52,14 @@ class TrainConfig:
     backlit: tuple[str, ...] = option((), "Folder of backlit pictures, searched recursively (guided); repeatable.")
     welllit: tuple[str, ...] = option((), "Folder of unrelated well-lit pictures (guided); repeatable.")
     noise: float = option(0.0, "Share of guided inputs that get sensor noise; losses compare with the clean picture.")
+    augmentation: str = option(
+        "paper",
+        "Changes of guided pictures: paper (flips, turns, rotation, zoom), turns (flips and quarter turns), or none.",
+        ("paper", "turns", "none"),
+    )
+    crop_least: float = option(1.0, "Least share of the sides that a random crop of a guided picture keeps; 1: none.")
+    exposure_jitter: float = option(0.0, "Stops by which the exposure of guided inputs varies, either way.")
+    memory: int = option(0, "MB of decoded guided pictures to keep; others are read at every use. 0: keep all.")
     # Scoring
     validation: str = option("", "Folder with input/ and gt/ to score on; never trained on.")
     validation_photos: str = option("", "Folder of pictures without references to score on.")
@@ -116,6 +124,9 @@ class TrainConfig:
     )
     identity_every: int = option(1, "Steps between identity losses, each weighted as many times; saves time.")
     identity_side: int = option(0, "Side at which the identity encoder sees pictures; 0: its own. Saves time.")
+    identity_cache: int = option(
+        0, "MB of features of the compared pictures to keep; saves time where pictures recur. 0: off."
+    )
     apply: str = option(
         "runtime",
         "How the light map is applied: divide (clip(I / (L + 1e-9)), the papers) or runtime (as shipped).",
@@ -275,13 +286,14 @@ BRACKETS = 500  # in a recipe; what PyYAML does with open ones grows with their 
 RESUMABLE = (
     *("steps", "learning_rate", "final_learning_rate", "prompt_learning_rate", "schedule", "weight_decay"),
     *("prompt_weight_decay", "gradient_clip", "save_every", "log_every", "device", "threads", "workers", "retries"),
-    *("tensorboard", "wandb"),
+    *("tensorboard", "wandb", "memory"),
 )
 
 # Least and greatest value of each number.
 BOUNDS: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("steps", "batch", "prompt_batch", "save_every", "log_every", "scenes", "prompt_length"), (1, 1e9)),
-    **dict.fromkeys(("prompt_init_steps", "reconstruction_steps", "warmup", "threads", "workers", "retries"), (0, 1e9)),
+    **dict.fromkeys(("prompt_init_steps", "reconstruction_steps", "warmup", "retries"), (0, 1e9)),
+    **dict.fromkeys(("threads", "workers"), (0, 1024)),
     **dict.fromkeys(("enhancer_steps", "prompt_steps", "enhancer_extension", "prompt_extension"), (1, 1e9)),
     **dict.fromkeys(("guidance_weight", "identity_weight", "reconstruction_weight", "identity_layers"), (0, 1e9)),
     **dict.fromkeys(("paired_weight", "level_weight", "gradient_clip", "bias_tokens", "crops"), (0, 1e9)),
@@ -296,6 +308,10 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "prompt_size": (2, 1e5),
     "identity_every": (1, 1e9),
     "identity_side": (0, 1e5),
+    "identity_cache": (0, 1e9),
+    "memory": (0, 1e9),
+    "crop_least": (0.1, 1),
+    "exposure_jitter": (0, 12),
     "exposure_stops": (0.1, 12),
     "overexposure": (0, 12),
     "initial_std": (0, 10),
@@ -313,8 +329,9 @@ def check(config: TrainConfig) -> None:
             if not least <= number <= most:  # also what is not a number
                 wanted = f"at least {least:g}" if most >= 1e9 else f"from {least:g} to {most:g}"
                 raise OptionError(f"--{cli_name(name)} {number:g}: must be {wanted}")
-    if not config.sizes or any(len(size) != 2 or min(size) < 2 for size in config.sizes):
-        raise OptionError(f"--sizes {config.sizes}: expected HEIGHTxWIDTH, such as 192x256")
+    if wrong := [size for size in config.sizes or ((),) if len(size) != 2 or min(size) < 2]:
+        said = "x".join(map(str, wrong[0])) or "()"
+        raise OptionError(f"--sizes {said}: expected HEIGHTxWIDTH, such as 192x256")
     if len(config.level_margins) not in (0, 6):
         raise OptionError(f"--level-margins: {len(config.level_margins)} numbers; six are needed, two for each ranking")
     if config.band[0] >= config.band[1]:
@@ -324,6 +341,8 @@ def check(config: TrainConfig) -> None:
 
 def check_method(config: TrainConfig) -> None:
     """Check that the method has its pictures, and that no option is given which it would ignore."""
+    if config.as_published and config.network != "unet":
+        raise OptionError(f"--as-published trains the unet; --network is {config.network}")
     if config.train_padding == "zeros" and config.network != "unet":
         raise OptionError(f"--train-padding zeros is of the unet; --network is {config.network}")
     if config.method == "paired":
@@ -420,7 +439,7 @@ def _converted(name: str, value: Any) -> Any:
             return tuple(inner[0](v) for v in values)
         if kind is bool and not isinstance(value, bool):
             raise ValueError
-        if kind is int and int(value) != float(value):
+        if kind is int and not isinstance(value, int) and int(value) != float(value):
             raise ValueError
         if kind is str and not isinstance(value, str | int | float):
             raise ValueError

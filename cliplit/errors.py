@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 # torch's, by running what is in the file; nothing here does that. How 2.6 and later say it, and how 1.13 to 2.5 did.
-UNSAFE_ADVICE = re.compile("This file can still be loaded|Re-running `torch.load`")
+UNSAFE_ADVICE = re.compile("This file can still be loaded|Re-running `torch.load`|In PyTorch 2.6, we changed")
 
 
 def first_line(error: BaseException) -> str:

@@ -86,7 +86,14 @@ class PlainEncoder(nn.Module):
     def features(self, pictures: Tensor) -> list[Tensor]:
         if side := self.feature_side:
             pictures = F.interpolate(pictures, (side, side), mode="bilinear", antialias=True)
-        maps = self._run(pictures, self.stages)
+        return self._stages_of(self._run(pictures, self.stages)[1])
+
+    def embed_and_features(self, pictures: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Compute `embed` and `features` in one pass."""
+        embedding, maps = self._run(pictures, self.stages)
+        return F.normalize(embedding, dim=-1), self._stages_of(maps)
+
+    def _stages_of(self, maps: dict[str, Tensor]) -> list[Tensor]:
         return [maps[name] * scale for name, scale in zip(self.stages, self.scales, strict=True)]
 
     @torch.no_grad()
@@ -99,11 +106,11 @@ class PlainEncoder(nn.Module):
         device = next((p.device for p in self.module.parameters()), torch.device("cpu"))
         leaves = [name for name, m in self.module.named_modules() if name and not list(m.children())]
         with torch.no_grad():
-            maps = self._run(probe.to(device), leaves)
+            _, maps = self._run(probe.to(device), leaves)
         return [(name, out.shape[-1]) for name, out in maps.items() if isinstance(out, Tensor) and out.ndim == 4]
 
-    def _run(self, pictures: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
-        """Return the outputs of the named submodules in one pass, in execution order."""
+    def _run(self, pictures: Tensor, names: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the embedding and the outputs of the named submodules in one pass, in execution order."""
         found: dict[str, Tensor] = {}
 
         def keep(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
@@ -111,8 +118,8 @@ class PlainEncoder(nn.Module):
 
         hooks = [self.module.get_submodule(name).register_forward_hook(keep(name)) for name in names]
         try:
-            self.encode(pictures)
+            embedding: Tensor = self.encode(pictures)
         finally:
             for hook in hooks:
                 hook.remove()
-        return found
+        return embedding, found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,9 +37,13 @@ def read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint file")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # about the protocol of pickles that are refused
+            warnings.simplefilter("ignore", UserWarning)
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises half a dozen types here, pickle's among them
-        raise ModelError(f"{path}: not a PyTorch checkpoint that can be read safely ({first_line(error)})") from error
+        kind, said = type(error).__name__, first_line(error)
+        why = kind if said == kind else f"{kind}: {said}"
+        raise ModelError(f"{path}: not a PyTorch checkpoint that can be read safely ({why})") from error
     if not isinstance(content, Mapping):
         raise ModelError(f"{path}: holds a {type(content).__name__}, expected a state dict of a CLIP-LIT network")
     if content.get("format") == FORMAT:

@@ -29,6 +29,7 @@ from .tone import film_curve, s_curve, srgb_decode, srgb_encode
 
 RESIDUE, RESIDUE_STOPS = 0.3, 0.6  # stops of darkness that stay at most, and how soon that is reached
 DARKEST = 5.5  # stops
+DARKEST_TARGET, BRIGHTEST_TARGET = 0.28, 0.85  # mean luminance of gamma-coded values
 GAMMA = 2.2  # stops of light for one of gamma-coded values
 CAPTIONS, CUT_OUTS = 0.08, 0.10  # shares of the pairs
 
@@ -50,7 +51,8 @@ def render_scenes(
     """Render `count` backlit views from all panoramas in `folder`, in turn; `exclude` names panoramas by prefix."""
     paths = [p for p in sorted(folder.glob("*.hdr")) if not p.name.startswith(tuple(exclude) or ("\0",))]
     if not paths:
-        raise InputError(f"{folder}: no .hdr panoramas found there (after leaving out {', '.join(exclude) or 'none'})")
+        without = f" without those left out by --exclude {' '.join(exclude)}" if exclude else ""
+        raise InputError(f"{folder}: no .hdr panoramas there{without}")
     for number, path in enumerate(paths):
         panorama = read_panorama(path)
         rng = np.random.default_rng((seed, number))
@@ -75,7 +77,7 @@ class Photos:
 def read_photos(folders: Sequence[Path], short_side: int = 320) -> Photos:
     """Read the well-lit pictures below the folders, at most `short_side` high or wide.
 
-    Raises InputError if the folders hold no picture that can be a target.
+    Raises InputError where none of them can be a target.
     """
     found = Photos()
     paths = sorted(p for f in folders for p in f.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES)
@@ -88,30 +90,37 @@ def read_photos(folders: Sequence[Path], short_side: int = 320) -> Photos:
         scale = short_side / min(picture.shape[:2])
         if scale < 1:
             picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        picture = np.ascontiguousarray(picture[..., ::-1])
         if why := why_unfit(picture):
             found.unfit[path] = why
         else:
-            found.pictures.append(np.ascontiguousarray(picture[..., ::-1]))
+            found.pictures.append(picture)
     if folders and not found.pictures:
-        where = ", ".join(str(folder) for folder in folders)
-        if not paths:
-            raise InputError(f"--photos {where}: holds no pictures; looked for {' '.join(sorted(PICTURE_SUFFIXES))}")
-        first, why = next(iter(found.unfit.items()), (paths[0], "cannot be read"))
-        raise InputError(
-            f"--photos {where}: {len(paths)} found, {len(found.unfit)} read, 0 usable as well-lit targets; the first, "
-            f"{first.name}, {why}. Give well-lit photos: the training darkens them itself"
-        )
+        raise InputError(no_target(found, folders))
     return found
 
 
+def no_target(found: Photos, folders: Sequence[Path]) -> str:
+    """Describe folders of photos none of which can be used."""
+    where = ", ".join(str(folder) for folder in folders)
+    reasons = [f"{path}: {why}" for path, why in found.unfit.items()]
+    reasons += [f"{path}: not a picture that can be read" for path in found.failed]
+    if not reasons:
+        return f"--photos {where}: no pictures there; give a folder with .jpg, .png or the like in it"
+    more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+    return f"--photos {where}: no photo there can be a target; {reasons[0]}{more}; give well-lit ones"
+
+
 def why_unfit(picture: Array) -> str:
-    """Say why a photo cannot be a target, or "" if it can: dark or glaring as a whole, black against bright."""
+    """Say why a photo, (H, W, 3) uint8 RGB, cannot be a target: dark, glaring, or backlit itself; "" if it can."""
     dark, bright, mean = backlit_share(picture.astype(np.float32) / 255)
-    if not 0.28 < mean < 0.85:
-        return f"is too {'dark' if mean < 0.5 else 'bright'} (mean luma {mean:.2f}; a target has 0.28 to 0.85)"
+    if mean <= DARKEST_TARGET:
+        return f"too dark (mean {mean:.2f} of 1, more than {DARKEST_TARGET} is needed)"
+    if mean >= BRIGHTEST_TARGET:
+        return f"too bright (mean {mean:.2f} of 1, less than {BRIGHTEST_TARGET} is needed)"
     if dark > 0.12 and bright > 0.03:
-        return f"is backlit itself ({dark:.0%} of it near black beside bright parts; a target has up to 12 %)"
-    return f"is {dark:.0%} near black (a target has less than 40 %)" if dark >= 0.4 else ""
+        return f"backlit itself ({dark:.0%} dark, {bright:.0%} bright)"
+    return f"mostly dark ({dark:.0%})" if dark >= 0.4 else ""
 
 
 def random_crop(height: int, width: int, aspect: float, rng: np.random.Generator) -> tuple[slice, slice]:
@@ -298,6 +307,10 @@ class PairBatches(Dataset[tuple[Tensor, Tensor]]):
         rank, processes = self.part
         mine = pairs[self.batch * rank // processes : self.batch * (rank + 1) // processes]
         return _stack([p[0] for p in mine]), _stack([p[1] for p in mine])
+
+    def finished(self, batch: tuple[Tensor, ...], device: torch.device) -> tuple[Tensor, ...]:
+        """Move a batch to the device."""
+        return tuple(t.to(device, non_blocking=True, memory_format=torch.channels_last) for t in batch)
 
     def pair(self, size: tuple[int, int], rng: np.random.Generator) -> Pair:
         kind = self.kinds[rng.choice(len(self.kinds), p=self.share)]

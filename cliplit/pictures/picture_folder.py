@@ -10,6 +10,7 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -27,11 +28,38 @@ PAIR_FOLDERS = (("input", "gt"), ("resize_input", "resize_gt"))  # the latter as
 METERING = (93.0, 96.0, 98.0, 99.5)  # percentiles of luminance a camera may expose for
 
 
+class KeptPictures(Sequence[Array]):
+    """Decoded pictures: kept as long as they fit into so many bytes, the others read again at each use."""
+
+    def __init__(self, size: tuple[int, int], most: int = 0) -> None:
+        """Start without pictures; `size` (height, width) to read at, `most` bytes to keep, 0 for all."""
+        self.size, self.most, self.held = size, most, 0
+        self.items: list[Array | Path] = []
+
+    def add(self, picture: Array, path: Path) -> None:
+        fits = not self.most or self.held + picture.nbytes <= self.most
+        self.items.append(picture if fits else path)
+        self.held += picture.nbytes if fits else 0
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, number: Any) -> Any:
+        """Give picture `number`. Raises InputError if its file has gone since."""
+        item = self.items[number]
+        if not isinstance(item, Path):
+            return item
+        picture = read_picture(item, self.size) if item.is_file() else None
+        if picture is None:
+            raise InputError(f"{item}: was a picture when the run began, and cannot be read any more")
+        return picture
+
+
 @dataclass
 class Pictures:
     """`pictures`: (H, W, 3) RGB, uint8 gamma-coded or float16 scene-linear; `paths` beside them; `failed` files."""
 
-    pictures: list[Array] = field(default_factory=list)
+    pictures: Sequence[Array]
     paths: list[Path] = field(default_factory=list)
     failed: list[Path] = field(default_factory=list)
 
@@ -43,19 +71,24 @@ def list_pictures(folders: Sequence[Path]) -> list[Path]:
 
 
 def read_folder(
-    folders: Sequence[Path], size: tuple[int, int], least: int, tick: Callable[[], object] = lambda: None
+    folders: Sequence[Path],
+    size: tuple[int, int],
+    least: int,
+    tick: Callable[[], object] = lambda: None,
+    most: int = 0,
 ) -> Pictures:
     """Read all pictures below the folders, resized to (height, width) without a crop, as the paper does.
 
-    Raises InputError where fewer than `least` can be read.
+    `most`: bytes of pictures to keep in memory, 0 for all. Raises InputError where fewer than `least` can be read.
     """
-    found = Pictures()
+    kept = KeptPictures(size, most)
+    found = Pictures(kept)
     for path in list_pictures(folders):
         picture = read_picture(path, size)
         if picture is None:
             found.failed.append(path)
         else:
-            found.pictures.append(picture)
+            kept.add(picture, path)
             found.paths.append(path)
         tick()
     check_enough(found, folders, least)
@@ -66,21 +99,27 @@ def check_enough(found: Pictures, folders: Sequence[Path], least: int) -> None:
     if len(found.pictures) >= least:
         return
     where = ", ".join(str(folder) for folder in folders)
-    unreadable = f" ({len(found.failed)} files there cannot be read)" if found.failed else ""
-    raise InputError(f"{where}: {len(found.pictures)} pictures{unreadable}; training needs at least {least}, one batch")
+    unreadable = f" ({len(found.failed)} cannot be read, such as {found.failed[0]})" if found.failed else ""
+    count = len(found.pictures) or "no"
+    raise InputError(
+        f"{where}: {count} picture{'s' if count != 1 else ''} there{unreadable}; training needs at least {least}, one "
+        "batch: add pictures, or lower --batch"
+    )
 
 
-def read_pairs(folder: Path, size: tuple[int, int], least: int) -> tuple[Pictures, Pictures]:
+def read_pairs(folder: Path, size: tuple[int, int], least: int, most: int = 0) -> tuple[Pictures, Pictures]:
     """Read the inputs and references of a folder, see `pair_folders`, matched by file name whatever the suffix."""
-    backlit, references = Pictures(), Pictures()
+    kept = KeptPictures(size, most // 2), KeptPictures(size, most // 2)
+    backlit, references = map(Pictures, kept)
     for path, target in matched_paths(folder):
         both = read_picture(path, size), read_picture(target, size)
         if both[0] is None or both[1] is None:
             backlit.failed.append(path if both[0] is None else target)
             continue
-        for part, picture, source in ((backlit, both[0], path), (references, both[1], target)):
-            part.pictures.append(picture)
-            part.paths.append(source)
+        kept[0].add(both[0], path)
+        kept[1].add(both[1], target)
+        backlit.paths.append(path)
+        references.paths.append(target)
     check_enough(backlit, [folder], least)
     return backlit, references
 
@@ -89,6 +128,10 @@ def matched_paths(folder: Path) -> list[tuple[Path, Path]]:
     """List (input, target) paths of `pair_folders` with one stem. Raises InputError if there are none."""
     inputs, references = pair_folders(folder)
     targets = {path.stem: path for path in list_pictures([references])}
+    if missing := [part for part in (inputs, references) if not part.is_dir()]:
+        raise InputError(
+            f"{folder}: no folder {missing[0].name}/ there; pairs lie in input/ and gt/ under the same names"
+        )
     paths = [(path, targets[path.stem]) for path in list_pictures([inputs]) if path.stem in targets]
     if not paths:
         raise InputError(f"{folder}: no picture of {inputs.name}/ has a namesake in {references.name}/")
@@ -173,3 +216,10 @@ def developed(picture: Array, backlit: bool, rng: np.random.Generator) -> Array:
     if backlit:
         return film_curve(linear * exposure).astype(np.float32)
     return well_lit(linear, exposure).astype(np.float32) / 255
+
+
+def as_stored(picture: Array, backlit: bool, rng: np.random.Generator) -> Array:
+    """Convert a picture to what an 8-bit file would hold: (H, W, 3) uint8."""
+    if picture.dtype == np.uint8:
+        return picture
+    return np.round(developed(picture, backlit, rng) * 255).astype(np.uint8)

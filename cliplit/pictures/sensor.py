@@ -14,12 +14,18 @@ def add_noise(linear: Array, rng: np.random.Generator, shot: float, read: float)
     return linear + noise * np.sqrt(shot * np.maximum(linear, 0.0) + read * read)
 
 
-def random_noise(linear: Array, rng: np.random.Generator) -> Array:
-    """Add noise of a random camera at a random ISO; one picture in three stays clean."""
+def random_camera(rng: np.random.Generator) -> tuple[float, float]:
+    """Draw (shot, read) noise of a random camera at a random ISO; both 0 one time in three."""
     if rng.random() < 0.33:
-        return linear
+        return 0.0, 0.0
     shot = float(np.exp(rng.uniform(np.log(1e-5), np.log(1.5e-3))))
-    return add_noise(linear, rng, shot, read=float(np.sqrt(shot)) * rng.uniform(0.01, 0.06))
+    return shot, float(np.sqrt(shot)) * rng.uniform(0.01, 0.06)
+
+
+def random_noise(linear: Array, rng: np.random.Generator) -> Array:
+    """Add the noise of `random_camera`."""
+    shot, read = random_camera(rng)
+    return add_noise(linear, rng, shot, read) if shot else linear
 
 
 def store_8bit(coded: Array, rng: np.random.Generator) -> Array:

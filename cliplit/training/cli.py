@@ -179,8 +179,8 @@ def check_folders(config: TrainConfig) -> None:
     for name in FOLDERS:
         value = getattr(config, name)
         for folder in (value,) if isinstance(value, str) else value:
-            if folder and not Path(folder).is_dir():
-                raise InputError(f"--{cli_name(name)} {folder}: no such folder")
+            if (folder or isinstance(value, tuple)) and not (folder and Path(folder).is_dir()):
+                raise InputError(f"--{cli_name(name)} {folder or repr(folder)}: no such folder")
     for dark in map(Path, config.backlit):
         for light in map(Path, config.welllit):
             if (

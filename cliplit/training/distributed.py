@@ -11,7 +11,7 @@ from torch import distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from ..config import TrainConfig, cli_name
-from ..errors import BackendError, InputError
+from ..errors import BackendError, InputError, OptionError
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,13 @@ def leave_world(world: World) -> None:
 
 
 def find_device(name: str, local_rank: int = 0) -> torch.device:
-    """Find a device; auto is CUDA if there is some. Raises InputError for nonsense, BackendError for a missing one."""
+    """Find a device; auto is CUDA if there is some. Raises OptionError for nonsense, BackendError for a missing one."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise InputError(f"--device {name}: expected auto, cpu, cuda or cuda:N") from error
+        raise OptionError(f"--device {name}: expected auto, cpu, cuda or cuda:N") from error
     if device.type == "cuda":
         if not torch.cuda.is_available():
             raise BackendError(f"--device {name}: torch {torch.__version__} sees no CUDA device; use --device cpu")

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from ..arrays import Array
 from ..config import TrainConfig
-from ..errors import BackendError, InputError
+from ..errors import BackendError, InputError, first_line
 from ..files import atomic_write
 from ..phases import Phase
 from .samples import write_png
@@ -88,10 +88,10 @@ class Journal:
             if self.style == "lines":
                 click.echo(f"step {step}  " + "  ".join(f"{k} {v:.4g}" for k, v in scores.items()), err=True)
 
-    def event(self, step: int, what: str, **details: Any) -> None:
+    def event(self, step: int, what: str, details: Mapping[str, Any], quiet: bool = False) -> None:
         """Record what is no measurement: a change of the options, a divergence, a retry."""
         self._write({"step": step, "event": what, **details})
-        if self.style == "lines" and details:
+        if self.style == "lines" and details and not quiet:
             click.echo(f"step {step}  {what}: {json.dumps(details)}", err=True)
 
     def sheet(self, phase: Phase, step: int, picture: Array) -> None:
@@ -163,7 +163,7 @@ def open_tensorboard(folder: Path, step: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise InputError("--tensorboard needs the package of that name; install it: pip install tensorboard") from error
-    return SummaryWriter(str(folder / "tensorboard"), purge_step=step)
+    return SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
 
 def open_wandb(folder: Path, config: TrainConfig) -> Any:
@@ -174,8 +174,13 @@ def open_wandb(folder: Path, config: TrainConfig) -> Any:
         raise BackendError("--wandb needs the package of that name; install it: pip install wandb") from error
     named = folder / "wandb_id.txt"
     known = named.read_text(encoding="utf-8").strip() if named.is_file() else None
-    run: Any = wandb.init(
-        project=config.wandb, name=folder.name, dir=str(folder), id=known, resume="allow", config=asdict(config)
-    )
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        run: Any = wandb.init(
+            project=config.wandb, name=folder.name, dir=str(folder), id=known, resume="allow", config=asdict(config)
+        )
+    except Exception as error:  # no account, no network: types of wandb's own, in modules that move
+        advice = "log in (wandb login), or set WANDB_MODE=offline and send it later (wandb sync)"
+        raise BackendError(f"--wandb {config.wandb}: {first_line(error)}; {advice}") from error
     named.write_text(f"{run.id}\n", encoding="utf-8")
     return run

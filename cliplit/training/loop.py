@@ -22,9 +22,20 @@ from ..guidance.views import retaken
 from ..interrupt import Stop, interruption_after_step
 from ..phases import Stage, extended, next_phase, restarted
 from .distributed import join_world, leave_world
-from .journal import Journal
+from .journal import LOG, Journal
 from .losses import paired_loss, psnr
-from .objective import compared_with, embed, enhance, guidance_of, identity_of, live_pair, update_enhancer, update_pair
+from .objective import (
+    compared_with,
+    embed,
+    enhance,
+    features_of,
+    guidance_of,
+    identity_of,
+    judge,
+    live_pair,
+    update_enhancer,
+    update_pair,
+)
 from .relight import APPLY
 from .resume import changed_options, go_on
 from .run import Run, batches_from, keep_best, keep_prompts, prepare, save, sheet_of, write_config
@@ -57,7 +68,7 @@ def train(config: TrainConfig, folder: Path, resume: bool = False, quiet: bool =
     journal = Journal(folder, config, state.step, quiet=quiet, active=world.is_first, style=progress)
     try:
         if changes:
-            journal.event(state.step, "changed", **changes)
+            journal.event(state.step, "changed", changes)
         if not resume:
             if config.init and not config.best_by_loss:
                 journal.scores(0, keep_best(run, state, math.inf))  # what training must beat
@@ -83,7 +94,7 @@ def train_all(run: Run, state: State, journal: Journal, stop: Stop) -> None:
                 finish_phase(run, state, journal)
             return
         except DivergedError as error:
-            journal.event(state.step, "diverged", message=str(error))
+            journal.event(state.step, "diverged", {"message": str(error)}, quiet=not retries_left)
             if not retries_left:
                 raise
             halve_rates(run, state, journal)
@@ -95,7 +106,7 @@ def halve_rates(run: Run, state: State, journal: Journal) -> None:
     run.config = journal.config = replace(run.config, **{name: getattr(run.config, name) / 2 for name in names})
     write_config(run)
     go_on(run, state, {})
-    journal.event(state.step, "retry", **{name: getattr(run.config, name) for name in names})
+    journal.event(state.step, "retry", {name: getattr(run.config, name) for name in names})
 
 
 def train_phase(run: Run, state: State, journal: Journal, stop: Stop) -> None:
@@ -141,9 +152,12 @@ def diverged(run: Run, state: State, what: str) -> DivergedError:
     rate = (
         run.config.prompt_learning_rate if state.phase.stage.trains_prompts else learning_rate(state.step, run.config)
     )
+    again = "or --retries 3"
+    if run.config.retries:
+        again = f"(what --retries {run.config.retries} did is in {run.folder / LOG})"
     return DivergedError(
         f"diverged at step {state.step} ({state.phase.stage.value}): {what} at a learning rate of {rate:.3g}; "
-        f"{run.folder / 'last.pt'} is the last good state: go on with --resume and a lower learning rate or --retries 3"
+        f"{run.folder / 'last.pt'} is the last good state: go on with --resume and a lower learning rate {again}"
     )
 
 
@@ -203,7 +217,7 @@ def reconstruct_step(run: Run, state: State, batch: tuple[Tensor, ...]) -> Losse
     """Train self-reconstruction: the identity loss alone, all layers weighted alike, as a start for guidance."""
     picture, clean, _ = batch
     enhanced = enhance(run, picture)
-    identity = identity_of(run, enhanced, clean, (1.0,) * len(run.config.identity_layers))
+    identity = identity_of(run, features_of(run, enhanced), clean, (1.0,) * len(run.config.identity_layers))
     loss = run.config.reconstruction_weight * identity
     update_enhancer(run, state, loss)
     return {"loss": loss, "reconstruction_psnr": psnr(enhanced.detach(), clean, floor=1e-10).mean()}
@@ -214,12 +228,13 @@ def enhance_step(run: Run, state: State, batch: tuple[Tensor, ...]) -> Losses:
     config = run.config
     picture, clean, reference = batch
     enhanced = enhance(run, picture)
-    losses = {"guidance": guidance_of(run, state, enhanced)}
-    loss = config.guidance_weight * losses["guidance"]
     every = config.identity_every
-    if (state.step + 1) % every == 0:  # so that steps in the log have it
+    judged = judge(run, enhanced, with_features=(state.step + 1) % every == 0)  # so that steps in the log have it
+    losses = {"guidance": guidance_of(run, state, enhanced, judged)}
+    loss = config.guidance_weight * losses["guidance"]
+    if judged.features is not None:
         wanted = compared_with(run, clean, reference)
-        losses["identity"] = identity_of(run, enhanced, wanted, config.identity_layers)
+        losses["identity"] = identity_of(run, judged.features, wanted, config.identity_layers)
         loss = loss + every * config.identity_weight * losses["identity"]
     if config.paired_weight:
         losses["paired"] = paired_loss(enhanced, reference)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
 from ..guidance.contract import DTYPES
 from ..guidance.guided_losses import clip_loss, identity_loss
-from ..guidance.views import embed_views
+from ..guidance.plain_encoder import PlainEncoder
+from ..guidance.views import embed_crops
 from .relight import APPLY
 from .run import Run
 from .state import State, average_weights
@@ -21,30 +24,57 @@ def enhance(run: Run, picture: Tensor) -> Tensor:
     return APPLY[run.config.apply](picture.clamp(min=0.0), light.float())
 
 
-def guidance_of(run: Run, state: State, enhanced: Tensor) -> Tensor:
+@dataclass
+class Judged:
+    """What the encoders see in enhanced pictures: unit embeddings (N, D), and features if they are asked for."""
+
+    embeddings: Tensor
+    features: list[Tensor] | None
+
+
+def judge(run: Run, enhanced: Tensor, with_features: bool) -> Judged:
+    """Show enhanced pictures to the encoders, once where one encoder judges and compares at the same size."""
+    assert run.guidance is not None
+    score, identity = run.guidance.score, run.guidance.identity
+    with amp(run, run.config.encoder_arithmetic):
+        if with_features and score is identity and isinstance(score, PlainEncoder) and not score.feature_side:
+            embeddings, features = score.embed_and_features(enhanced)
+            return Judged(embeddings.float(), features)
+        return Judged(score.embed(enhanced).float(), identity.features(enhanced) if with_features else None)
+
+
+def guidance_of(run: Run, state: State, enhanced: Tensor, judged: Judged) -> Tensor:
     """Compute L_res for rave, else L_clip with the current prompts."""
     assert run.guidance is not None
-    with amp(run, run.config.encoder_arithmetic):
-        if run.residual is not None:
-            return run.residual.loss(embed_views(run.guidance.score, enhanced, run.config.crops, state.step).float())
-        embeddings = run.guidance.score.embed(enhanced)
+    if run.residual is not None:
+        with amp(run, run.config.encoder_arithmetic):
+            windows = embed_crops(run.guidance.score, enhanced, run.config.crops, state.step)
+        return run.residual.loss(torch.cat([judged.embeddings, *(w.float() for w in windows)]))
     assert state.pair is not None
     with torch.no_grad():
         pair = state.pair().float()
-    return clip_loss(embeddings.float(), pair)
+    return clip_loss(judged.embeddings, pair)
 
 
-def identity_of(run: Run, enhanced: Tensor, original: Tensor, weights: tuple[float, ...]) -> Tensor:
-    """Compute L_identity summed over the global batch; the factor undoes averaging gradients over processes."""
-    assert run.guidance is not None
-    with amp(run, run.config.encoder_arithmetic):
-        with torch.no_grad():
-            wanted = run.guidance.identity.features(original)
-        found = run.guidance.identity.features(enhanced)
+def identity_of(run: Run, found: list[Tensor], original: Tensor, weights: tuple[float, ...]) -> Tensor:
+    """Compute L_identity of features summed over the global batch.
+
+    The factor undoes averaging gradients over processes.
+    """
+    assert run.compared is not None
+    with torch.no_grad(), amp(run, run.config.encoder_arithmetic):
+        wanted = run.compared.features(original)
     if len(found) != len(weights):
         raise InputError(f"--identity-layers has {len(weights)} weights; this identity encoder has {len(found)} stages")
     pairs = [f.float() for f in found], [w.float() for w in wanted]
     return run.world.size * identity_loss(*pairs, weights)
+
+
+def features_of(run: Run, enhanced: Tensor) -> list[Tensor]:
+    """Compute the features of enhanced pictures, which the identity loss compares."""
+    assert run.guidance is not None
+    with amp(run, run.config.encoder_arithmetic):
+        return run.guidance.identity.features(enhanced)
 
 
 @torch.no_grad()

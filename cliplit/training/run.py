@@ -17,10 +17,11 @@ from torch.utils.data import DataLoader
 
 from ..arrays import Array
 from ..config import ALTERNATING, TrainConfig
-from ..errors import InputError
+from ..errors import InputError, OptionError
 from ..files import atomic_write
 from ..guidance.build import build_guidance
-from ..guidance.contract import Guidance
+from ..guidance.contract import Guidance, ImageEncoder
+from ..guidance.feature_cache import FeatureCache
 from ..guidance.guided_losses import negative_probability
 from ..guidance.plain_encoder import PlainEncoder
 from ..guidance.prompts import build_pair, save_pair
@@ -35,7 +36,7 @@ from .relight import APPLY
 from .samples import sample_sheet
 from .sources import TrainingSources, batches_of, read_sources
 from .state import State, draw_weights, fresh_state
-from .validation import best_score, score_all
+from .validation import best_score, check_validation, score_all
 
 OUTER_CONVOLUTIONS = ("cond1", "condx", "condy", "cond_add1")  # of the unet
 
@@ -52,6 +53,7 @@ class Run:
     residual: Residual | None  # of rave
     network: nn.Module  # state.network, distributed and compiled
     pair: nn.Module | None  # state.pair, distributed
+    compared: ImageEncoder | FeatureCache | None = None  # the identity encoder, for the pictures compared with
     beginning: nn.Module | None = None  # the network of --init, frozen, for --identity-to result
 
 
@@ -63,6 +65,7 @@ def prepare(config: TrainConfig, folder: Path, world: World, quiet: bool) -> tup
     network = initial_network(config).to(world.device)
     set_padding(network, config)
     check_sizes(config)
+    check_validation(config)
     sources = read_sources(config, quiet)
     guidance = pair = residual = None
     if config.method != "paired":
@@ -76,10 +79,8 @@ def prepare(config: TrainConfig, folder: Path, world: World, quiet: bool) -> tup
     state = fresh_state(config, network, pair, world.device)
     trained: Any = torch.compile(network) if config.compile else network
     wrapped = world.wrap(pair) if pair is not None else None
-    run = Run(
-        config, folder, world, sources, guidance, residual, world.wrap(trained), wrapped, beginning(config, network)
-    )
-    return run, state
+    modules = world.wrap(trained), wrapped, compared(config, guidance), beginning(config, network)
+    return Run(config, folder, world, sources, guidance, residual, *modules), state
 
 
 def write_config(run: Run) -> None:
@@ -88,6 +89,13 @@ def write_config(run: Run) -> None:
         run.folder.mkdir(parents=True, exist_ok=True)
         with atomic_write(run.folder / "config.json") as temporary:
             temporary.write_text(json.dumps(asdict(run.config), indent=1) + "\n", encoding="utf-8")
+
+
+def compared(config: TrainConfig, guidance: Guidance | None) -> ImageEncoder | FeatureCache | None:
+    """Give what computes the features that the identity loss compares with, from a cache if there is to be one."""
+    if guidance is None or not config.identity_cache:
+        return guidance.identity if guidance is not None else None
+    return FeatureCache(guidance.identity, config.identity_cache << 20)
 
 
 def beginning(config: TrainConfig, network: nn.Module) -> nn.Module | None:
@@ -126,16 +134,16 @@ def initial_network(config: TrainConfig) -> nn.Module:
 
 
 def check_sizes(config: TrainConfig) -> None:
-    """Check that the network can take pictures of these sizes. Raises InputError."""
+    """Check that the network can take pictures of these sizes. Raises OptionError."""
     multiple = build_network(config.network).multiple
     for name, sides in (("sizes", {s for size in config.sizes for s in size}), ("prompt-size", {config.prompt_size})):
         if wrong := sorted(side for side in sides if side % multiple):
-            raise InputError(f"--{name} {wrong[0]}: the {config.network} network takes multiples of {multiple}")
+            raise OptionError(f"--{name} {wrong[0]}: the {config.network} network takes multiples of {multiple}")
 
 
 def batches_from(run: Run, stage: Stage, start: int) -> Iterator[tuple[Tensor, ...]]:
-    """Yield batches of a stage from number `start` on, without end, made ahead of time by worker processes."""
-    dataset = batches_of(run.sources, run.config, stage, (run.world.rank, run.world.size))
+    """Yield batches of a stage from number `start` on, without end, drawn ahead of time by worker processes."""
+    dataset: Any = batches_of(run.sources, run.config, stage, (run.world.rank, run.world.size))
     loader = DataLoader(
         dataset,
         batch_size=None,
@@ -145,13 +153,8 @@ def batches_from(run: Run, stage: Stage, start: int) -> Iterator[tuple[Tensor, .
         generator=torch.Generator(),  # or it would draw from the global one, and a resumed run once more
         pin_memory=run.world.device.type == "cuda",
     )
-    for batch in loader:
-        yield tuple(on_device(t, run.world.device) for t in batch)
-
-
-def on_device(pictures: Tensor, device: torch.device) -> Tensor:
-    layout = torch.channels_last if pictures.ndim == 4 else torch.contiguous_format
-    return pictures.to(device, non_blocking=True, memory_format=layout)
+    for drawn in loader:
+        yield dataset.finished(drawn, run.world.device)
 
 
 def keep_best(run: Run, state: State, loss: float) -> dict[str, float]:
@@ -175,7 +178,8 @@ def keep_prompts(run: Run, state: State) -> None:
     """Write prompts.pt, with the mean probability each prompt gives to its own pictures."""
     if not run.world.is_first or state.pair is None or run.guidance is None:
         return
-    backlit, well_lit = (t.to(run.world.device) for t in batches_of(run.sources, run.config, Stage.REFINE)[0])
+    batches: Any = batches_of(run.sources, run.config, Stage.REFINE)
+    backlit, well_lit = batches.finished(batches[0], run.world.device)
     with torch.no_grad():
         pair = state.pair()
         encoder = run.guidance.score

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from ..arrays import Array
 from ..config import TrainConfig
+from ..errors import printable
 from ..networks.registry import takes_masks
 from ..phases import Stage
 from ..pictures.guided_batches import GuidedBatches, GuidedSources, read_guided_sources
@@ -60,8 +60,8 @@ def spread(items: Sequence[T], count: int = 4) -> list[T]:
 
 def batches_of(
     sources: TrainingSources, config: TrainConfig, stage: Stage, part: tuple[int, int] = (0, 1)
-) -> Dataset[Any]:
-    """Return batches of a stage by number; `part` is this process's share of each."""
+) -> PairBatches | GuidedBatches:
+    """Return batches of a stage by number, see their `finished`; `part` is this process's share of each."""
     if sources.paired is not None:
         masks = takes_masks(config.network)
         return PairBatches(sources.paired, config.batch, config.sizes, config.seed, config.task, part, masks)
@@ -80,15 +80,15 @@ def read_sources(config: TrainConfig, quiet: bool = False) -> TrainingSources:
             guided = read_guided_sources(config, progress.update)
         sources, failed = TrainingSources(guided=guided), guided.failed
     if not quiet:
-        tell_skipped(failed, "not a picture that can be read")
+        tell_skipped(dict.fromkeys(failed, "not a picture that can be read"))
     return sources
 
 
-def tell_skipped(paths: Sequence[Path], why: str) -> None:
-    for path in paths[:NAMED]:
-        tqdm.write(f"skipped {path}: {why}", file=sys.stderr)
-    if len(paths) > NAMED:
-        tqdm.write(f"skipped {len(paths) - NAMED} more: {why}", file=sys.stderr)
+def tell_skipped(reasons: Mapping[Path, str]) -> None:
+    for path, why in list(reasons.items())[:NAMED]:
+        tqdm.write(printable(f"skipped {path}: {why}"), file=sys.stderr)
+    if len(reasons) > NAMED:
+        tqdm.write(f"skipped {len(reasons) - NAMED} more", file=sys.stderr)
 
 
 def _paired_sources(config: TrainConfig, quiet: bool) -> tuple[Sources, list[Path]]:
@@ -96,7 +96,7 @@ def _paired_sources(config: TrainConfig, quiet: bool) -> tuple[Sources, list[Pat
     photos = read_photos([Path(folder) for folder in config.photos])
     failed = photos.failed
     if not quiet:
-        tell_skipped(list(photos.unfit), "dark, glaring or backlit itself, and cannot be a target")
+        tell_skipped(photos.unfit)
     if config.pairs:
         inputs, targets = read_pairs(Path(config.pairs), PAIR_SIZE, 1)
         rng = np.random.default_rng(config.seed)  # scene-linear pictures are exposed once, for the highlights

@@ -42,6 +42,35 @@ def score_all(network: nn.Module, config: TrainConfig) -> tuple[Scores, dict[str
     return scores, each
 
 
+def check_validation(config: TrainConfig) -> None:
+    """Read the pictures to score on once, before anything slow. Raises InputError for what cannot be scored."""
+    if config.validation:
+        for _ in read_pairs(Path(config.validation)):
+            pass
+    if config.validation_photos:
+        for _ in read_pictures(Path(config.validation_photos)):
+            pass
+    if not config.best_by_loss and config.best_by not in ("auto", *promised(config)):
+        raise InputError(no_such_score(config, promised(config)))
+
+
+def promised(config: TrainConfig) -> list[str]:
+    """List the scores by which a run can choose its best."""
+    pairs = [name for name in ("psnr", "ssim") if config.validation]
+    if config.validation and config.best_by == "lpips" and quality_metric("lpips"):
+        pairs.append("lpips")
+    if config.validation_photos and config.best_by in ("musiq", "niqe") and quality_metric(config.best_by):
+        pairs.append(config.best_by)
+    return pairs
+
+
+def no_such_score(config: TrainConfig, known: Iterable[str]) -> str:
+    return (
+        f"--best-by {config.best_by}: not among the scores ({', '.join(known) or 'none'}); psnr and ssim need "
+        "--validation, lpips pyiqa as well, musiq and niqe --validation-photos and pyiqa"
+    )
+
+
 def best_score(scores: Scores, loss: float, config: TrainConfig) -> float:
     """Return the score that best.pt maximises. Raises InputError if it was not computed."""
     if config.best_by_loss:
@@ -49,10 +78,7 @@ def best_score(scores: Scores, loss: float, config: TrainConfig) -> float:
     if config.best_by == "auto":
         return scores["psnr"] + 20.0 * scores["ssim"]
     if config.best_by not in scores:
-        raise InputError(
-            f"--best-by {config.best_by}: not among the scores ({', '.join(scores) or 'none'}); psnr and ssim need "
-            "--validation, the others pyiqa as well"
-        )
+        raise InputError(no_such_score(config, scores))
     return -scores[config.best_by] if config.best_by in ("lpips", "niqe") else scores[config.best_by]
 
 

@@ -134,25 +134,33 @@ def test_resume_takes_only_what_a_run_in_progress_can_change(finished):
 )
 def test_mistakes_are_one_clear_line(tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
-    wrong_usage = ("needs pictures", "expected HEIGHT", "must be at least", "text tower", "known targets")
+    wrong_usage = (
+        "needs pictures",
+        "expected HEIGHT",
+        "must be at least",
+        "expected auto",
+        "text tower",
+        "known targets",
+    )
     assert message in fails("run", *arguments, code=2 if any(part in message for part in wrong_usage) else 1)
 
 
-def test_photos_that_cannot_be_targets_are_counted_and_the_first_is_explained(tmp_path):
+def test_the_first_photo_that_cannot_be_a_target_is_explained(tmp_path):
     """8-bit grey 51 is 0.20 of white; 230 is 0.90."""
     photos = tmp_path / "photos"
     photos.mkdir()
-    assert f"--photos {photos}: holds no pictures; looked for .bmp" in fails(tmp_path / "run", "--photos", photos)
-    for code, why in ((51, "is too dark (mean luma 0.20;"), (230, "is too bright (mean luma 0.90;")):
+    assert f"--photos {photos}: no pictures there" in fails(tmp_path / "run", "--photos", photos)
+    for code, why in ((51, "too dark (mean 0.20 of 1"), (230, "too bright (mean 0.90 of 1")):
         write_picture(photos / "a.png", np.full((64, 64, 3), code, np.uint8))
-        line = fails(tmp_path / "run", "--photos", photos)
-        assert f"1 found, 1 read, 0 usable as well-lit targets; the first, a.png, {why}" in line
+        assert f"no photo there can be a target; {photos / 'a.png'}: {why}" in fails(
+            tmp_path / "run", "--photos", photos
+        )
     half = np.full((64, 64, 3), 230, np.uint8)
     half[:32] = 5
     write_picture(photos / "a.png", half)
-    assert "a.png, is backlit itself (" in fails(tmp_path / "run", "--photos", photos)
+    assert "a.png: backlit itself (" in fails(tmp_path / "run", "--photos", photos)
     (photos / "a.png").write_bytes(b"no picture")
-    assert "1 found, 0 read, 0 usable" in fails(tmp_path / "run", "--photos", photos)
+    assert "a.png: not a picture that can be read" in fails(tmp_path / "run", "--photos", photos)
     assert not (tmp_path / "run").exists()
 
 

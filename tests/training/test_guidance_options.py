@@ -9,9 +9,11 @@ from torch.nn import functional as F
 
 from cliplit.config import TrainConfig
 from cliplit.errors import InputError, OptionError
+from cliplit.guidance.feature_cache import FeatureCache
 from cliplit.guidance.guided_losses import band_loss, residual_loss
 from cliplit.guidance.residual import Residual
 from cliplit.guidance.views import embed_views, retaken
+from cliplit.networks import checkpoint
 from cliplit.phases import Stage
 from cliplit.pictures.tone import exposed
 from cliplit.training import loop as training
@@ -233,3 +235,90 @@ def test_raw_words_are_rows_of_the_towers_table(options, tmp_path):
     given = options(method="rave", bias_tokens=2, bias_words="raw")
     with pytest.raises(InputError, match=r"words of .+ have 16 numbers, its embeddings 32"):
         prepared(given, tmp_path / "run")
+
+
+# Features of what the identity loss compares with, kept.
+
+
+class Counting:
+    """An encoder that notes how many pictures it was shown, each by itself or not."""
+
+    def __init__(self):
+        self.shown = []
+
+    def features(self, x):
+        self.shown.append(len(x))
+        return [x.mean(dim=(2, 3), keepdim=True), x[:, :, ::2, ::2]]
+
+
+def test_kept_features_are_those_of_the_encoder_and_computed_once_a_picture():
+    encoder, pictures = Counting(), torch.rand(5, 3, 8, 8)
+    cache = FeatureCache(encoder, 1 << 20)
+    for numbers in ([0, 1, 2], [2, 1, 0], [3, 3, 4]):
+        wanted = Counting().features(pictures[numbers])
+        for found, expected in zip(cache.features(pictures[numbers]), wanted, strict=True):
+            assert torch.equal(found, expected)
+    assert encoder.shown == [1] * 5 and (cache.hits, cache.misses) == (4, 5)
+
+
+def test_kept_features_take_no_more_than_allowed_and_the_oldest_go_first():
+    """A picture's features are 3 + 3 * 4 * 4 floats, 204 bytes."""
+    encoder, pictures = Counting(), torch.rand(4, 3, 8, 8)
+    cache = FeatureCache(encoder, 450)
+    for number in (0, 1, 0, 2):
+        cache.features(pictures[number : number + 1])
+    assert cache.size == 408 and encoder.shown == [1] * 3
+    cache.features(pictures[0:1])  # used later than 1
+    assert len(encoder.shown) == 3
+    cache.features(pictures[1:2])
+    assert len(encoder.shown) == 4
+
+
+def test_pictures_of_the_same_bytes_and_another_shape_are_others():
+    encoder, flat = Counting(), torch.rand(1, 3, 4, 16)
+    cache = FeatureCache(encoder, 1 << 20)
+    assert cache.features(flat)[1].shape == (1, 3, 2, 8)
+    assert cache.features(flat.reshape(1, 3, 16, 4))[1].shape == (1, 3, 8, 2)
+
+
+@pytest.mark.parametrize("augmentation", ["none", "turns", "paper"])
+def test_training_with_kept_features_is_training_without(exposure, tmp_path, augmentation):
+    given = {"augmentation": augmentation, "noise": 0.0, "reconstruction_steps": 1}
+    plain = train(TrainConfig.from_dict(exposure(**given)), tmp_path / "plain", quiet=True)
+    kept = train(TrainConfig.from_dict(exposure(**given, identity_cache=8)), tmp_path / "kept", quiet=True)
+    a, b = (checkpoint.read(path)["weights"] for path in (plain, kept))
+    assert all(torch.allclose(a[name], b[name], atol=1e-6) for name in a)
+
+
+PLAIN = """
+import torch
+
+class Plain(torch.nn.Module):
+    passes = 0
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(5)
+        self.fine = torch.nn.Conv2d(3, 4, 3, stride=2, padding=1)
+        self.coarse = torch.nn.Conv2d(4, 6, 3, stride=2, padding=1)
+    def encode_image(self, x):
+        Plain.passes += 1
+        return self.coarse(self.fine(x).relu()).mean((2, 3))
+
+def load(): return Plain()
+"""
+
+
+def test_one_encoder_is_shown_an_enhanced_picture_once(options, tmp_path):
+    """Two passes a step: the enhanced and the original; the embedding and the features are those of passes apart."""
+    (tmp_path / "plain.py").write_text(PLAIN)
+    encoder = {"encoder": f"{tmp_path / 'plain.py'}:load", "identity_layers": [1.0, 1.0], "method": "rave"}
+    run, state = prepared(options(**encoder), tmp_path / "run")
+    judge = run.guidance.score
+    pictures = torch.rand(2, 3, 16, 16)
+    embedding, features = judge.embed_and_features(pictures)
+    assert torch.equal(embedding, judge.embed(pictures))
+    assert all(torch.equal(a, b) for a, b in zip(features, judge.features(pictures), strict=True))
+    batch = next(training.batches_from(run, Stage.ENHANCE, 0))
+    before = type(judge.module).passes
+    STEPS[Stage.ENHANCE](run, state, batch)
+    assert type(judge.module).passes - before == 2

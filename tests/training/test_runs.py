@@ -351,11 +351,13 @@ def paired_options(made):
 
 @pytest.mark.parametrize(
     "method,number",
-    [("paired", signal.SIGKILL), ("cliplit", signal.SIGKILL), ("rave", signal.SIGINT)],
-    ids=["paired-SIGKILL", "cliplit-SIGKILL", "rave-Ctrl-C"],
+    [("paired", signal.SIGKILL), ("cliplit", signal.SIGKILL), ("rave", signal.SIGINT), ("kept", signal.SIGINT)],
+    ids=["paired-SIGKILL", "cliplit-SIGKILL", "rave-Ctrl-C", "kept-features-Ctrl-C"],
 )
 def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(options, paired_options, tmp_path, method, number):
-    given = {**(paired_options if method == "paired" else options(method=method)), "save_every": 2, "log_every": 3}
+    kept = {"method": "rave", "augmentation": "turns", "identity_cache": 64, "memory": 1}  # empty after the stop
+    guided = options(**kept) if method == "kept" else options(method=method)
+    given = {**(paired_options if method == "paired" else guided), "save_every": 2, "log_every": 3}
     train(TrainConfig.from_dict(given), tmp_path / "whole", quiet=True)
 
     stopped = child(given, tmp_path / "part", at=15, number=number)

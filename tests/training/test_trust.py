@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -18,6 +20,7 @@ from cliplit.errors import DivergedError, InputError, OptionError
 from cliplit.networks import checkpoint
 from cliplit.networks.unet import UNet
 from cliplit.phases import Phase, Stage, lengthened
+from cliplit.pictures.pairs import why_unfit
 from cliplit.training import loop
 from cliplit.training.cli import main
 from cliplit.training.distributed import World
@@ -100,7 +103,7 @@ def test_a_retry_goes_back_and_halves_the_rates(paired, tmp_path, monkeypatch):
 
 def test_retries_come_to_an_end(paired, tmp_path, monkeypatch):
     fail_at(monkeypatch, step=0, times=9)
-    with pytest.raises(DivergedError, match=r"learning rate of 0\.0005"):
+    with pytest.raises(DivergedError, match=r"learning rate of 0\.0005.*what --retries 2 did is in"):
         train(TrainConfig.from_dict({**paired, "retries": 2, "schedule": "constant"}), tmp_path / "run", quiet=True)
 
 
@@ -110,13 +113,20 @@ def test_retries_come_to_an_end(paired, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "arguments",
     ["--learning-rate nan", "--learning-rate -1", "--learning-rate inf", "--weight-decay -1", "--workers -1",
-     "--seed -1", "--noise 2", "--ema 1.5", "--warmup -1", "--betas 0.9 1", "--levels 5", "--identity-every 0"],
+     "--seed -1", "--threads 100000", "--memory -1", "--crop-least 0", "--noise 2",
+     "--seed 99999999999999999999", "--ema 1.5", "--warmup -1", "--betas 0.9 1", "--levels 5", "--identity-every 0"],
 )  # fmt: skip
 def test_numbers_out_of_range_are_one_line_and_wrong_usage(tmp_path, arguments):
     result = run(tmp_path / "run", "--photos", tmp_path, *arguments.split())
     assert result.exit_code == 2
     line = result.stderr.strip()
     assert "\n" not in line and f"{arguments.split()[0]} " in line and "must be" in line
+
+
+@pytest.mark.parametrize(("size", "said"), [("0x0", "--sizes 0x0: expected HEIGHTx"), ("24x24", "multiples of 16")])
+def test_sizes_that_nothing_takes_are_wrong_usage(tmp_path, size, said):
+    result = run(tmp_path / "run", "--photos", tmp_path, "--sizes", size)
+    assert result.exit_code == 2 and said in result.stderr and len(result.stderr.splitlines()) == 1
 
 
 def test_every_number_has_bounds():
@@ -158,6 +168,43 @@ def test_wandb_gets_what_tensorboard_gets_and_a_resumed_run_continues_it(paired,
     assert run(tmp_path / "run", "--resume", "--steps", "8", "--quiet").exit_code == 0
     assert [b["id"] for b in begun] == [None, "abc"] and begun[0]["project"] == "mine"
     assert [step for step, values in logged if "targets/loss" in values] == [2, 4, 6, 8]
+
+
+def test_wandb_without_an_account_is_one_line(paired, tmp_path, monkeypatch):
+    def init(**given):
+        raise RuntimeError("No API key configured. Use `wandb login` to log in.\nmore")
+
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init))
+    result = start(tmp_path / "run", paired, "--wandb", "mine", "--quiet")
+    assert result.exit_code == 3 and len(result.stderr.splitlines()) == 1
+    assert "No API key configured" in result.stderr and "WANDB_MODE=offline" in result.stderr
+
+
+def test_wandb_itself_writes_offline(paired, tmp_path, monkeypatch):
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    child = subprocess.run(
+        [
+            *(sys.executable, "-c", "from cliplit.training.cli import main; main()", str(tmp_path / "run"), "--quiet"),
+            *("--pairs", paired["pairs"], "--batch", "2", "--sizes", "32x32", "--steps", "2", "--log-every", "1"),
+            *("--workers", "0", "--threads", "1", "--wandb", "mine"),
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert child.returncode == 0, child.stderr
+    (written,) = (tmp_path / "run" / "wandb").glob("offline-run-*/run-*.wandb")
+    assert b"targets/loss" in written.read_bytes()
+
+
+def test_tensorboard_of_a_resumed_run_has_every_step(paired, tmp_path):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    assert start(tmp_path / "run", paired, "--tensorboard", "--quiet").exit_code == 0
+    assert run(tmp_path / "run", "--resume", "--steps", "8", "--quiet").exit_code == 0
+    events = accumulator.EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    events.Reload()
+    assert [event.step for event in events.Scalars("targets/loss")] == [2, 4, 6, 8]
 
 
 def test_wandb_that_is_not_installed_is_said(paired, tmp_path, monkeypatch):
@@ -233,6 +280,21 @@ def test_copies_under_other_names_are_found(options, made, tmp_path):
     assert result.exit_code == 1 and "is the same picture as" in result.stderr and "4 are in" in result.stderr
 
 
+def test_copies_saved_again_at_another_size_are_found(options, made, tmp_path):
+    for i in range(5):
+        copy = cv2.resize(scene(i) ** 3 * 0.5, (90, 70), interpolation=cv2.INTER_LINEAR)
+        write_picture(tmp_path / "light" / f"copy{i}.jpg", to_uint8(copy))
+    result = start(tmp_path / "run", options(method="latent", welllit=[str(tmp_path / "light")]))
+    assert result.exit_code == 1 and "5 are in" in result.stderr, result.output
+
+
+def test_the_same_scene_in_other_light_is_no_copy(options, made, tmp_path):
+    for i in range(8):
+        write_picture(tmp_path / "light" / f"{i}.jpg", to_uint8(scene(i)))
+    given = options(method="rave", welllit=[str(tmp_path / "light")], steps=1, reconstruction_steps=1)
+    assert start(tmp_path / "run", given).exit_code == 0
+
+
 def test_a_folder_with_a_run_is_named_as_that(paired, tmp_path):
     assert start(tmp_path / "run", paired, "--quiet").exit_code == 0
     result = run(tmp_path / "run")
@@ -251,10 +313,46 @@ def test_photos_that_cannot_be_targets_are_named(made, paired, tmp_path):
         write_picture(tmp_path / "dark" / f"{i}.png", to_uint8(scene(i) * 0.1))
     given = {k: v for k, v in paired.items() if k != "pairs"} | {"photos": [str(tmp_path / "dark")]}
     result = start(tmp_path / "run", given)
-    assert result.exit_code == 1 and "2 are dark, glaring or backlit themselves" in result.stderr
+    assert result.exit_code == 1 and "no photo there can be a target" in result.stderr
+    assert f"{tmp_path / 'dark' / '0.png'}: too dark (mean 0.0" in result.stderr and "(and 1 more)" in result.stderr
     result = start(tmp_path / "run", given | {"photos": [str(tmp_path / "dark"), str(made.welllit)], "steps": 1})
     assert result.exit_code == 0, result.output
-    assert f"skipped {tmp_path / 'dark' / '0.png'}: dark" in result.stderr
+    assert f"skipped {tmp_path / 'dark' / '0.png'}: too dark (mean 0.0" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("picture", "why"),
+    [
+        (np.full((64, 64, 3), 30, np.uint8), "too dark (mean 0.12"),
+        (np.full((64, 64, 3), 240, np.uint8), "too bright (mean 0.94"),
+        (np.repeat([[10] * 32 + [235] * 32], 64, axis=0)[..., None].repeat(3, 2).astype(np.uint8), "backlit itself (4"),
+        (np.full((64, 64, 3), 128, np.uint8), ""),
+    ],
+)
+def test_why_a_photo_can_be_no_target(picture, why):
+    assert why_unfit(picture).startswith(why) and bool(why_unfit(picture)) == bool(why)
+
+
+def test_a_folder_without_photos_is_said_to_be_that(paired, tmp_path):
+    (tmp_path / "empty").mkdir()
+    given = {k: v for k, v in paired.items() if k != "pairs"} | {"photos": [str(tmp_path / "empty")]}
+    assert "empty: no pictures there" in start(tmp_path / "run", given).stderr
+    assert "--photos '': no such folder" in run(tmp_path / "run", "--photos", "").stderr
+
+
+@pytest.mark.parametrize("option", ["validation", "validation_photos"])
+def test_what_cannot_be_scored_is_said_before_training(paired, tmp_path, option):
+    (tmp_path / "empty").mkdir()
+    result = start(tmp_path / "run", paired | {option: str(tmp_path / "empty")})
+    assert result.exit_code == 1 and "empty: no" in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_pairs_of_different_sizes_are_said_before_training(paired, tmp_path):
+    write_picture(tmp_path / "pairs" / "input" / "a.png", to_uint8(scene(1)))
+    write_picture(tmp_path / "pairs" / "gt" / "a.png", to_uint8(scene(1, 20, 20)))
+    result = start(tmp_path / "run", paired | {"validation": str(tmp_path / "pairs")})
+    assert "different sizes, 64x48 and 20x20" in result.stderr and not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("names", [("input", "gt"), ("resize_input", "resize_gt")])
