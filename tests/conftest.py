@@ -12,8 +12,8 @@ from made import backlit
 
 ROOT = Path(__file__).resolve().parents[1]
 # In CI everything is there that can be had, and a test skipped for want of it is a failure. What may be missing, and
-# cases that do not apply, are said in other words: an NVIDIA driver, TensorRT, pretrained weights, blocks not run. wandb
-# is a client of a service, and no part of the extra dev.
+# cases that do not apply, are said in other words: an NVIDIA driver, TensorRT, pretrained weights, blocks not run.
+# wandb is a client of a service, and no part of the extra dev.
 FOR_WANT_OF = re.compile(
     r"could not import '(?!tensorrt'|cuda|pycuda|wandb')|not installed|is not here|without a C compiler"
     r"|needs (the extra|the package|ffmpeg|chromium|strace)"
