@@ -277,7 +277,7 @@ def test_the_tested_versions_begin_with_the_lower_bounds_of_pyproject():
 @pytest.mark.parametrize(
     "name, version, said",
     [("av", "18.1.0", ""), ("av", "19.0.7", ""), ("av", "18.0.0", "older"), ("av", "20.0", "newer"),
-     ("torch", "2.9.1+cu130", ""), ("somebody", "1", ""), ("python", "3.10.4", "older")],
+     ("torch", "2.12.1+cu130", ""), ("somebody", "1", ""), ("python", "3.10.4", "older")],
 )  # fmt: skip
 def test_what_is_outside_of_the_tested_versions(name, version, said):
     from cliplit.runtime.tested import outside

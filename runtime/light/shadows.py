@@ -49,13 +49,13 @@ def star(rings: Sequence[tuple[int, int]]) -> Taps:
 # Chosen by the largest step that remains of staircases of 2 to 96 samples a code: 0.8 codes down to 0.25.
 LUMA_TAPS = star([(1, 3), (3, 2), (7, 1), (13, 1), (22, 1)])
 LUMA_UNIT = sum(weight for _, _, weight in LUMA_TAPS)  # what one code is in a sum of steps
-CHROMA_TAPS = star([(1, 1), (4, 1), (8, 1), (13, 1)])  # at half luma's size: beyond the 8 x 8 blocks of JPEG and H.264
-FULL_CHROMA_TAPS = star([(2, 1), (7, 1), (13, 1), (22, 1)])  # at luma's size, where such blocks are 16 wide
+FULL_CHROMA_TAPS = star([(2, 1), (7, 1), (13, 1), (22, 1)])  # at luma's size, where JPEG's chroma blocks are 16 wide
+CHROMA_TAPS = tuple((round(dy / 2), round(dx / 2), weight) for dy, dx, weight in FULL_CHROMA_TAPS)  # at half its size
 REACH = 22  # of the farthest tap
 
 DITHERED = 0.7  # codes of luma's noise from which there are no steps to be seen
 LUMA_GATE = 8  # codes of 8 bits in which what looks alike may differ
-LEAST_GATE, LARGEST_GATE = 1.0, 12.0  # the same in chroma: without noise, which leaves colours alone, and at most
+LEAST_GATE, LARGEST_GATE = 1.5, 12.0  # the same in chroma: without noise a step of one code, and at most
 CLEAN = 0.3  # codes of noise up to which a picture counts as clean: rounding to codes alone is 0.29
 NOISE_GATE = 6.0  # codes of gate to a code of noise above that
 INNER_DEPTH = 14  # bits of what is compared, at most: differences and their sums fit into 16

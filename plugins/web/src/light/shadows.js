@@ -23,7 +23,7 @@ export const LUMA_UNIT = LUMA_TAPS.reduce((sum, [, , weight]) => sum + weight, 0
 export const FULL_CHROMA_TAPS = star([[2, 1], [7, 1], [13, 1], [22, 1]]);
 export const REACH = 22; // of the farthest tap
 export const LUMA_GATE = 8; // codes of 8 bits in which what looks alike may differ
-export const LEAST_GATE = 1; // the same in chroma: without noise, and at most
+export const LEAST_GATE = 1.5; // the same in chroma: without noise, and at most
 export const LARGEST_GATE = 12;
 export const CLEAN = 0.3; // codes of noise up to which a picture counts as clean
 export const NOISE_GATE = 6; // codes of gate to a code of noise above that
