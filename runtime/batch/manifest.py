@@ -84,8 +84,12 @@ class Manifest:
         if self.pending:
             data = "".join(self.pending).encode()
             if is_local(self.system):
-                with self.system.open(f"{self.folder}/{self.run}{LINES}", "ab") as file:
-                    file.write(data)
+                path = f"{self.folder}/{self.run}{LINES}"
+                try:
+                    with self.system.open(path, "ab") as file:
+                        file.write(data)
+                except OSError as error:  # a full disk is told without the file's name
+                    raise OSError(error.errno, error.strerror or str(error), error.filename or path) from error
             else:
                 self.system.pipe_file(f"{self.folder}/{self.run}-{self.part:06d}{LINES}", data)
                 self.part += 1
