@@ -105,7 +105,7 @@ def test_ffmpeg_gives_enhancers_pixels_at_every_size(home, clip, tmp_path, size)
     enhancer = Enhancer()
     for number, (old, new) in enumerate(zip(before, after, strict=True)):
         assert psnr(old, new) < 30, "not relighted"
-        assert psnr(enhancer(old), new) > (50 if number else 55)  # the grain of a clip is a running mean
+        assert psnr(enhancer(old), new) > (48 if number else 55)  # the grain of a clip is a running mean
 
 
 @pytest.mark.parametrize("size", [(640, 360), (1366, 768), (1080, 1920)])

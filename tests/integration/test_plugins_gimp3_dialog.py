@@ -91,7 +91,8 @@ def wait_for(condition, seconds=60):
 def test_ok_applies_what_the_dialog_says(dialog, photo):
     pictures, _, answers = dialog
     assert answers["accepted"] == "success"
-    assert np.abs(pictures["accepted"].astype(int) - Enhancer(strength=0.6)(photo)).max() <= 1
+    difference = np.abs(pictures["accepted"].astype(int) - Enhancer(strength=0.6)(photo))
+    assert difference.max() <= 4 and (difference > 1).mean() < 2e-3  # a gate, and GIMP's rounding
 
 
 def test_values_are_remembered_for_repetition(dialog):

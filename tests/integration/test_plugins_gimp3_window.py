@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 import pytest
 
+from made import MODELS
+
 from .conftest import need
 from .test_plugins_gimp3 import (
     Gimp,
@@ -90,13 +92,14 @@ class Window:
 
 @pytest.fixture(scope="module")
 def window(gimp, photo):  # noqa: F811
-    """GIMP with an image of two layers, both selected."""
+    """GIMP with an image of two layers, both selected; the installed model is a slow one."""
     need("chroot")
-    install_into(gimp)
     folder = Path(gimp.home) / "window"
     outside = gimp.outside(folder)
     shutil.rmtree(outside, ignore_errors=True)
     outside.mkdir()
+    shutil.copy(MODELS["unet"], outside / "unet.onnx")
+    install_into(gimp, "--model", str(folder / "unet.onnx"))
     cv2.imwrite(str(outside / "photo.png"), cv2.resize(photo, (WIDTH, HEIGHT))[..., ::-1])
     shutil.copy(Path(__file__).parent / "gimp3_window.py", outside)
     profile = next(gimp.outside(gimp.home).glob(".config/GIMP/3.*"))

@@ -115,7 +115,7 @@ test("the noise of chroma is what Python measures", () => {
 });
 
 test("clean colours keep a narrow gate, and noise cannot open it further than twelve codes", () => {
-  assert.deepEqual([0, 0.3 / 255, 0.8 / 255, 1].map(chromaGate), [64, 64, 256, 768]); // 64 to a code
+  assert.deepEqual([0, 0.3 / 255, 0.8 / 255, 1].map(chromaGate), [96, 96, 288, 768]); // 64 to a code
 });
 
 test("a row is as dark as its neighbours, between which it is interpolated", () => {
