@@ -116,7 +116,7 @@ def test_pixels_are_enhancers(cases, name):
     error = np.abs(np.clip(after[..., :3], 0, 1) - np.clip(wanted, 0, 1))[before[..., 3] > 0]
     bound = 2e-3 if name in PRECISE else 0.51 / 255 + 1e-3
     # What cleans chroma compares with a gate: GIMP's rounding takes single samples to its other side.
-    assert (error > bound).mean() < 2e-3 and error.max() < 0.02
+    assert (error > bound).mean() < 1e-2 and error.max() < 0.02
 
 
 @pytest.mark.parametrize("name", ["alpha", "alpha_float", "selection_alpha"])
