@@ -72,10 +72,9 @@ def milliseconds(enhancer: Enhancer, size: tuple[int, int], where: str, frames: 
 def rows(frames: int) -> Iterator[str]:
     yield f"{'':24}" + "".join(f"{f'{block}x{block}':>10}" for block in BLOCKS)
     shot = list(noisy([still_picture()] * frames))
-    for model in ("lite",):
-        enhancer = Enhancer(model, quality="exact", device="cpu", threads=1)
-        for where in ("none", "proxy size", "full size"):
-            yield f"{model + ', ' + where:24}" + "".join(f"{value:10.3f}" for value in pulses(enhancer, shot, where))
+    enhancer = Enhancer(quality="exact", device="cpu", threads=1)
+    for where in ("none", "proxy size", "full size"):
+        yield f"{where:24}" + "".join(f"{value:10.3f}" for value in pulses(enhancer, shot, where))
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

@@ -39,7 +39,6 @@ Size = tuple[int, int]
 # Dense fp16 operations a second with tensor cores, and bytes a second of memory; NVIDIA's data sheets of the cards.
 RATES = {"H100": (989e12, 3.35e12), "H200": (989e12, 4.8e12), "RTX 4090": (165e12, 1.008e12)}
 GOALS = {"exact unet 1920x1080": 250.0, "exact unet 3840x2160": 60.0, "lite batch 8": 2000.0}  # frames a second
-UNET_FOLDER = tempfile.TemporaryDirectory(prefix="cliplit-gpu-")
 GUIDED_GOAL = 3.0  # times the loop over single pictures
 
 
@@ -89,10 +88,16 @@ def counted(network: nn.Module, size: Size, sample: Size = (96, 160)) -> Work:
 
 
 @cache
+def scratch() -> tempfile.TemporaryDirectory[str]:
+    """Make a folder that goes with this process."""
+    return tempfile.TemporaryDirectory(prefix="cliplit-gpu-")
+
+
+@cache
 def unet_file() -> Path:
     """Write the paper's network with random weights, which take as long as others, into a folder that goes away."""
     torch.manual_seed(0)
-    path = Path(UNET_FOLDER.name) / "unet.pth"
+    path = Path(scratch().name) / "unet.pth"
     torch.save(build_network("unet").state_dict(), path)
     return path
 

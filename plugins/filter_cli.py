@@ -10,21 +10,12 @@ import click
 from cliplit import __version__
 from cliplit.command import reports_errors
 from cliplit.command_line import HelpfulCommand
-from cliplit.runtime.video.options import step_options, steps_and_settings
+from cliplit.runtime.options import NETWORK
+from cliplit.runtime.video.options import LIGHT_AND_STEPS, step_options, steps_and_settings
 
 GROUPS = {
-    "Light": (
-        "strength",
-        "max_gain",
-        "clean_shadows",
-        "temporal",
-        "time_constant",
-        "denoise",
-        "span",
-        "region",
-        "compare",
-    ),
-    "Network": ("model", "quality", "device", "backend"),
+    "Light": LIGHT_AND_STEPS,
+    "Network": NETWORK,
 }
 EXAMPLES = (
     "cliplit-filter < in.y4m > out.y4m",

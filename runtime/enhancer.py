@@ -19,9 +19,9 @@ from cliplit.errors import InputError
 from .light.bars import whole
 from .light.gain import WHITE, apply_rgb, full_size_log_light
 from .light.light_map import Coefficients, guided_coefficients, log_light, plain_coefficients, softly_bounded
-from .light.noise import noise_gain_limit, picture_noise, planes_grain
+from .light.noise import noise_gain_limit, picture_noise, rgb_grain
 from .light.proxy import Proxy, proxy_size, rgb_proxy, visible_area
-from .light.shadows import INNER_WHITE, lifts, rgb_cleanup, rgb_planes
+from .light.shadows import lifts, rgb_cleanup, rgb_planes
 from .light.space import ColourSpace
 from .light.temporal import Steady
 from .network import LightMapNetwork
@@ -189,7 +189,7 @@ class Enhancer:
         cleanup = None
         if self.cleans and lifts(coefficients):
             planes = rgb_planes(picture)
-            cleanup = rgb_cleanup(picture, coefficients, planes_grain(planes, 0.0, 1.0 / INNER_WHITE), planes)
+            cleanup = rgb_cleanup(picture, coefficients, rgb_grain(planes), planes)
         return apply_rgb(picture, coefficients, cleanup=cleanup)
 
     @property

@@ -15,6 +15,10 @@ from .backends import NAMES
 from .backends.devices import Device
 from .looks import LOOK
 
+# Headings of the help, and the options under them.
+LIGHT = ("look", "strength", "max_gain", "clean_shadows")
+NETWORK = ("model", "quality", "device", "backend")
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 if TYPE_CHECKING:

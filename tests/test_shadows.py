@@ -11,9 +11,9 @@ from cliplit.runtime.light import shadows
 from cliplit.runtime.light.colour import Coding
 from cliplit.runtime.light.gain import apply_planes, apply_rgb, planes_reference, rgb_reference
 from cliplit.runtime.light.light_map import Coefficients
-from cliplit.runtime.light.noise import ClipGrain, chroma_noise, picture_grain
+from cliplit.runtime.light.noise import ClipGrain, chroma_noise, rgb_grain
 from cliplit.runtime.light.pixels import PackedRGB, PlanarPixels
-from cliplit.runtime.light.shadows import Cleanup, Grain, lifted_rows, planes_cleanup, rgb_cleanup
+from cliplit.runtime.light.shadows import Cleanup, Grain, lifted_rows, lifts, planes_cleanup, rgb_cleanup, rgb_planes
 
 compiled = pytest.mark.skipif(shadows._shadows is None, reason="built without a compiler")
 RNG = np.random.default_rng(7)
@@ -116,7 +116,7 @@ def test_chroma_noise_of_rgb_grows_by_at_most_a_half():
     noise = RNG.normal(0, 3, (240, 320, 2))
     ycc = np.dstack([np.full((240, 320), 30.0), 135 + noise[..., 0], 122 + noise[..., 1]])
     picture = cv2.cvtColor(ycc.round().astype(np.uint8), cv2.COLOR_YCrCb2RGB)
-    after = cleaned(picture, even(2), picture_grain(picture))
+    after = cleaned(picture, even(2), rgb_grain(rgb_planes(picture)))
     before, after = (cv2.cvtColor(p, cv2.COLOR_RGB2YCrCb)[..., 1:].std(axis=(0, 1)) for p in (picture, after))
     assert (after < 1.5 * before).all()
 
@@ -153,7 +153,7 @@ def test_enlarged_noise_is_found_at_half_size():
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (15, 17), (31, 31)])
 def test_small_pictures_have_no_noise_that_could_be_measured(size):
-    assert picture_grain(RNG.integers(0, 60, (*size, 3)).astype(np.uint8)) == CLEAN
+    assert rgb_grain(rgb_planes(RNG.integers(0, 60, (*size, 3)).astype(np.uint8))) == CLEAN
     assert Enhancer()(RNG.integers(0, 60, (*size, 3)).astype(np.uint8)).shape == (*size, 3)
 
 
@@ -162,8 +162,9 @@ def test_only_lifted_rows_are_cleaned():
     coefficients.offset[3:5] = -1
     rows = lifted_rows(coefficients, 100)
     assert not rows[:20].any() and rows[20:60].all() and not rows[60:].any()  # and a row of the map around
-    assert rgb_cleanup(np.zeros((40, 40, 3), np.uint8), even(0.2), CLEAN) is None
-    assert planes_cleanup([np.zeros((40, 40), np.uint8)], 8, even(0.2), CLEAN) is None
+    assert lifts(coefficients) and not lifts(even(0.2))
+    cleanup = planes_cleanup([staircase(3, height=100)], 8, coefficients, CLEAN)
+    assert cleanup.luma[20:60].any() and not cleanup.luma[:20].any() and not cleanup.luma[60:].any()
 
 
 @compiled

@@ -15,7 +15,7 @@ from cliplit.command import echo, reports_errors
 from cliplit.command_line import Between, Command, habits, say_settings
 from cliplit.errors import InputError
 
-from ..options import enhancer_options
+from ..options import LIGHT, NETWORK, enhancer_options
 
 if TYPE_CHECKING:
     from .job import Outcome
@@ -27,10 +27,10 @@ NAMED = 3  # files of a note
 
 
 GROUPS = {
-    "Light": ("look", "strength", "max_gain", "clean_shadows"),
+    "Light": LIGHT,
     "Output": ("overwrite", "jpeg_quality", "codec", "crf", "preset"),
     "Run": ("engine", "address", "workers", "retries", "split_over"),
-    "Network": ("model", "quality", "device", "backend"),
+    "Network": NETWORK,
 }
 EXAMPLES = (
     "cliplit-batch photos/ relit/                 all pictures and clips of a folder",

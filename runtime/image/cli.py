@@ -14,7 +14,7 @@ from cliplit.command import echo, reports_errors
 from cliplit.command_line import Command, habits, say_settings
 from cliplit.errors import CliplitError, InputError, first_line
 
-from ..options import enhancer_options
+from ..options import LIGHT, NETWORK, enhancer_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,9 +23,9 @@ PIPE = "-"
 
 
 GROUPS = {
-    "Light": ("look", "strength", "max_gain", "clean_shadows"),
+    "Light": LIGHT,
     "Output": ("output", "overwrite", "jpeg_quality"),
-    "Network": ("model", "quality", "device", "backend"),
+    "Network": NETWORK,
 }
 EXAMPLES = (
     "cliplit-image in.jpg                         relight into in.relit.jpg",

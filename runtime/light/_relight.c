@@ -205,8 +205,8 @@ typedef struct {
 
 /* Full-range Y'CbCr of ITU-T T.871, in which RGB is cleaned. */
 #define R_CR 1.402f
-#define G_CB (-0.344136f)
-#define G_CR (-0.714136f)
+#define G_CB (-0.3441363f)
+#define G_CR (-0.7141363f)
 #define B_CB 1.772f
 
 /* What cleans a colour makes no channel darker than it was. */

@@ -28,7 +28,7 @@ from cliplit.constants import LUMA_WEIGHTS
 
 from .colour import Coding, Planes
 from .light_map import Coefficients
-from .shadows import LUMA_UNIT, Cleanup, Grain, YCbCr, rgb_cleanup
+from .shadows import JPEG, LUMA_UNIT, Cleanup, Grain, rgb_cleanup
 
 try:
     from . import _relight  # type: ignore[attr-defined]
@@ -136,16 +136,23 @@ def apply_channels(
 
     Shadows are cleaned where the picture's `grain` is known.
     """
-    picture = np.stack(planes, axis=-1)
-    scale = np.float32(1 if depth == 8 else 65535 / ((1 << depth) - 1))
-    if depth != 8:
-        picture = np.rint(picture * scale).astype(np.uint16)
+    picture = packed(planes, depth)
     cleanup = None if grain is None else rgb_cleanup(picture, coefficients, grain)
     relighted = apply_rgb(picture, coefficients, cleanup=cleanup)
     if depth != 8:
-        relighted = np.rint(relighted / scale).astype(np.uint16)
+        relighted = np.rint(relighted / _to_sixteen(depth)).astype(np.uint16)
     for channel, plane in enumerate(out):
         plane[...] = relighted[..., channel]
+
+
+def packed(planes: Planes, depth: int) -> Array:
+    """Return R, G and B planes as an (H, W, 3) picture: uint8 of 8 bits, else uint16 of all its codes."""
+    picture = np.stack(planes, axis=-1)
+    return picture if depth == 8 else np.rint(picture * _to_sixteen(depth)).astype(np.uint16)
+
+
+def _to_sixteen(depth: int) -> np.float32:
+    return np.float32(65535 / ((1 << depth) - 1))
 
 
 def gain(light: Array, x: Array) -> Array:
@@ -184,9 +191,9 @@ def rgb_reference(picture: Array, coefficients: Coefficients, cleanup: Cleanup |
     if cleanup and cleanup.luma is not None:
         enhanced += (cleanup.luma * np.float32(1 / LUMA_UNIT) * of_luma)[..., None]
     if cleanup and cleanup.cb is not None and cleanup.cr is not None:
-        weights, clean = YCbCr(), np.clip(2 * (of_chroma - 1), 0, 1) * of_chroma
+        clean = np.clip(2 * (of_chroma - 1), 0, 1) * of_chroma
         cb, cr = clean * cleanup.cb, clean * cleanup.cr
-        enhanced += np.stack([weights.r_cr * cr, weights.g_cb * cb + weights.g_cr * cr, weights.b_cb * cb], axis=-1)
+        enhanced += np.stack([JPEG.r_cr * cr, JPEG.g_cb * cb + JPEG.g_cr * cr, JPEG.b_cb * cb], axis=-1)
     not_darker = np.where(colour < 0.0, enhanced, np.maximum(enhanced, colour))  # by what cleans it
     if picture.dtype == np.float32:
         enhanced = np.where(colour < 1.0, not_darker, colour)

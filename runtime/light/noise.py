@@ -19,7 +19,7 @@ from cliplit.constants import LUMA_WEIGHTS, MAX_GAIN
 
 from .colour import Planes
 from .gain import WHITE
-from .shadows import INNER_WHITE, Grain, at_chroma_size, rgb_planes
+from .shadows import INNER_WHITE, Grain, at_chroma_size
 
 BLOCK = 16  # two of JPEG's and of H.264's transforms
 ROWS, COLUMNS = 15, 20  # sampled blocks: a few milliseconds
@@ -85,9 +85,9 @@ def level_of_blocks(blocks: Array) -> float | None:
     return max(float(np.quantile(_block_noise(blocks), QUANTILE)) / QUANTILE_BIAS, steps)
 
 
-def picture_grain(picture: Array) -> Grain:
-    """Estimate the grain of (H, W, 3 or 4) RGB as `planes_grain`."""
-    return planes_grain(rgb_planes(picture), 0.0, 1.0 / INNER_WHITE)
+def rgb_grain(planes: Planes) -> Grain:
+    """Estimate the grain of a picture from its `rgb_planes`, as `planes_grain`."""
+    return planes_grain(planes, 0.0, 1.0 / INNER_WHITE)
 
 
 def planes_grain(planes: Planes, black: float, scale: float) -> Grain:

@@ -12,11 +12,11 @@ from cliplit.arrays import Array
 
 from .bars import Area, picture_area
 from .colour import UNSPECIFIED, Coding, Planes
-from .gain import WHITE, apply_channels, apply_planes, apply_rgb, fields
+from .gain import WHITE, apply_channels, apply_planes, apply_rgb, fields, packed
 from .light_map import Coefficients
-from .noise import picture_grain, plane_noise, planes_grain
+from .noise import plane_noise, planes_grain, rgb_grain
 from .proxy import Proxy, planes_proxy, rgb_proxy, visible_area
-from .shadows import Grain, planes_cleanup, rgb_cleanup
+from .shadows import Grain, planes_cleanup, rgb_cleanup, rgb_planes
 
 NEUTRAL_BLOCK = 2  # luma rows and columns to a sample of the colourless chroma that grey pictures get
 
@@ -103,7 +103,7 @@ class PackedRGB:
         return self.samples[..., 1], 0.0, 1.0 / WHITE[self.samples.dtype]
 
     def grain(self) -> Grain:
-        return picture_grain(self.samples)
+        return rgb_grain(rgb_planes(self.samples))
 
     def relight(self, coefficients: Coefficients, out: PackedRGB, grain: Grain | None = None) -> None:
         cleanup = None if grain is None else rgb_cleanup(self.samples, coefficients, grain)
@@ -179,9 +179,7 @@ class PlanarPixels:
         if len(self.planes) < 3:
             return Grain(plane_noise(self.planes[0], numbers.y_offset, numbers.y_scale) or 0.0, 0.0)
         if self.coding.rgb:
-            picture = np.stack(self.planes[:3], axis=-1)
-            deep = 65535 / ((1 << self.coding.depth) - 1)
-            return picture_grain(picture if self.coding.depth == 8 else (picture * deep).astype(np.uint16))
+            return rgb_grain(rgb_planes(packed(self.with_chroma, self.coding.depth)))
         return planes_grain(self.with_chroma, numbers.y_offset, numbers.y_scale)
 
     def relight(self, coefficients: Coefficients, out: PlanarPixels, grain: Grain | None = None) -> None:

@@ -13,6 +13,7 @@ from cliplit.constants import LUMA_WEIGHTS
 from .bars import Area, picture_area
 from .colour import Coding, Planes
 from .gain import WHITE
+from .shadows import transparent
 
 VISIBLE = np.float32(1 / 128)  # of opaque: less of a proxy's pixel is not seen
 LONGEST_SIDE = 1024  # of a proxy; bounds the cost of extreme panoramas
@@ -50,7 +51,7 @@ def rgb_proxy(picture: Array, size: tuple[int, int]) -> Proxy:
     white = np.float32(WHITE[picture.dtype])
     if colour.dtype == np.float32:
         colour = np.clip(np.nan_to_num(colour, nan=0.0, posinf=1.0, neginf=0.0), 0.0, 1.0)
-    if has_hidden(picture):
+    if transparent(picture) is not None:
         alpha = np.clip(picture[..., 3].astype(np.float32) / white, 0.0, 1.0)
         weight = shrink(alpha, size)
         rgb = filled(shrink(colour.astype(np.float32) / white * alpha[..., None], size), weight)
@@ -60,15 +61,10 @@ def rgb_proxy(picture: Array, size: tuple[int, int]) -> Proxy:
     return Proxy(rgb, rgb @ np.array(LUMA_WEIGHTS, np.float32), hidden)
 
 
-def has_hidden(picture: Array) -> bool:
-    """Tell whether any pixel of (H, W, 3 or 4) is fully transparent."""
-    return picture.shape[2] == 4 and not picture[..., 3].all()
-
-
 def visible_area(picture: Array) -> Area:
     """Find what of (H, W, 3 or 4) lies between bars; what is transparent counts as black, whatever it hides."""
     colour = picture[..., :3]
-    if has_hidden(picture):
+    if transparent(picture) is not None:
         colour = np.where(picture[..., 3:] > 0, colour, colour.dtype.type(0))
     return picture_area(colour, WHITE[picture.dtype])
 

@@ -25,7 +25,7 @@ import numpy as np
 
 from cliplit.arrays import Array
 
-from .colour import Planes
+from .colour import Coding, Planes
 from .light_map import Coefficients
 
 try:
@@ -61,6 +61,7 @@ NOISE_GATE = 6.0  # codes of gate to a code of noise above that
 INNER_DEPTH = 14  # bits of what is compared, at most: differences and their sums fit into 16
 UNLIKE = (1 << 15) - 1  # a luma far from all others
 INNER_WHITE = 255 << (INNER_DEPTH - 8)
+JPEG = Coding(0.299, 0.114, full_range=True).numbers  # ITU-T T.871: the Y'CbCr in which RGB is cleaned
 LIFTED = 0.3  # stops of gain from which a row is cleaned
 
 
@@ -85,15 +86,6 @@ class Grain(NamedTuple):
     chroma: float
 
 
-class YCbCr(NamedTuple):
-    """The weights of full-range Y'CbCr, ITU-T T.871 (JPEG): what RGB is cleaned in."""
-
-    r_cr: float = 1.402
-    g_cb: float = -0.344136
-    g_cr: float = -0.714136
-    b_cb: float = 1.772
-
-
 def lifted_rows(coefficients: Coefficients, height: int) -> Array:
     """Return which of `height` rows are lifted anywhere, (height,) uint8 of 0 and 1.
 
@@ -110,15 +102,13 @@ def lifts(coefficients: Coefficients) -> bool:
     return bool(lifted_rows(coefficients, coefficients.offset.shape[0]).any())
 
 
-def planes_cleanup(planes: Sequence[Array], depth: int, coefficients: Coefficients, grain: Grain) -> Cleanup | None:
-    """Compute the corrections of Y', or Y', Cb and Cr planes of `depth` bits; None where no row is lifted.
+def planes_cleanup(planes: Sequence[Array], depth: int, coefficients: Coefficients, grain: Grain) -> Cleanup:
+    """Compute the corrections of Y', or Y', Cb and Cr planes of `depth` bits, zero in rows that are not lifted.
 
     Grain hides the steps between codes by itself: then nothing is debanded, which saves time.
     """
     luma = planes[0]
     rows = lifted_rows(coefficients, luma.shape[0])
-    if not rows.any():
-        return None
     fine = steps(luma, rows) if depth == 8 and 255 * grain.luma < DITHERED else None
     if len(planes) < 3:
         return Cleanup(fine)
@@ -129,16 +119,12 @@ def planes_cleanup(planes: Sequence[Array], depth: int, coefficients: Coefficien
     return Cleanup(fine, cb_change, cr_change)
 
 
-def rgb_cleanup(
-    picture: Array, coefficients: Coefficients, grain: Grain, planes: Planes | None = None
-) -> Cleanup | None:
+def rgb_cleanup(picture: Array, coefficients: Coefficients, grain: Grain, planes: Planes | None = None) -> Cleanup:
     """Compute the corrections of an (H, W, 3 or 4) uint8, uint16 or float32 picture, as `planes_cleanup`.
 
-    They are of the picture's own numbers, in `YCbCr`. `planes` are its `rgb_planes`, where they are there already.
+    They are of the picture's own numbers, in `JPEG`'s Y'CbCr. `planes` are its `rgb_planes`, if there already.
     """
     rows = lifted_rows(coefficients, picture.shape[0])
-    if not rows.any():
-        return None
     fine = None
     if picture.dtype == np.uint8:
         luma = cv2.cvtColor(np.ascontiguousarray(picture[..., :3]), cv2.COLOR_RGB2GRAY)

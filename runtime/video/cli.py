@@ -15,7 +15,8 @@ from cliplit.command import reports_errors
 from cliplit.command_line import Between, Command, habits, say_settings
 
 from ..folders import in_and_out
-from .options import step_options, steps_and_settings
+from ..options import NETWORK
+from .options import LIGHT_AND_STEPS, step_options, steps_and_settings
 
 
 def frame_rate(context: click.Context, parameter: click.Parameter, value: str | None) -> Fraction | None:
@@ -133,21 +134,10 @@ def look_first_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 GROUPS = {
     "Look first": ("at", "sheet", "dry_run"),
-    "Light": (
-        "look",
-        "strength",
-        "max_gain",
-        "clean_shadows",
-        "temporal",
-        "time_constant",
-        "denoise",
-        "span",
-        "region",
-        "compare",
-    ),
+    "Light": LIGHT_AND_STEPS,
     "Output": ("output", "overwrite", "codec", "crf", "preset", "pix_fmt", "enc_opt", "cfr", "resume"),
     "Source": ("demo", "video_stream", "max_pixels", "input_color", "hdr", "io", "live", "preview", "pipe_format"),
-    "Network": ("model", "quality", "device", "backend"),
+    "Network": NETWORK,
 }
 EXAMPLES = (
     "cliplit-video in.mp4                         relight into in.relit.mp4",

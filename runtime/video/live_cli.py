@@ -10,23 +10,13 @@ from cliplit import __version__
 from cliplit.command import reports_errors
 from cliplit.command_line import Between, Command, habits, say_settings
 
-from .options import step_options, steps_and_settings
+from ..options import NETWORK
+from .options import LIGHT_AND_STEPS, step_options, steps_and_settings
 
 GROUPS = {
-    "Light": (
-        "look",
-        "strength",
-        "max_gain",
-        "clean_shadows",
-        "temporal",
-        "time_constant",
-        "denoise",
-        "span",
-        "region",
-        "compare",
-    ),
+    "Light": LIGHT_AND_STEPS,
     "Output": ("preview", "virtual_camera", "output", "overwrite", "codec", "crf", "preset", "pipe_format"),
-    "Network": ("model", "quality", "device", "backend"),
+    "Network": NETWORK,
 }
 EXAMPLES = (
     "cliplit live 0 --preview                     the first camera in a window",

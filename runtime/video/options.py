@@ -9,11 +9,12 @@ import click
 from cliplit.command_line import Between
 from cliplit.errors import CliplitError
 
-from ..options import Command, other_enhancer_options
+from ..options import LIGHT, Command, other_enhancer_options
 
 if TYPE_CHECKING:
     from .request import Steps
 
+LIGHT_AND_STEPS = (*LIGHT, "temporal", "time_constant", "denoise", "span", "region", "compare")
 TEMPORAL = 0.5  # `temporal.TEMPORAL`, which --help must not import numpy for
 
 

@@ -128,7 +128,7 @@ def repeated() -> dict[str, dict[str, object]]:
         numbers = {name: value for module in modules for name, value in vars(module).items() if name.isupper()}
         kinds = int | float | tuple | np.floating
         found[file] = {name: value for name, value in numbers.items() if isinstance(value, kinds)}
-    found["shadows.js"]["YCBCR"] = shadows.YCbCr()._asdict()
+    found["shadows.js"]["YCBCR"] = {key: getattr(shadows.JPEG, key) for key in ("r_cr", "g_cb", "g_cr", "b_cb")}
     return found
 
 
@@ -147,7 +147,14 @@ def make_for_noise(folder: Path) -> list[dict[str, object]]:
     for name, picture in pictures.items():
         height, width = picture.shape[:2]
         (folder / name).write_bytes(np.dstack([picture, np.full((height, width), 255, np.uint8)]).tobytes())
-        found.append({"name": name, "height": height, "width": width, "noise": noise.picture_grain(picture).chroma})
+        found.append(
+            {
+                "name": name,
+                "height": height,
+                "width": width,
+                "noise": noise.rgb_grain(shadows.rgb_planes(picture)).chroma,
+            }
+        )
     return found
 
 
