@@ -32,7 +32,13 @@ VERSION = re.search(r'__version__ = "(\d+)\.(\d+)', Path("cliplit/__init__.py").
 assert VERSION
 
 extensions = [
-    Extension(f"cliplit.runtime.light.{name}", [f"runtime/light/{name}.c"], extra_compile_args=flags, optional=True)
+    Extension(
+        f"cliplit.runtime.light.{name}",
+        [f"runtime/light/{name}.c"],
+        depends=["runtime/light/_loops.h"],
+        extra_compile_args=flags,
+        optional=True,
+    )
     for name in ("_relight", "_shadows")
 ]
 if sys.platform == "linux":

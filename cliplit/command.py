@@ -17,7 +17,7 @@ from typing import ParamSpec
 
 import click
 
-from .errors import BackendError, CliplitError, InputError, printable
+from .errors import BackendError, CliplitError, InputError, printable, worded
 from .install import EXTRAS, install_hint
 from .interrupt import Ended, end_as_ctrl_c
 
@@ -48,8 +48,7 @@ def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads any more; be quiet about it
             sys.exit(1)
         except OSError as error:
-            where = f"{error.filename}: " if error.filename else ""
-            fail(f"{where}{error.strerror or error}", 1)
+            fail(worded(error), 1)
         except MemoryError:
             fail("out of memory; use a smaller picture or --quality fast", 1)
         except Ended as error:

@@ -14,6 +14,13 @@ def first_line(error: BaseException) -> str:
     return UNSAFE_ADVICE.split(line, maxsplit=1)[0].strip()
 
 
+def worded(error: BaseException) -> str:
+    """Return an error's message: of the system's errors the file and the reason, without their number."""
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
+    return str(error)
+
+
 def printable(text: str) -> str:
     r"""Escape what a terminal would obey or could not show: control characters, bytes that are not UTF-8.
 

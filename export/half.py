@@ -14,6 +14,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from .passes import with_nodes
+
 HALF_OPERATORS = {"Conv", "LeakyRelu", "PRelu", "Relu", "Add", "Concat", "Pad", "Resize", "Neg", "Sub"}
 WHOLLY = {"Sub"}  # where both sides are features; what is subtracted of a mean is a statistic
 FEATURE_INPUTS = {"Resize": 1, "Pad": 1}  # the others are sizes, scales and amounts
@@ -51,11 +53,7 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
                     node.input[i] = cast(name, TensorProto.FLOAT)
         nodes.append(node)
 
-    converted = onnx.ModelProto()
-    converted.CopyFrom(model)
-    del converted.graph.node[:]
-    del converted.graph.value_info[:]
-    converted.graph.node.extend(nodes)
+    converted = with_nodes(model, nodes)
     _fold_weights(converted)
     return onnx.shape_inference.infer_shapes(converted, check_type=True, strict_mode=True)
 

@@ -5,6 +5,8 @@ Checked by the comparison with PyTorch that ends every export.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx
 import onnxslim
@@ -14,6 +16,16 @@ from cliplit.arrays import Array
 
 PHASES = 4  # a side
 STEEP = 1e6  # of a line that stands for a comparison: no two 8-bit codes are so near
+
+
+def with_nodes(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto]) -> onnx.ModelProto:
+    """Copy a model with other nodes in its graph; what was known of the values between is dropped."""
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    del changed.graph.node[:]
+    del changed.graph.value_info[:]
+    changed.graph.node.extend(nodes)
+    return changed
 
 
 def fold(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -134,11 +146,7 @@ def replace_comparisons(model: onnx.ModelProto) -> onnx.ModelProto:
             add("Add", other, add("Mul", mask, add("Sub", chosen, other)), result=node.output[0])
         elif node.output[0] not in compared:
             nodes.append(node)
-    replaced = onnx.ModelProto()
-    replaced.CopyFrom(model)
-    del replaced.graph.node[:]
-    del replaced.graph.value_info[:]
-    replaced.graph.node.extend(nodes)
+    replaced = with_nodes(model, nodes)
     for name, value in constants.items():
         replaced.graph.initializer.append(numpy_helper.from_array(np.array(value, np.float32), f"comparison.{name}"))
     return fold(replaced)

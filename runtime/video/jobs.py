@@ -19,7 +19,7 @@ import click
 from tqdm import tqdm
 
 from cliplit.command import check_output, echo
-from cliplit.errors import CliplitError, InputError, printable
+from cliplit.errors import CliplitError, InputError, printable, worded
 from cliplit.interrupt import interruption_after_step
 
 from ..enhancer import Enhancer
@@ -130,8 +130,7 @@ def attempt(session: Session, enhancer: Enhancer, source: Path, target: Path) ->
 
 def in_a_line(error: Exception) -> str:
     """Word an error of a clip."""
-    named = isinstance(error, OSError) and error.filename
-    return " ".join((f"{error.filename}: {error.strerror}" if named else str(error)).split())  # type: ignore[attr-defined]
+    return " ".join(worded(error).split())
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from typing import Any
 import av
 
 from cliplit import __version__
-from cliplit.errors import CliplitError, InputError
+from cliplit.errors import CliplitError, InputError, worded
 from cliplit.files import LONGEST_NAME, atomic_write, beside
 
 SAMPLE = 1 << 20  # bytes hashed of both ends of the source
@@ -163,9 +163,7 @@ def work_on(source: Path, target: Path, model: Path, options: Mapping[str, objec
                 work.remove()
                 raise
             if isinstance(error, (CliplitError, OSError, KeyboardInterrupt)):
-                what = str(error) or "interrupted"
-                if isinstance(error, OSError) and error.filename:
-                    what = f"{error.filename}: {error.strerror}"
+                what = worded(error) or "interrupted"
                 raise InputError(
                     f"{what}; {work.frames} finished frames are kept in {folder}: the same command continues there"
                 ) from error
