@@ -9,10 +9,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from importlib import metadata, util
+from importlib import util
 from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 PUBLISHED = False  # set when an index has it; then the name alone serves
 PROJECT = "cliplit"
@@ -50,6 +48,11 @@ def source() -> tuple[str, bool]:
 
 def installed_from() -> tuple[Path | None, bool]:
     """Return the folder or file that pip or uv noted (PEP 610), and whether it is an editable installation."""
+    # Every command imports this module, few come here; these take as long to import as all else of --help.
+    from importlib import metadata
+    from urllib.parse import urlsplit
+    from urllib.request import url2pathname
+
     try:  # a build leaves another, without a note, in the checkout itself
         texts = (found.read_text("direct_url.json") for found in metadata.distributions(name=PROJECT))
         noted = json.loads(next(filter(None, texts), "{}"))

@@ -12,6 +12,7 @@ from PIL import Image
 from cliplit.arrays import Array
 from cliplit.command import check_output
 from cliplit.errors import InputError
+from cliplit.files import LONGEST_NAME
 from cliplit.srgb import to_coded, to_linear
 
 from ..enhancer import CODES_FROM, Enhancer
@@ -25,7 +26,6 @@ from .by_pillow import from_pillow
 from .image_io import MAX_PIXELS, Picture, format_of, read_picture, stored, upright, write_picture
 
 AnyPath = str | PathLike[str]
-LONGEST_NAME = 255  # bytes, of every common file system
 
 
 @overload

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
-import av
 from PIL import Image
 
 from . import exif, photoshop, xmp
@@ -106,6 +105,8 @@ def damage(codestream: bytes) -> list[str]:
 
     FFmpeg's decoder tells. What it does not know (arithmetic coding, unusual sampling) it says otherwise.
     """
+    import av  # FFmpeg's libraries take a tenth of a second to load, which other pictures need not wait for
+
     decoder: Any = av.CodecContext.create("mjpeg", "r")
     decoder.options = {"err_detect": "explode", "lowres": "3"}
     decoder.thread_count = 1

@@ -152,9 +152,7 @@ def read(data: bytes, where: str) -> Picture:
     imagecodecs = library()
     said = header(data)
     if said.problem:
-        raise InputError(
-            f"{where}: JPEG XL {said.problem} is not supported; make a PNG of it with: djxl IN.jxl OUT.png"
-        )
+        raise InputError(f"{where}: JPEG XL {said.problem} is not supported; {HELP}")
     try:
         pixels = imagecodecs.jpegxl_decode(data)
     except Exception as error:  # types of its own
