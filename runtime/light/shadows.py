@@ -142,7 +142,7 @@ def rgb_planes(picture: Array) -> Planes:
     """
     colour = picture[..., :3]
     if colour.dtype == np.uint8:
-        deep = colour * np.uint16(INNER_WHITE // 255)
+        deep = np.multiply(colour, INNER_WHITE // 255, dtype=np.uint16)
     else:
         white = np.float32(1.0 if colour.dtype == np.float32 else np.iinfo(colour.dtype).max)
         unit = np.clip(np.nan_to_num(colour / white, nan=0.0), 0, 1)

@@ -58,6 +58,7 @@ PANNED = 0.6  # of the change may be left along the motion in a pan; between two
 EXPLAINED = 0.6  # of the change may be left along the motion
 CAMERA = 0.4  # of the picture in motion that means the camera moves, if so much of what has texture changes, too
 AROUND = 63  # proxy pixels, most of which in motion mean that their centre moves
+LEAST_SIDE = 32  # pixels for optical flow: OpenCV 4.12 to 5.0 crash on pictures that are wide and lower than that
 QUARTILE = 0.3186  # of the absolute value of normal noise
 QUIET = 1e-4  # a clip without noise has so much, so that a dissolve is not taken for the first of it
 NOISE_GROWTH = 1.02  # a frame: a pan must not be taken for noise
@@ -398,7 +399,7 @@ def motion(before: Array, after: Array) -> Array:
     DIS optical flow (Kroeger et al., ECCV 2016) at half size: a light map is smooth.
     """
     height, width = after.shape
-    half = max(width // 2, 16), max(height // 2, 16)
+    half = max(width // 2, LEAST_SIDE), max(height // 2, LEAST_SIDE)
     small = [np.sqrt(cv2.resize(luma, half, interpolation=cv2.INTER_AREA)) for luma in (after, before)]
     codes = [(luma * 255).astype(np.uint8) for luma in small]
     search: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)

@@ -23,6 +23,7 @@ from .clock import JUMPING, PICTURES_AHEAD, UNSEARCHABLE, Clock, common_start, i
 from .cropping import Crop, cropping_asked
 from .decoder import Decoder
 from .description import chroma_location, coding_of, colour_of, expected_frames, is_steady, matrix_of, rate_of
+from .endings import cut_off
 from .fields import PEEKED, TAGGED, TELLING, FieldOrder, Order
 from .frames import Clip, Frame
 from .mastering import mastering_of
@@ -61,6 +62,7 @@ class PyAVReader:
         self.source, self.reading = source, reading or Reading()
         self.decoded = self.damaged = 0
         self.broken_off = ""
+        self._last_is_cut = self._failed = False
         self.notes: list[str] = []
         self._input = CountedInput() if source == PIPE_IN else None
         self.container = opened(self._input or source, self.reading)
@@ -269,8 +271,8 @@ class PyAVReader:
             if not self._looked and packet.size:  # once, before the decoder's threads run
                 self._looked, self._location = True, chroma_location(self.video, packet)
             yield from self._decoder.pictures(packet)
-        if self.broken_off or self._decoder.apart:
-            yield from self._decoder.pictures(None)  # what the decoder still holds when a file breaks off
+        if self._failed or self._decoder.apart:
+            yield from self._decoder.pictures(None)  # what the decoder still holds when no packet marks the end
 
     def _say(self, note: str) -> None:
         if note not in self.notes:
@@ -357,10 +359,17 @@ class PyAVReader:
                     self._end_of_packets = packet.pos + packet.size
                 if packet.stream is self.video or not hidden(packet):
                     yield packet
-            if self.container.format.name == RAW_FRAMES and self._bytes_given() > self._end_of_packets:
+            if self._is_cut_off():
                 self.broken_off = "inside a frame"
         except (av.FFmpegError, OSError) as error:
-            self.broken_off = reason(error)
+            self.broken_off, self._failed = reason(error), True
+
+    def _is_cut_off(self) -> bool:
+        """Tell whether the file, read to its end, ends inside of a packet, for which nothing need have been raised."""
+        form = self.container.format.name
+        if form == RAW_FRAMES:
+            return self._bytes_given() > self._end_of_packets
+        return self._last_is_cut or (isinstance(self.source, Path) and cut_off(self.source, form))
 
     def _bytes_given(self) -> int:
         """Return the size of the file, or of what came through standard input; 0 if unknown."""
@@ -370,6 +379,8 @@ class PyAVReader:
 
     def _counted(self, streams: list[Any]) -> Iterator[Any]:
         for packet in self.container.demux(streams):
+            if packet.size:
+                self._last_is_cut = packet.is_corrupt
             if packet.stream is self.video and packet.size:
                 self.packets_read += 1
                 self._encrypted = self._encrypted or packet.has_sidedata("encryption_info")
