@@ -337,12 +337,12 @@ class PyAVReader:
         if absent:
             found.append(f"{absent} of {self.announced} frames missing")
         unread = self.length - self._read_until
-        if self.broken_off:
-            found.append(f"the file breaks off ({self.broken_off})")
-        elif found or self._whole_index or self._clock.jumped:
-            pass  # what the file says of its length is told already, or not to be trusted
-        elif unread > max(Fraction(1, 2), self.length / 50):
-            found.append(f"the file breaks off at {float(self._read_until):.1f} of {float(self.length):.1f} s")
+        doubtful = bool(found) or self._whole_index or self._clock.jumped  # or what is missing is told already
+        early = not doubtful and unread > max(Fraction(1, 2), self.length / 50)
+        where = f" at {float(self._read_until):.1f} of {float(self.length):.1f} s" if early else ""
+        why = f" ({self.broken_off})" if self.broken_off else ""
+        if where or why:
+            found.append(f"the file breaks off{where}{why}")
         return ", ".join(found)
 
     def _packets(self) -> Iterator[Any]:
