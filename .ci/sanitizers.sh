@@ -16,7 +16,7 @@ checks=(-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-p
 cd "$work"
 CFLAGS="${checks[*]}" LDFLAGS="-fsanitize=address,undefined" \
     "$python" setup.py -q build_ext --inplace --force >build.log 2>&1 || { cat build.log; exit 1; }
-for name in _relight _shadows; do
+for name in _maps _relight _shadows; do
     library=$(find "$work" -name "$name*.so" | head -1)
     [ -n "$library" ] || { echo "the pixel loop $name was not built" >&2; exit 1; }
     nm -D "$library" | grep -q __asan_report || { echo "$library: has no checks in it" >&2; exit 1; }
@@ -29,10 +29,10 @@ preload="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)"
 env LD_PRELOAD="$preload" PYTHONPATH="$work" "$python" - "$work" <<'EOF'
 import sys
 
-from cliplit.runtime.light import _relight, _shadows
+from cliplit.runtime.light import _maps, _relight, _shadows
 
-for library in (_relight, _shadows):
+for library in (_maps, _relight, _shadows):
     assert library.__file__.startswith(sys.argv[1]), library.__file__
 EOF
 env LD_PRELOAD="$preload" PYTHONPATH="$work" PYTHONMALLOC=malloc "$python" -m pytest -q -p no:cacheprovider -p no:xdist \
-    tests/test_gain.py tests/test_pixel_formats.py tests/test_loop_limits.py tests/test_shadows.py
+    tests/test_gain.py tests/test_pixel_formats.py tests/test_loop_limits.py tests/test_shadows.py tests/test_maps.py

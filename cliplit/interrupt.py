@@ -1,4 +1,9 @@
-"""Ctrl-C during training takes effect after the step, so that the saved state is one the run really was in."""
+"""Signals that end a program: each becomes an exception, so that nothing is left half done.
+
+Compiled code that calls back loses exceptions now and then (PyAV does while it opens a codec). So loops over frames and
+files ask again, by `raise_if_ended`. Ctrl-C during training takes effect after the step, so that the saved state is one
+the run really was in.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +19,21 @@ NAMES = ("SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGVT
 ENDING = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
 
 
+_came: list[type[KeyboardInterrupt]] = []  # what the handlers raised in this run
+
+
 def end_as_ctrl_c() -> None:
     """Raise KeyboardInterrupt at every signal that would end the process, so that it leaves nothing half done.
 
     A signal that is ignored stays so: `nohup` asks for it.
     """
+    _came.clear()
     if threading.current_thread() is threading.main_thread():
         for number in ENDING:
             if signal.getsignal(number) is signal.SIG_DFL:
                 signal.signal(number, _interrupt)
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, _interrupt)
 
 
 class Ended(KeyboardInterrupt):
@@ -30,7 +41,14 @@ class Ended(KeyboardInterrupt):
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
-    raise Ended
+    _came.append(KeyboardInterrupt if signum == signal.SIGINT else Ended)
+    raise _came[-1]
+
+
+def raise_if_ended() -> None:
+    """Raise what a signal's handler raised, if it was lost on its way to the main thread's loop."""
+    if _came and threading.current_thread() is threading.main_thread():
+        raise _came[-1]
 
 
 @dataclass

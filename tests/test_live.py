@@ -7,7 +7,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from contextlib import closing
 from fractions import Fraction
 
 import av
@@ -21,6 +23,7 @@ from cliplit.runtime.video import preview as preview_module
 from cliplit.runtime.video.frames import Clip, Frame
 from cliplit.runtime.video.live import EveryFrame, Meter, Newest
 from cliplit.runtime.video.names import is_live
+from cliplit.runtime.video.prefetch import prefetch
 from cliplit.runtime.video.preview import Preview, check_window
 from made import moving, read_clip, video_command, write_clip
 
@@ -289,3 +292,34 @@ def test_nothing_useful_comes_in(data):
     result = video_command("-", "-", input=data)
     assert result.returncode == 1 and result.stdout == b""
     assert b"Traceback" not in result.stderr and result.stderr.count(b"error:") == 1
+
+
+@pytest.mark.parametrize("begins", ["late", "at once", "never"])
+def test_a_signal_while_the_decoding_thread_starts(monkeypatch, begins):
+    """Nothing is read any more once the caller goes on, which closes the file: reading on ended the process."""
+    start, made, read, going_on = threading.Thread.start, [], [], threading.Event()
+
+    def interrupted(thread):
+        made.append(thread)
+        if begins == "at once":
+            start(thread)
+            time.sleep(0.05)
+        raise KeyboardInterrupt
+
+    def items():
+        while not going_on.wait(0.01):
+            read.append(time.monotonic())
+            yield 0
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt), closing(prefetch(items(), limit=0)) as ahead:
+        next(ahead)
+    monkeypatch.undo()
+    closed = time.monotonic()
+    if begins == "late":
+        start(made[0])
+    time.sleep(0.05)
+    going_on.set()
+    assert begins != "at once" or read
+    assert all(moment < closed for moment in read)
+    assert not made[0].is_alive()

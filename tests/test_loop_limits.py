@@ -10,6 +10,7 @@ import pytest
 
 loop = pytest.importorskip("cliplit.runtime.light._relight")
 shadows = pytest.importorskip("cliplit.runtime.light._shadows")
+small = pytest.importorskip("cliplit.runtime.light._maps")
 CODING = (0.0, 1 / 255, 128.0, 1 / 255, 1.5, 0.2, 0.4, 1.8, 255.0)
 NUMBERS = [0.0, 1.0, -1.0, 1e30, -1e30, float("nan"), float("inf"), float("-inf"), 1e-40]
 
@@ -158,3 +159,66 @@ def test_what_does_not_fit_a_star_is_refused():
     ]:  # fmt: skip
         with pytest.raises((ValueError, TypeError, BufferError)):
             shadows.alike(*arguments)
+
+
+def wild(chance, size):
+    values = chance.normal(0, 2, size).astype(np.float32)
+    values.flat[:: int(chance.integers(1, 9))] = chance.choice(NUMBERS)
+    return values
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_small_maps(seed):
+    chance = np.random.default_rng(seed)
+    size = tuple(int(side) for side in chance.integers(1, 40, 2))
+    numbers = [float(chance.choice(NUMBERS)) for _ in range(10)]
+
+    def some(count):
+        return [wild(chance, size) for _ in range(count)]
+
+    spare = [wild(chance, size) if chance.random() < 0.5 else None for _ in range(2)]
+    bytes_of = chance.integers(0, 256, size).astype(np.uint8)
+    small.change((*some(7), spare[0], *some(7), bytes_of), *numbers[:8], bool(chance.integers(0, 2)))
+    small.take((*some(11), *spare, *some(5), bytes_of), *numbers[:8])
+    small.flicker(tuple(some(5)), *numbers[:2])
+    small.suppress(tuple(some(6)), float(chance.uniform(-60, 9)), *numbers[1:4])
+    small.guide(tuple(some(4)), numbers[0])
+    count = int(chance.integers(1, 8))
+    small.warp(tuple(some(count)), tuple(some(count)), (*some(2), spare[0]))
+    small.colours(tuple(some(4)), (wild(chance, (size[0], 3 * size[1])),), tuple(numbers[:9]), numbers[9])
+    kind = chance.choice([np.uint8, np.uint16])
+    plane = chance.integers(0, 256, (2 * size[0] + int(chance.integers(0, 50)), size[1] + int(chance.integers(0, 50))))
+    small.shrink(plane.astype(kind)[:: int(chance.choice([1, 2]))], tuple(some(1)))
+
+
+def test_small_maps_that_do_not_fit_are_refused():
+    one, other, odd = (np.zeros(size, np.float32) for size in ((8, 9), (9, 8), (8, 9)))
+    byte = np.zeros((8, 9), np.uint8)
+    for maps in [
+        (one,) * 4, [one] * 5, (one, one, one, one, other), (None, one, one, one, odd), (one, one, one, one, None),
+        (one, one, one, one, one[:, ::2]), (one.astype(float),) * 5, (byte,) * 5, (one[0],) * 5, (one[:0],) * 5, 1,
+        (one, one, one, one, b"x" * 288),
+    ]:  # fmt: skip
+        with pytest.raises((ValueError, TypeError, BufferError)):
+            small.flicker(maps, 0.0, 1.0)
+    for floor in (-61.0, float("nan"), float("-inf")):
+        with pytest.raises(ValueError):
+            small.suppress((one,) * 6, floor, 1.0, 1.0, 1.0)
+    for maps, outs, flow in [
+        ((one,), (one, odd), (one, one, None)), ((), (), (one, one, None)), ((one,), (other,), (one, one, None)),
+        ((one,), (odd,), (other, other, None)), ((one,), (odd,), (None, one, None)),
+        ((None,), (odd,), (one, one, None)),
+        ((one,) * 21, (odd,) * 21, (one, one, None)), ([one], [odd], (one, one, None)), ((one,), (odd,), (one, one)),
+    ]:  # fmt: skip
+        with pytest.raises((ValueError, TypeError, BufferError)):
+            small.warp(maps, outs, flow)
+    for plane, out in [
+        (byte, other), (byte[:, ::2], one[:4, :4].copy()), (byte[0], one), (byte.astype(np.int8), one), (one, one),
+        (None, one), (byte.astype(complex), one),
+    ]:  # fmt: skip
+        with pytest.raises((ValueError, TypeError, BufferError)):
+            small.shrink(plane, (out,))
+    with pytest.raises(ValueError):
+        small.colours((one,) * 4, (one,), (0.0,) * 9, 1.0)
+    with pytest.raises(ValueError):
+        small.change((one,) * 16, *([0.1] * 8), False)

@@ -150,6 +150,30 @@ def test_signals_leave_no_temporary_files(tmp_path, name):
     assert (tmp_path / "out.mp4").read_bytes() == b"an earlier file"
 
 
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_signals_whose_exception_is_lost_end_the_run_all_the_same(tmp_path, name):
+    """PyAV loses what a handler raises while it opens a codec; here every codec that is looked for does."""
+    write_clip(tmp_path / "in.mp4", moving(12, 64, 96))
+    code = f"""
+import contextlib, os, signal
+from cliplit.runtime.video import codecs
+from cliplit.runtime.video.cli import main
+exists = codecs.exists
+def lossy(codec):
+    with contextlib.suppress(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.{name})
+        exists(codec)  # by now it has come
+    return exists(codec)
+codecs.exists = lossy
+main(prog_name='it')
+"""
+    command = [sys.executable, "-c", code, "in.mp4", "out.mp4"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=60)
+    assert done.returncode == 130, done.stderr
+    assert done.stderr.splitlines()[-1] == b"it: error: interrupted; nothing was written under the final name"
+    assert [p.name for p in tmp_path.iterdir()] == ["in.mp4"]
+
+
 @pytest.mark.parametrize("module", ["video", "image"])
 def test_an_interrupted_folder_says_what_is_finished(tmp_path, module):
     (tmp_path / "in").mkdir()

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from cliplit.errors import InputError
-from cliplit.runtime.light import colour, hdr
+from cliplit.runtime.light import colour, compiled, hdr
 from cliplit.runtime.light import gain as gain_module
 from cliplit.runtime.light.colour import HLG, MATRICES, PQ, Coding, Colour, assumed_matrix, stated
 from cliplit.runtime.light.gain import apply_channels, apply_planes, apply_rgb, fields, full_size_log_light, gain
@@ -34,6 +34,7 @@ def loop(request, monkeypatch):
     """The compiled loop, and the numpy that defines what it computes."""
     if request.param == "numpy":
         monkeypatch.setattr(gain_module, "_relight", None)
+        monkeypatch.setattr(compiled, "maps", None)
     elif not gain_module.COMPILED:
         pytest.skip("installed without a C compiler")
 

@@ -8,7 +8,8 @@ import pytest
 
 from cliplit.runtime.light import temporal
 from cliplit.runtime.light.light_map import Coefficients, plain_coefficients
-from cliplit.runtime.light.temporal import CutDetector, Steady, TemporalFilter, motion, time_constant
+from cliplit.runtime.light.motion import islands_filled, motion
+from cliplit.runtime.light.temporal import CutDetector, Steady, TemporalFilter, time_constant
 
 SIZE = 36, 48
 
@@ -164,7 +165,9 @@ def test_a_drift_of_the_network_counts_as_described(pace):
 
 def test_a_figure_that_crosses_counts_as_described(monkeypatch):
     """The network says something else of all the picture while it is there, and most beside it."""
-    monkeypatch.setattr(temporal, "motion", lambda before, after: np.zeros((*after.shape, 2), np.float32))
+    monkeypatch.setattr(
+        "cliplit.runtime.light.motion.motion", lambda before, after: np.zeros((2, *after.shape), np.float32)
+    )
     lights, lumas, rng = [], [], np.random.default_rng(4)
     ground, far = rng.uniform(0.3, 0.6, (72, 128)), np.hypot(*np.mgrid[-36:36, -64:64]) / 60
     for n in range(30):
@@ -261,18 +264,18 @@ def test_light_above_one_counts_as_one_for_flicker():
 
 def test_islands_in_what_moves_move_along():
     """Where most of 63 x 63 points around move; where 0.4 of the picture does, all of it: then the camera moves."""
-    moved = np.zeros((150, 300), np.float32)
-    moved[:, :100] = 1
-    moved[60:70, 40:50] = 0  # an island
-    filled = temporal._filled(moved)
-    assert filled[:, :95].all() and not filled[:, 105:].any()
-    moved[:, 120:125] = 1
-    assert temporal._filled(moved)[:, 120:125].all() and not temporal._filled(moved)[:, 140:].any()
-    assert temporal._filled(np.zeros((150, 300), np.float32)).sum() == 0
+    moved = np.zeros((150, 300), bool)
+    moved[:, :100] = True
+    moved[60:70, 40:50] = False  # an island
+    whole = islands_filled(moved)
+    assert whole[:, :95].all() and not whole[:, 105:].any()
+    moved[:, 120:125] = True
+    assert islands_filled(moved)[:, 120:125].all() and not islands_filled(moved)[:, 140:].any()
+    assert islands_filled(np.zeros((150, 300), bool)).sum() == 0
     for share, whole in ((0.39, False), (0.4, False), (0.41, True)):
-        part = np.zeros((100, 100), np.float32)
-        part[:, : round(100 * share)] = 1
-        assert temporal._filled(part).all() == whole
+        part = np.zeros((100, 100), bool)
+        part[:, : round(100 * share)] = True
+        assert islands_filled(part).all() == whole
 
 
 def scene(seed, height=90, width=240):
@@ -554,10 +557,10 @@ def test_motion_points_to_where_each_point_was():
     """The picture moves 4 right and 2 down: each point was 4 further left and 2 further up."""
     wide = textured(5, 120, 240)
     before, after = wide[20:110, 40:200], wide[18:108, 36:196]
-    flow = motion(before, after)
-    assert flow.shape == (90, 160, 2)
-    assert np.median(flow[20:-20, 20:-20, 0]) == pytest.approx(-4, abs=0.4)
-    assert np.median(flow[20:-20, 20:-20, 1]) == pytest.approx(-2, abs=0.4)
+    right, down = motion(before, after)
+    assert right.shape == down.shape == (90, 160)
+    assert np.median(right[20:-20, 20:-20]) == pytest.approx(-4, abs=0.4)
+    assert np.median(down[20:-20, 20:-20]) == pytest.approx(-2, abs=0.4)
 
 
 def test_flicker_is_taken_out_where_light_is_lifted():

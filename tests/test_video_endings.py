@@ -42,7 +42,7 @@ def last_picture(path):
     import av
 
     with av.open(str(path)) as container:
-        return max(packet.pos for packet in container.demux(video=0) if packet.size)
+        return max(packet.pos or 0 for packet in container.demux(video=0) if packet.size)
 
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")

@@ -11,6 +11,8 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExe
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
+from cliplit.interrupt import raise_if_ended
+
 from ..backends.devices import cores
 from .job import Job, Options, Outcome, failure
 from .lifetime import begin_worker, end_workers, interruptible
@@ -59,6 +61,7 @@ def run_local(
                 while left and len(running) < count:
                     job = left.popleft()
                     running[pool.submit(do if own_process else do_as_worker, job, options)] = job
+                raise_if_ended()
                 finished = wait(running, timeout=TICK, return_when=FIRST_COMPLETED).done
                 moved(shares.update({job.name for job in running.values()}))
                 for future in finished:

@@ -13,6 +13,7 @@ from cliplit import __version__
 from cliplit.command import echo, reports_errors
 from cliplit.command_line import Command, habits, say_settings
 from cliplit.errors import CliplitError, InputError, first_line
+from cliplit.interrupt import raise_if_ended
 
 from ..options import LIGHT, NETWORK, enhancer_options
 
@@ -114,6 +115,7 @@ def main(
     try:
         with bar, ThreadPoolExecutor(at_once) as pool:
             for (source, written), result in zip(tasks, pool.map(attempt, tasks), strict=True):
+                raise_if_ended()
                 bar.update()
                 if isinstance(result, Exception):
                     failures.append(result)

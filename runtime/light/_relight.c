@@ -17,30 +17,7 @@
 
 #include "_loops.h"
 
-#if defined(__GNUC__)
-#define INLINE static inline __attribute__((always_inline))
-#else
-#define INLINE static inline
-#endif
-
-
 /* ------------------------------------------------------------------ the formula */
-
-/* 2^x for x in [-120, 0]; exactly 1 at 0, relative error of the polynomial (minimax fit on [-1, 0]) 9e-8. */
-INLINE float exp2_nonpositive(float x)
-{
-    int whole = (int)x;
-    float f = x - (float)whole; /* in (-1, 0] */
-    float p = 9.449668708e-04f;
-    union { uint32_t bits; float value; } scale;
-    p = p * f + 9.205939261e-03f;
-    p = p * f + 5.529746490e-02f;
-    p = p * f + 2.401801737e-01f;
-    p = p * f + 6.931437237e-01f;
-    p = p * f + 1.0f;
-    scale.bits = (uint32_t)(whole + 127) << 23;
-    return p * scale.value;
-}
 
 #define BLACK 1e-12f
 

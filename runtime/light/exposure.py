@@ -27,6 +27,14 @@ MOST = 6.0  # stops
 ORDINARY = 0.4  # mean luma of what a fade from black is taken to end in
 
 
+def median(values: Array) -> float:
+    """Compute the median of (n,) values; several times as fast as numpy's own."""
+    middle = values.size // 2
+    lower = middle if values.size % 2 else middle - 1
+    parted = np.partition(values, (lower, middle))
+    return float((parted[lower] + parted[middle]) / 2)
+
+
 class Exposure:
     """How many stops (of gamma-coded values) pictures are brighter than the exposure that their light is made for."""
 
@@ -83,8 +91,8 @@ class Exposure:
 
     def _follow(self, cells: Array, before: Array, seen: Array, elapsed: float) -> None:
         ratios = np.log2(cells[seen] / before[seen]) if seen.any() else np.zeros(1, np.float32)
-        change = float(np.median(ratios))
-        spread = float(np.median(np.abs(ratios - change)))
+        change = median(ratios)
+        spread = median(np.abs(ratios - np.float32(change)))
         self.changing = abs(change) > CHANGING and spread < max(ALIKE, ALIKE_SHARE * abs(change))
         if self.changing:
             self._calm = 0.0

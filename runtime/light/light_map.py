@@ -16,6 +16,8 @@ import numpy as np
 from cliplit.arrays import Array
 from cliplit.constants import GUIDE_EPSILON, GUIDE_RADIUS
 
+from . import compiled
+
 KNEE = 4  # how sharply a soft bound bends
 
 
@@ -39,7 +41,8 @@ class Coefficients:
 
 def log_light(light: Array, max_gain: float) -> Array:
     """Compute log2 of the light map clamped to [1 / max_gain, 1]; NaN counts as 1 (no gain)."""
-    return np.log2(np.clip(np.nan_to_num(light, nan=1.0), 1.0 / max_gain, 1.0)).astype(np.float32)
+    bounded = np.maximum(np.fmin(light, np.float32(1.0)), np.float32(1.0 / max_gain))
+    return np.log2(bounded, dtype=np.float32)
 
 
 def softly_bounded(log_light: Array, gain: float) -> Array:
@@ -51,6 +54,16 @@ def softly_bounded(log_light: Array, gain: float) -> Array:
 
 def guided_coefficients(log_light: Array, luma: Array, max_gain: float) -> Coefficients:
     """Compute edge-aware coefficients from a log light map and the proxy's luma, both (h, w)."""
+    if compiled.maps is None:
+        return guided_reference(log_light, luma, max_gain)
+    luma, log_light = (np.ascontiguousarray(values, np.float32) for values in (luma, log_light))
+    slope, offset = np.empty_like(luma), np.empty_like(luma)
+    compiled.maps.guide((luma, log_light, slope, offset), GUIDE_EPSILON)
+    return Coefficients(slope, offset, -math.log2(max_gain))
+
+
+def guided_reference(log_light: Array, luma: Array, max_gain: float) -> Coefficients:
+    """Compute `guided_coefficients` with OpenCV."""
     mean_y, mean_l = _box(luma), _box(log_light)
     covariance = _box(luma * log_light) - mean_y * mean_l
     variance = _box(luma * luma) - mean_y * mean_y

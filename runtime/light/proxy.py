@@ -10,6 +10,7 @@ import numpy as np
 from cliplit.arrays import Array
 from cliplit.constants import LUMA_WEIGHTS
 
+from . import compiled
 from .bars import Area, picture_area
 from .colour import Coding, Planes
 from .gain import WHITE
@@ -93,12 +94,31 @@ def planes_proxy(planes: Planes, coding: Coding, size: tuple[int, int]) -> Proxy
         top = np.float32((1 << coding.depth) - 1)
         channels = np.stack([shrink(plane, size) for plane in planes], axis=-1).astype(np.float32) / top
         return Proxy(channels, channels @ np.array(LUMA_WEIGHTS, np.float32))
+    y, cb, cr = (shrunk(plane, size) for plane in planes)
+    if compiled.maps is not None:
+        rgb, luma = np.empty((*size, 3), np.float32), np.empty(size, np.float32)
+        compiled.maps.colours((y, cb, cr, luma), (rgb.reshape(size[0], -1),), coding.numbers, 1 / coding.white)
+        return Proxy(rgb, luma)
+    return colours_reference(y, cb, cr, coding)
+
+
+def colours_reference(y: Array, cb: Array, cr: Array, coding: Coding) -> Proxy:
+    """Compute the proxy of shrunk planes in numpy."""
     n = coding.numbers
-    y, cb, cr = (shrink(plane, size).astype(np.float32) for plane in planes)
     y = np.clip((y - n.y_offset) * n.y_scale, 0.0, 1 / coding.white, dtype=np.float32)
     cb, cr = (cb - n.c_offset) * n.c_scale, (cr - n.c_offset) * n.c_scale
     rgb = np.stack([y + n.r_cr * cr, y + n.g_cb * cb + n.g_cr * cr, y + n.b_cb * cb], axis=-1)
     return Proxy(np.clip(rgb, 0.0, 1 / coding.white, dtype=np.float32), np.minimum(y, np.float32(1.0)))
+
+
+def shrunk(plane: Array, size: tuple[int, int]) -> Array:
+    """Resize a plane of integers to (h, w) float32 as `shrink`, without its rounding to integers."""
+    smaller = size[0] <= plane.shape[0] and size[1] <= plane.shape[1]
+    if compiled.maps is None or not smaller or plane.strides[1] != plane.itemsize:
+        return shrink(plane, size).astype(np.float32)
+    out = np.empty(size, np.float32)
+    compiled.maps.shrink(plane, (out,))
+    return out
 
 
 def shrink(picture: Array, size: tuple[int, int]) -> Array:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from cliplit.interrupt import raise_if_ended
+
 from ..enhancer import Enhancer
 from ..light.hdr import TRANSFERS
 from ..light.pixels import PlanarPixels
@@ -81,6 +83,7 @@ class FrameLoop:
 
     def _prepared(self, items: Iterable[tuple[Any, Any, Memory | None]]) -> Iterator[Pending]:
         for original, item, _ in items:
+            raise_if_ended()
             if not isinstance(item, Frame):
                 yield Pending(original, item, 0.0)
                 continue

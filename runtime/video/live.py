@@ -34,10 +34,14 @@ class Newest:
         self.got = 0.0
         self._slot: tuple[Frame, float] | None = None
         self._error: BaseException | None = None
-        self._ended = False
+        self._begun = self._ended = False
         self._changed = threading.Condition()
 
     def _read(self) -> None:
+        with self._changed:
+            if self._ended:
+                return
+            self._begun = True
         try:
             for item in self.source:
                 if not isinstance(item, Frame):
@@ -57,8 +61,8 @@ class Newest:
 
     def __iter__(self) -> Iterator[Frame]:
         thread = threading.Thread(target=self._read, name="capture", daemon=True)
-        thread.start()
         try:
+            thread.start()  # a signal may come while it starts; then it may begin late, or never
             while not self.stop():
                 with self._changed:
                     self._changed.wait_for(lambda: self._slot is not None or self._ended, timeout=0.1)
@@ -72,7 +76,8 @@ class Newest:
         finally:
             with self._changed:
                 self._ended = True
-            thread.join(timeout=2.0)  # a camera that hangs must not keep the program
+            if self._begun:
+                thread.join(timeout=2.0)  # a camera that hangs must not keep the program
         if self._error is not None:
             raise self._error
 

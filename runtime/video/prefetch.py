@@ -25,10 +25,14 @@ def prefetch(items: Iterable[Item], limit: int = LIMIT) -> Generator[Item, None,
     """
     ready: deque[tuple[Any, int]] = deque()
     changed = threading.Condition()
-    held, stopped = 0, False
+    held, stopped, begun = 0, False, False
 
     def work() -> None:
-        nonlocal held
+        nonlocal held, begun
+        with changed:
+            if stopped:
+                return
+            begun = True
         end: Any = END
         try:
             for item in items:
@@ -47,8 +51,8 @@ def prefetch(items: Iterable[Item], limit: int = LIMIT) -> Generator[Item, None,
             changed.notify_all()
 
     thread = threading.Thread(target=work, name="decode", daemon=True)
-    thread.start()
     try:
+        thread.start()  # a signal may come while it starts; then it may begin late, or never
         while True:
             with changed:
                 changed.wait_for(lambda: bool(ready))
@@ -65,7 +69,8 @@ def prefetch(items: Iterable[Item], limit: int = LIMIT) -> Generator[Item, None,
         with changed:
             stopped = True
             changed.notify_all()
-        thread.join()
+        if begun:
+            thread.join()
 
 
 def size_of(item: object) -> int:
