@@ -47,9 +47,11 @@ def main(files: tuple[str, ...], input_color: str | None, quiet: bool, **setting
 
     # Imported here so that --help answers at once.
     from cliplit.runtime import Enhancer, Reading
+    from cliplit.runtime.memory import keep_freed_memory
     from cliplit.runtime.video.jobs import Session, stream_job
     from cliplit.runtime.video.request import Request
 
+    keep_freed_memory()
     steps, rest = steps_and_settings(settings)
     request = Request("", "", steps=steps, reading=Reading(input_color=input_color))
     stream_job(Session(request, lambda: Enhancer(**rest), pipe_format="y4m", quiet=quiet), "-", "-")

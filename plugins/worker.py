@@ -21,6 +21,7 @@ import numpy as np
 from cliplit import __version__
 from cliplit.arrays import Array
 from cliplit.errors import CliplitError
+from cliplit.runtime.memory import keep_freed_memory
 
 from .protocol import PREFIX_SIZE, REQUEST_SIZE, Pixels, ProtocolError, Reply, Request, Status, check_prefix
 
@@ -89,6 +90,7 @@ def main(arguments: list[str] | None = None) -> None:
     source = open(REQUESTS, "rb", buffering=0, closefd=False)  # noqa: SIM115 - for the life of the process
     sink = reply_stream(options.shared is not None)
     watch_client()
+    keep_freed_memory()
     pixels: PixelPath = StreamPixels(source, sink) if options.shared is None else SharedPixels(options.shared, sink)
     with contextlib.suppress(BrokenPipeError, ConnectionResetError, EOFError):  # the client is gone
         serve(source, sink, pixels, options.model, options.device)

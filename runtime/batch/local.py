@@ -14,6 +14,7 @@ from typing import Any
 from cliplit.interrupt import raise_if_ended
 
 from ..backends.devices import cores
+from ..memory import keep_freed_memory
 from .job import Job, Options, Outcome, failure
 from .lifetime import begin_worker, end_workers, interruptible
 from .long import Engine
@@ -96,6 +97,7 @@ def make_pool(count: int, own_process: bool, said: Any = None) -> Executor:
 def prepare_worker(said: Any) -> None:
     """Make a spawned process end with its parent, and tell it where to say how far it is."""
     begin_worker()
+    keep_freed_memory()
     say_to(said)
 
 

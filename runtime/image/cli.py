@@ -94,6 +94,9 @@ def main(
     from tqdm import tqdm
 
     from ..enhancer import Enhancer
+    from ..memory import keep_freed_memory
+
+    keep_freed_memory()
 
     # Decoding, network, pixel loop and encoding all let other threads run; a picture a core beats a core a layer.
     enhancer = Enhancer(**settings, threads=1 if at_once > 1 else 0)

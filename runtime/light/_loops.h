@@ -13,6 +13,13 @@
 #define FAST
 #endif
 
+/* Loads from anywhere are vectorized only where the compiler is told of a processor, not of a level. */
+#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__linux__)
+#define GATHERING __attribute__((target_clones("arch=skylake-avx512", "arch=haswell", "default")))
+#else
+#define GATHERING
+#endif
+
 #if defined(__GNUC__)
 #define INLINE static inline __attribute__((always_inline))
 #else

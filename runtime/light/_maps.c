@@ -16,13 +16,6 @@
 
 #define MOST 20 /* maps of one call */
 
-/* Loads from anywhere are vectorized only where the compiler is told of a processor, not of a level. */
-#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__linux__)
-#define GATHERING __attribute__((target_clones("arch=skylake-avx512", "arch=haswell", "default")))
-#else
-#define GATHERING
-#endif
-
 INLINE float larger(float a, float b)
 {
     return a > b ? a : b;

@@ -60,6 +60,7 @@ CLEAN = 0.3  # codes of noise up to which a picture counts as clean: rounding to
 NOISE_GATE = 6.0  # codes of gate to a code of noise above that
 INNER_DEPTH = 14  # bits of what is compared, at most: differences and their sums fit into 16
 UNLIKE = (1 << 15) - 1  # a luma far from all others
+STRIP = 64  # rows converted at once: what lies between fits into a cache
 INNER_WHITE = 255 << (INNER_DEPTH - 8)
 JPEG = Coding(0.299, 0.114, full_range=True).numbers  # ITU-T T.871: the Y'CbCr in which RGB is cleaned
 LIFTED = 0.3  # stops of gain from which a row is cleaned
@@ -132,7 +133,7 @@ def rgb_cleanup(picture: Array, coefficients: Coefficients, grain: Grain, planes
         fine = steps(luma if hidden is None else np.where(hidden, np.uint8(255), luma), rows)
     changes = alike(*(planes or rgb_planes(picture)), INNER_DEPTH, rows, grain.chroma, FULL_CHROMA_TAPS)
     scale = np.float32((1.0 if picture.dtype == np.float32 else np.iinfo(picture.dtype).max) / INNER_WHITE)
-    return Cleanup(fine, *(change * scale for change in changes))
+    return Cleanup(fine, *(np.multiply(change, scale, out=change) for change in changes))
 
 
 def rgb_planes(picture: Array) -> Planes:
@@ -140,18 +141,23 @@ def rgb_planes(picture: Array) -> Planes:
 
     What is transparent gets a luma that nothing is alike, whatever it hides.
     """
-    colour = picture[..., :3]
-    if colour.dtype == np.uint8:
-        deep = np.multiply(colour, INNER_WHITE // 255, dtype=np.uint16)
-    else:
-        white = np.float32(1.0 if colour.dtype == np.float32 else np.iinfo(colour.dtype).max)
-        unit = np.clip(np.nan_to_num(colour / white, nan=0.0), 0, 1)
-        deep = (unit * np.float32(INNER_WHITE) + np.float32(0.5)).astype(np.uint16)
-    y, cr, cb = cv2.split(cv2.cvtColor(np.ascontiguousarray(deep), cv2.COLOR_RGB2YCrCb))
+    y, cb, cr = (np.empty(picture.shape[:2], np.uint16) for _ in range(3))
+    for top in range(0, len(picture), STRIP):
+        rows = slice(top, top + STRIP)
+        y[rows], cr[rows], cb[rows] = cv2.split(cv2.cvtColor(_deep(picture[rows, :, :3]), cv2.COLOR_RGB2YCrCb))
     hidden = transparent(picture)
     if hidden is not None:
         y[hidden], cb[hidden], cr[hidden] = UNLIKE, 0, 0
     return y, cb, cr
+
+
+def _deep(colour: Array) -> Array:
+    """Return (h, w, 3) RGB of any type in codes of `INNER_DEPTH` bits, uint16; what is not a number is black."""
+    if colour.dtype == np.uint8:
+        return np.multiply(colour, INNER_WHITE // 255, dtype=np.uint16)
+    white = np.float32(1.0 if colour.dtype == np.float32 else np.iinfo(colour.dtype).max)
+    unit = np.clip(np.nan_to_num(colour / white, nan=0.0), 0, 1)
+    return (unit * np.float32(INNER_WHITE) + np.float32(0.5)).astype(np.uint16)
 
 
 def transparent(picture: Array) -> Array | None:
@@ -173,7 +179,8 @@ def steps(luma: Array, rows: Array) -> Array:
 
     The codes 254 and 255 count as one. Rows that `rows` (H,) leaves out are 0.
     """
-    padded = _padded(np.minimum(luma, 254))
+    padded = _padded(luma)
+    np.minimum(padded, 254, out=padded)
     if _shadows is None:
         return steps_reference(padded, rows)
     out = np.empty(luma.shape, np.int8)

@@ -15,6 +15,7 @@ from cliplit.command import reports_errors
 from cliplit.command_line import Between, Command, habits, say_settings
 
 from ..folders import in_and_out
+from ..memory import keep_freed_memory
 from ..options import NETWORK
 from .options import LIGHT_AND_STEPS, step_options, steps_and_settings
 
@@ -213,6 +214,7 @@ def main(
         )
     if verbose:
         say_settings(click.get_current_context())
+    keep_freed_memory()
     if preview:
         from .preview import open_window
 

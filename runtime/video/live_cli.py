@@ -10,6 +10,7 @@ from cliplit import __version__
 from cliplit.command import reports_errors
 from cliplit.command_line import Between, Command, habits, say_settings
 
+from ..memory import keep_freed_memory
 from ..options import NETWORK
 from .options import LIGHT_AND_STEPS, step_options, steps_and_settings
 
@@ -57,6 +58,7 @@ def main(
         raise click.UsageError("give OUT, --preview or --virtual-camera")
     if verbose:
         say_settings(click.get_current_context())
+    keep_freed_memory()
     if preview:
         from .preview import open_window
 
