@@ -1,9 +1,9 @@
 """The messages between GIMP or the frei0r filter and the worker.
 
-A client writes a request and, for a picture, its pixels; the worker answers with a reply and as many bytes as it
-announces. Everything is little-endian and of fixed size; `frei0r.c` declares the same structures. Pixels follow their
-header on the same stream, or lie in shared memory, without copies through the kernel: the first half is the client's,
-the second the worker's.
+A client writes a request and, for a picture, its profile, if any, and its pixels; the worker answers with a reply and
+as many bytes as it announces. Everything is little-endian and of fixed size; `frei0r.c` declares the same structures.
+Pixels follow their header on the same stream, or lie in shared memory, without copies through the kernel: the first
+half is the client's, the second the worker's.
 
 The first two fields of a request and the whole reply keep their places in every version, so that each side can always
 tell the user which of the two is too old.
@@ -17,16 +17,17 @@ import struct
 from dataclasses import dataclass
 from enum import IntEnum
 
-VERSION = 1
+VERSION = 2
 MAGIC = b"CLIT"
 
 _PREFIX = struct.Struct("<4sI")
-_REQUEST = struct.Struct("<4sI4I4d16s")
+_REQUEST = struct.Struct("<4sI4I4d16sQ")
 _REPLY = struct.Struct("<4sIIIQ")
 PREFIX_SIZE, REQUEST_SIZE, REPLY_SIZE = _PREFIX.size, _REQUEST.size, _REPLY.size
 
 LONGEST_SIDE = 1 << 18  # of a picture; GIMP's own limit
 LARGEST_PICTURE = 1 << 30  # pixels
+LARGEST_PROFILE = 1 << 24  # bytes
 LONGEST_MESSAGE = 4096  # bytes
 AUTOMATIC = -1.0  # in place of a largest gain: as much as the noise allows
 STILL = -1.0  # in place of a time constant: a picture by itself
@@ -72,6 +73,7 @@ class Request:
         time_constant: of the temporal filter in seconds, 0 for none, STILL for a picture by itself.
         time: of the frame, in seconds; NaN where the host does not tell: one frame after the last.
         model: a bundled model's name, at most 16 bytes; empty for the worker's own choice.
+        profile: of the colours (ICC), which follows the header; empty for sRGB.
     """
 
     pixels: Pixels = Pixels.NONE
@@ -83,6 +85,7 @@ class Request:
     time_constant: float = STILL
     time: float = 0.0
     model: str = ""
+    profile: bytes = b""
 
     @property
     def size(self) -> int:
@@ -90,7 +93,8 @@ class Request:
         return self.width * self.height * self.pixels.channels * self.pixels.sample_bytes
 
     def pack(self) -> bytes:
-        return _REQUEST.pack(
+        """Return the header and what follows it, but for the pixels."""
+        header = _REQUEST.pack(
             MAGIC,
             VERSION,
             self.pixels,
@@ -102,17 +106,28 @@ class Request:
             self.time_constant,
             self.time,
             self.model.encode("ascii"),
+            len(self.profile),
         )
+        return header + self.profile
 
     @classmethod
-    def unpack(cls, header: bytes | bytearray) -> Request:
+    def profile_size(cls, header: bytes | bytearray) -> int:
+        """Return how many bytes of profile follow a header. Raises ProtocolError for too many."""
+        size = int(_REQUEST.unpack(header)[-1])
+        if size > LARGEST_PROFILE:
+            raise ProtocolError(f"a profile of {size} bytes; at most {LARGEST_PROFILE} are taken")
+        return size
+
+    @classmethod
+    def unpack(cls, header: bytes | bytearray, profile: bytes = b"") -> Request:
         """Unpack REQUEST_SIZE bytes. Raises ProtocolError for what this version does not understand."""
         check_prefix(header)
-        _, _, pixels, width, height, exact, strength, max_gain, time_constant, time, model = _REQUEST.unpack(header)
+        _, _, pixels, width, height, exact, strength, max_gain, time_constant, time, model, _ = _REQUEST.unpack(header)
         if pixels not in set(Pixels):
             raise ProtocolError(f"unknown pixel layout {pixels}")
         name = model.rstrip(b"\0").decode("ascii", "replace")
-        request = cls(Pixels(pixels), width, height, bool(exact), strength, max_gain, time_constant, time, name)
+        settings = bool(exact), strength, max_gain, time_constant, time, name
+        request = cls(Pixels(pixels), width, height, *settings, profile)
         if request.pixels and not (0 < width <= LONGEST_SIDE and 0 < height <= LONGEST_SIDE):
             raise ProtocolError(f"a picture of {width}x{height} pixels; sides go from 1 to {LONGEST_SIDE}")
         if width * height > LARGEST_PICTURE:

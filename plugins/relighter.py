@@ -9,6 +9,7 @@ from cliplit.errors import InputError
 from cliplit.runtime import Enhancer, LightSettings, PackedRGB, Relighting
 from cliplit.runtime.backends.model_file import bundled_models
 from cliplit.runtime.enhancer import MaxGain, Quality, available_memory
+from cliplit.runtime.image.icc import space_of
 
 from .protocol import AUTOMATIC, Request
 
@@ -31,13 +32,19 @@ class Relighter:
         self._time = 0.0
 
     def __call__(self, request: Request, picture: Array, out: Array) -> None:
-        """Relight `picture` into `out`, both (H, W, 3 or 4) uint8 or float32."""
+        """Relight `picture` into `out`, both (H, W, 3 or 4) uint8 or float32.
+
+        The light of a picture by itself is looked at in sRGB, as far as its profile says how.
+        """
         pixels, result = PackedRGB(picture), PackedRGB(out)
         enhancer = self._enhancer(request)
         if enhancer.strength == 0.0:
             pixels.copy_to(result)
             return
         clip = self._clip
+        if request.time_constant < 0.0 and (space := space_of(request.profile)) is not None:
+            out[...] = enhancer(picture, space)
+            return
         if request.time_constant < 0.0:  # a picture by itself
             clip, time = Relighting(enhancer, STILL_PICTURE), 0.0
         else:

@@ -154,7 +154,9 @@ def next_request(source: BinaryIO, sink: BinaryIO) -> Request | None:
         read_exactly(source, memoryview(header)[:PREFIX_SIZE])
         check_prefix(header)
         read_exactly(source, memoryview(header)[PREFIX_SIZE:])
-        return Request.unpack(header)
+        profile = bytearray(Request.profile_size(header))
+        read_exactly(source, memoryview(profile))
+        return Request.unpack(header, bytes(profile))
     except ProtocolError as error:
         refuse(sink, str(error))
     except EOFError:

@@ -173,7 +173,7 @@ class Enhancer:
         if picture.ndim == 2 or picture.shape[2] == 1:
             gray = np.repeat(picture.reshape(*picture.shape[:2], 1), 3, axis=2)
             return self(gray, space)[..., 0].reshape(picture.shape)
-        area = visible_area(picture)
+        area = visible_area(picture, space.coded(picture) if space is not None and space.linear else None)
         if area == whole(*picture.shape[:2]):
             return self._enhanced(picture, space)
         enhanced = picture.copy()

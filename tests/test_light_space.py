@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 from PIL import ImageCms
 
+from cliplit.runtime.enhancer import Enhancer
 from cliplit.runtime.image import icc
+from cliplit.runtime.light.bars import Area, whole
+from cliplit.runtime.light.proxy import visible_area
 from cliplit.runtime.light.space import ColourSpace
 from made import backlit
 
@@ -79,3 +82,28 @@ def test_strength_0_changes_nothing_in_another_space(enhancer):
     picture = (backlit().astype(np.uint16)) * 200
     space = icc.space_of(icc.matrix_profile(*SPACES["ProPhoto"]))
     assert np.array_equal(enhancer.adjusted(0.0)(picture, space), picture)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
+def test_a_dark_ground_in_linear_light_is_no_bar(kind):
+    """Its codes differ by less than a bar's there, and by much more in sRGB."""
+    rng = np.random.default_rng(0)
+    coded = rng.uniform(0.0, 0.1, (120, 160, 3)).astype(np.float32)
+    coded[:40] += 0.8
+    linear = ColourSpace(np.tile(np.linspace(0, 1, 4096, dtype=np.float32), (3, 1)), np.eye(3, dtype=np.float32))
+    assert linear.linear and not srgb_like().linear
+    scale = 1.0 if kind is np.float32 else np.iinfo(kind).max
+    picture = (decoded(coded) * scale).astype(np.float32)
+    picture = picture.astype(kind) if kind is np.float32 else np.round(picture).astype(kind)
+    assert visible_area(picture, linear.coded(picture)) == whole(120, 160)
+    assert linear.coded(picture) == pytest.approx(coded, abs=0.03 if kind is np.uint8 else 1e-3)
+    barred = picture.copy()
+    barred[100:] = 0
+    assert visible_area(barred, linear.coded(barred)) == Area(0, 100, 0, 160)
+    relit = Enhancer()(picture, linear)
+    assert (relit[50:].astype(float) > 2 * picture[50:]).mean() > 0.9
+
+
+def srgb_like():
+    curve = decoded(np.linspace(0, 1, 4096)).astype(np.float32)
+    return ColourSpace(np.tile(curve, (3, 1)), np.eye(3, dtype=np.float32))

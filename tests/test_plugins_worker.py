@@ -18,6 +18,8 @@ from cliplit.plugins.client import Worker, WorkerError
 from cliplit.plugins.launch import BOOT
 from cliplit.plugins.protocol import Pixels, ProtocolError, Reply, Request, Status
 from cliplit.runtime.enhancer import Enhancer
+from cliplit.runtime.image.icc import matrix_profile, space_of
+from cliplit.srgb import to_coded, to_linear
 
 COMMAND = [sys.executable, "-E", "-c", BOOT]
 LAYOUTS = {Pixels.RGBA8: (4, np.uint8), Pixels.RGB_FLOAT: (3, np.float32), Pixels.RGBA_FLOAT: (4, np.float32)}
@@ -188,10 +190,14 @@ def test_a_worker_that_dies_leaves_its_last_words():
 @given(
     pixels=st.sampled_from(Pixels), width=st.integers(1, 20000), height=st.integers(1, 20000), exact=st.booleans(),
     numbers=st.tuples(*[st.floats(allow_nan=False)] * 4), model=st.sampled_from(["", "lite", "unet"]),
+    profile=st.binary(max_size=40),
 )  # fmt: skip
-def test_requests_survive_the_wire(pixels, width, height, exact, numbers, model):
-    request = Request(pixels, width, height, exact, *numbers, model)  # type: ignore[call-arg]
-    assert Request.unpack(request.pack()) == request
+def test_requests_survive_the_wire(pixels, width, height, exact, numbers, model, profile):
+    request = Request(pixels, width, height, exact, *numbers, model, profile)  # type: ignore[call-arg]
+    sent = request.pack()
+    header, rest = sent[: protocol.REQUEST_SIZE], sent[protocol.REQUEST_SIZE :]
+    assert Request.profile_size(header) == len(rest)
+    assert Request.unpack(header, rest) == request
 
 
 @given(st.binary(min_size=protocol.REQUEST_SIZE, max_size=protocol.REQUEST_SIZE), st.booleans())
@@ -202,6 +208,34 @@ def test_any_bytes_are_a_request_or_an_error(data, marked):
     except ProtocolError:
         return
     assert request.size <= protocol.LARGEST_PICTURE * 16
+
+
+@pytest.mark.parametrize("layout", [Pixels.RGB_FLOAT, Pixels.RGBA_FLOAT])
+def test_the_light_is_looked_at_in_srgb(worker, layout):
+    """A linear picture is lifted as the same one in sRGB; without its profile it counts as far too dark."""
+    coded = scene(180, 320, Pixels.RGB_FLOAT)
+    linear = to_linear(coded)
+    picture = linear if layout is Pixels.RGB_FLOAT else np.dstack([linear, np.ones_like(linear[..., :1])])
+    profile = matrix_profile([(0.64, 0.33), (0.3, 0.6), (0.15, 0.06), (0.3127, 0.329)], [1.0])
+    relit = ask(worker, np.ascontiguousarray(picture), layout, profile=profile)
+    wanted = Enhancer()(np.ascontiguousarray(picture, np.float32), space_of(profile))
+    np.testing.assert_array_equal(relit, wanted)
+    own = Enhancer()(coded)
+
+    def from_own(relit):
+        difference = to_coded(np.clip(relit[..., :3], 0, 1)) - own
+        return np.abs(
+            difference.reshape(18, 10, 32, 10, 3).mean(axis=(1, 3))
+        ).mean()  # of blocks: colours of noise differ
+
+    assert from_own(relit) < 0.01 < np.abs(own - coded).mean()
+    assert from_own(ask(worker, np.ascontiguousarray(picture), layout)) > 0.02
+
+
+def test_a_profile_too_large_is_refused():
+    header = changed(Request().pack(), protocol.REQUEST_SIZE - 8, (protocol.LARGEST_PROFILE + 1).to_bytes(8, "little"))
+    with pytest.raises(ProtocolError, match="a profile of 16777217 bytes"):
+        Request.profile_size(header)
 
 
 def test_the_gain_can_be_limited_by_the_noise(worker):

@@ -20,12 +20,12 @@
 extern char **environ;
 
 #define MAGIC "CLIT"
-enum { VERSION = 1, DONE = 0 };
+enum { VERSION = 2, DONE = 0 };
 enum { FRAMES = 3, ABOVE_STANDARD = 10 };                     /* file descriptors: in the worker, and here */
 enum { SLICE = 100, STOPPED = 2000, ANSWER = 10000, READY = 60000, FAREWELL = 500 }; /* milliseconds */
 enum { ARGUMENTS = 32, COMMAND = 16384 };
 
-_Static_assert(sizeof(Request) == 72 && sizeof(Reply) == 24, "protocol.py says so");
+_Static_assert(sizeof(Request) == 80 && sizeof(Reply) == 24, "protocol.py says so");
 
 static int fail(Worker *worker, const char *what, const char *detail)
 {

@@ -11,6 +11,7 @@ typedef struct {
     uint32_t version, pixels, width, height, exact;
     double strength, max_gain, time_constant, time;
     char model[16];
+    uint64_t profile; /* bytes of one that follows; 0 for sRGB */
 } Request;
 
 typedef struct {

@@ -1,8 +1,9 @@
 """A layer's pixels, out of GIMP and back into it.
 
-They leave as gamma-coded float in the layer's own colour space, whatever its precision, and return through the
-shadow buffer, whose merge applies the selection and makes the undo step. Only the bounds of the selection go: as
-with an area of a clip, what lies outside has no say in the light.
+They leave as gamma-coded float in the layer's own colour space, whatever its precision, with that space's profile, by
+which the light is looked at in sRGB. They return through the shadow buffer, whose merge applies the selection and makes
+the undo step. Only the bounds of the selection go: as with an area of a clip, what lies outside has no say in the
+light.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class LayerPixels:
     scale: float
     layout: Pixels
     format: str
+    profile: bytes
 
     @classmethod
     def of(cls, drawable: Any, within: tuple[int, int] | None = None) -> LayerPixels:
@@ -51,16 +53,17 @@ class LayerPixels:
         model = "R'G'B'A float" if drawable.has_alpha() else "R'G'B' float"
         space = Babl.format_get_space(drawable.get_format())
         name = Babl.get_name(Babl.format_with_space(model, space))
+        profile = b"" if Babl.get_name(space) == "sRGB" else bytes(Babl.space_get_icc(space) or b"")
         width, height = max(1, int(width * scale)), max(1, int(height * scale))
-        return cls(drawable, int(x * scale), int(y * scale), width, height, scale, layout, name)
+        return cls(drawable, int(x * scale), int(y * scale), width, height, scale, layout, name, profile)
 
     @property
     def rectangle(self) -> Any:
         return Gegl.Rectangle.new(self.x, self.y, self.width, self.height)
 
     def request(self, settings: Request) -> Request:
-        """Combine the settings with this picture's size and layout."""
-        return replace(settings, pixels=self.layout, width=self.width, height=self.height)
+        """Combine the settings with this picture's size, layout and profile."""
+        return replace(settings, pixels=self.layout, width=self.width, height=self.height, profile=self.profile)
 
     def read(self) -> bytes:
         pixels: bytes = self.drawable.get_buffer().get(self.rectangle, self.scale, self.format, Gegl.AbyssPolicy.NONE)

@@ -62,12 +62,15 @@ def rgb_proxy(picture: Array, size: tuple[int, int]) -> Proxy:
     return Proxy(rgb, rgb @ np.array(LUMA_WEIGHTS, np.float32), hidden)
 
 
-def visible_area(picture: Array) -> Area:
-    """Find what of (H, W, 3 or 4) lies between bars; what is transparent counts as black, whatever it hides."""
-    colour = picture[..., :3]
+def visible_area(picture: Array, coded: Array | None = None) -> Area:
+    """Find what of (H, W, 3 or 4) lies between bars; what is transparent counts as black, whatever it hides.
+
+    `coded` are its colours where its own numbers are not gamma-coded: in linear ones all of a dark ground is alike.
+    """
+    colour = picture[..., :3] if coded is None else coded
     if transparent(picture) is not None:
         colour = np.where(picture[..., 3:] > 0, colour, colour.dtype.type(0))
-    return picture_area(colour, WHITE[picture.dtype])
+    return picture_area(colour, WHITE[colour.dtype])
 
 
 def filled(weighted: Array, weight: Array) -> Array:

@@ -19,6 +19,7 @@ from .proxy import Proxy
 DARKEST = np.float32(2.0**-14)  # luma below which gains are those at it
 DEEP = 0.01  # of white in linear light, where the curve's exponent is measured for the bound of the gain
 SRGB_EXPONENT = 2.2  # of sRGB as a whole
+MIDDLE, LINEAR = 0.18, 0.3  # of white: medium grey, and the number for it under which numbers count as light
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,19 @@ class ColourSpace:
         linear = np.stack([self._light(proxy.rgb[..., i], i) for i in range(3)], axis=-1)
         shown = to_coded(np.clip(linear @ self.matrix.T.astype(np.float32), 0.0, 1.0))
         return Proxy(shown, self._coded_luma(proxy), proxy.hidden)
+
+    @property
+    def linear(self) -> bool:
+        """Whether the numbers are light, or nearly: what differs to the eye in the dark is alike there."""
+        return bool(self._code(np.array([MIDDLE], np.float32))[0] < LINEAR)
+
+    def coded(self, picture: Array) -> Array:
+        """Code (H, W, 3 or 4) samples of any type as sRGB does, each channel by itself: (H, W, 3) float32 in [0, 1]."""
+        if picture.dtype == np.float32:
+            channels = [self._light(np.clip(np.nan_to_num(picture[..., i], nan=0.0), 0, 1), i) for i in range(3)]
+            return to_coded(np.stack(channels, axis=-1))
+        every = np.linspace(0.0, 1.0, np.iinfo(picture.dtype).max + 1)
+        return np.stack([to_coded(self._light(every, i))[picture[..., i]] for i in range(3)], axis=-1)
 
     def _coded_luma(self, proxy: Proxy) -> Array:
         """Luma of the picture as sRGB codes it: of its own, so that both say the same of one point."""

@@ -1,7 +1,8 @@
 """Runs inside GIMP 3: applies the plug-in to layers of all kinds and leaves their pixels as files.
 
 `CLIPLIT_CASES` names the folder: `photo.png` goes in; for each case `NAME.before`, `NAME.after` (float RGBA in the
-layer's own space) and `NAME.selection` (float) come out, and `cases.json` with what the procedure answered.
+layer's own space), `NAME.profile` (of that space) and `NAME.selection` (float) come out, and `cases.json` with what
+the procedure answered.
 """
 
 import json
@@ -53,6 +54,8 @@ def case(name, prepare=None, precision=None, **arguments):
         drawable = prepare(image, drawable) or drawable
     if not drawable.is_group():
         dump(drawable, f"{name}.before")
+        space = Babl.format_get_space(drawable.get_format())
+        (FOLDER / f"{name}.profile").write_bytes(bytes(Babl.space_get_icc(space)))
     selection = image.get_selection()
     if not Gimp.Selection.is_empty(image):
         dump(selection, f"{name}.selection", "Y float")
@@ -84,6 +87,11 @@ def in_adobe_rgb(image, layer):
     image.convert_color_profile(
         Gimp.ColorProfile.new_rgb_adobe(), Gimp.ColorRenderingIntent.RELATIVE_COLORIMETRIC, False
     )
+
+
+def said_to_be_linear(image, layer):
+    """The numbers stay and mean linear light, as in a renderer's file of 8 bits."""
+    image.set_color_profile(Gimp.ColorProfile.new_rgb_srgb_linear())
 
 
 def offset(image, layer):
@@ -151,6 +159,7 @@ case("exact", exact=True)
 for precision in ("U16_NON_LINEAR", "U16_LINEAR", "U32_NON_LINEAR", "FLOAT_NON_LINEAR", "FLOAT_LINEAR", "HALF_LINEAR"):
     case(precision.lower(), precision=getattr(Precision, precision))
 case("adobe", in_adobe_rgb, Precision.U16_NON_LINEAR)
+case("linear", said_to_be_linear, Precision.U16_NON_LINEAR)
 case("alpha", with_alpha)
 case("alpha_float", with_alpha, Precision.FLOAT_LINEAR)
 case("selection", with_selection)

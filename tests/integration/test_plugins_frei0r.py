@@ -263,10 +263,10 @@ def test_without_a_worker_frames_pass_through_with_one_message(broken, clip, tmp
 
 
 def test_a_worker_of_another_version_says_so(broken, clip, tmp_path):
-    code = "from cliplit.plugins import protocol, worker; protocol.VERSION = 2; worker.main()"
+    code = "from cliplit.plugins import protocol, worker; protocol.VERSION = 3; worker.main()"
     home = broken(sys.executable, "-c", code, "--shared", "3")
     said = ffmpeg(home, clip(frames=2), tmp_path / "out.mkv", "-vf", FILTER, "-c:v", "ffv1")
-    assert "speaks version 1 of cliplit's protocol and this side version 2" in said
+    assert "speaks version 2 of cliplit's protocol and this side version 3" in said
     assert "cliplit-plugins install" in said
 
 

@@ -20,11 +20,13 @@ import pytest
 
 from cliplit.plugins import gimp_install
 from cliplit.runtime.enhancer import Enhancer
+from cliplit.runtime.image.icc import space_of
 
 from .conftest import missing, psnr
 
 ROOTS = [Path(path) for path in os.environ.get("CLIPLIT_GIMP3_ROOT", "").split(":") if path]
-PRECISE = ["u16_non_linear", "u16_linear", "u32_non_linear", "float_non_linear", "float_linear", "adobe", "alpha_float"]
+PRECISE = ["u16_non_linear", "u16_linear", "u32_non_linear", "float_non_linear", "float_linear", "adobe", "linear",
+           "alpha_float"]  # fmt: skip
 REFUSED = {
     "elsewhere": "selection does not touch",
     "grey": "greyscale",
@@ -103,20 +105,31 @@ def pixels(cases, name, when):
     return np.fromfile(folder / f"{name}.{when}", np.float32).reshape(height, width, -1)
 
 
-def expected(before, **settings):
+def expected(before, space=None, **settings):
     """The colours by `Enhancer`, of which transparent pixels have no say in the light."""
-    return Enhancer(**settings)(np.ascontiguousarray(before, np.float32))[..., :3]
+    return Enhancer(**settings)(np.ascontiguousarray(before, np.float32), space)[..., :3]
 
 
 @pytest.mark.parametrize("name", ["u8", "half_linear", "alpha", *PRECISE])
 def test_pixels_are_enhancers(cases, name):
     before, after = pixels(cases, name, "before"), pixels(cases, name, "after")
-    wanted = expected(before)
+    wanted = expected(before, space_of((cases[0] / f"{name}.profile").read_bytes()))
     assert np.abs(wanted - before[..., :3]).mean() > 0.02, "the scene is not relighted at all"
     error = np.abs(np.clip(after[..., :3], 0, 1) - np.clip(wanted, 0, 1))[before[..., 3] > 0]
     bound = 2e-3 if name in PRECISE else 0.51 / 255 + 1e-3
     # What cleans chroma compares with a gate: GIMP's rounding takes single samples to its other side.
     assert (error > bound).mean() < 1e-2 and error.max() < 0.02
+
+
+def test_a_photo_in_adobe_rgb_is_lifted_as_in_srgb(cases):
+    """Adobe RGB (1998): a power of 563/256, and the matrix of its annex to XYZ; IEC 61966-2-1 from there to sRGB."""
+    to_xyz = [[0.57667, 0.18556, 0.18823], [0.29734, 0.62736, 0.07529], [0.02703, 0.07069, 0.99134]]
+    to_srgb = [[3.2406, -1.5372, -0.4986], [-0.9689, 1.8758, 0.0415], [0.0557, -0.2040, 1.0570]]
+    linear = np.clip(pixels(cases, "adobe", "after")[..., :3], 0, 1) ** (563 / 256) @ (np.array(to_srgb) @ to_xyz).T
+    linear = np.clip(linear, 0, 1)
+    seen = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    wanted = pixels(cases, "u16_non_linear", "after")[..., :3]
+    assert np.abs(seen - wanted).mean() < 2 / 255
 
 
 @pytest.mark.parametrize("name", ["alpha", "alpha_float", "selection_alpha"])
