@@ -175,6 +175,18 @@ def test_io_opencv_on_a_clip(tmp_path):
         assert not container.streams.audio
 
 
+def test_io_opencv_counts_pictures_of_variable_rate(tmp_path):
+    """Matroska has no count of pictures; OpenCV takes the length at the highest rate for one."""
+    pts = [100 * n for n in range(20)] + [2000 + 1000 * n for n in range(20)]
+    source = write_clip(tmp_path / "in.mkv", moving(40), pts=pts, sound=False)
+    result = video_command(source, tmp_path / "out.mkv", "--io", "opencv", text=True)
+    assert result.returncode == 0, result.stderr
+    assert len(read_clip(tmp_path / "out.mkv")[0]) == 40
+    source.write_bytes(source.read_bytes()[: source.stat().st_size * 2 // 3])
+    result = video_command(source, tmp_path / "cut.mkv", "--io", "opencv", text=True)
+    assert result.returncode == 1 and "the file breaks off" in result.stderr
+
+
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
 def test_a_decoder_with_a_hole_is_kept_from_opencv(tmp_path):
     """CVE-2026-8461 is in the FFmpeg 8.1.1 of OpenCV's wheels, and mended in PyAV's 8.1.2."""

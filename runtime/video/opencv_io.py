@@ -28,6 +28,7 @@ from cliplit.errors import BackendError, InputError
 
 from ..light.colour import MATRICES, Coding, Colour
 from .encoder import picture_of
+from .endings import cut_off
 from .frames import Clip, Frame
 from .names import checked_address, demuxing, local, origin_of
 from .pyav import open_to_read
@@ -37,7 +38,10 @@ MICROSECOND = Fraction(1, 1_000_000)
 TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 FOURCC = {".mp4": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG", ".webm": "VP90"}
 TIMEOUT = 10_000  # milliseconds for a stream to open, and between its frames
-NO_SOUND = "OpenCV gives 8-bit pictures at BT.601 colours and no sound, subtitles or metadata"
+NO_SOUND = (
+    "OpenCV gives 8-bit pictures at BT.601 colours and no sound, subtitles or metadata, and does not say which "
+    "pictures are damaged"
+)
 
 # FFmpeg inside OpenCV: RTSP over TCP, without buffers that only add delay; nothing printed.
 FFMPEG_OPTIONS = "rtsp_transport;tcp|fflags;nobuffer|flags;low_delay"
@@ -116,8 +120,13 @@ class OpenCVReader:
 
     @property
     def problems(self) -> str:
-        absent = (self.clip.expected_frames or 0) - self.decoded
-        return f"{absent} of {self.clip.expected_frames} frames missing" if absent > max(2, self.decoded // 50) else ""
+        expected = self.clip.expected_frames or 0
+        if expected - self.decoded > max(2, self.decoded // 50) and isinstance(self.source, Path):
+            expected, cut = described(self.source, expected)
+            if cut:
+                return "the file breaks off"
+        absent = expected - self.decoded
+        return f"{absent} of {expected} frames missing" if absent > max(2, self.decoded // 50) else ""
 
     def close(self) -> None:
         self._capture.release()
@@ -129,6 +138,20 @@ class OpenCVReader:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def described(path: Path, otherwise: int) -> tuple[int, bool]:
+    """Return how many pictures a file has by its index, or else by its packets, and whether it breaks off.
+
+    Where there is no index OpenCV gives `otherwise`: the length of the longest stream at the highest rate.
+    """
+    try:
+        with open_to_read(path) as container:
+            if count := container.streams.video[0].frames:
+                return count, False
+            return sum(bool(packet.size) for packet in container.demux(video=0)), cut_off(path, container.format.name)
+    except (av.FFmpegError, OSError, IndexError):
+        return otherwise, False
 
 
 def frame_of(bgr: Array, clip: Clip, microseconds: int) -> Frame:
