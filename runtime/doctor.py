@@ -70,10 +70,10 @@ def problems(installed: dict[str, str]) -> Iterator[str]:
     for name, version in ({"python": platform.python_version()} | installed).items():
         if how := outside(name, version):
             yield f"{name} {version} is {how}; it may work all the same, and if it does not, that is a likely cause"
-    from .light.gain import COMPILED
+    from .light.compiled import COMPILED
 
     if not COMPILED:
-        yield "the pixel loop is not compiled, numpy is several times slower; install a C compiler, then cliplit again"
+        yield "the pixel loops are not compiled and numpy is slower; install a C compiler, then cliplit again"
 
 
 def examine(row: Row, device: Device) -> Finding:

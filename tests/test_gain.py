@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cliplit.constants import LUMA_WEIGHTS
-from cliplit.runtime.light import gain as gain_module
 from cliplit.runtime.light.colour import Coding
+from cliplit.runtime.light.compiled import COMPILED
 from cliplit.runtime.light.gain import apply_planes, apply_rgb, factors, gain, planes_reference, rgb_reference
 from cliplit.runtime.light.light_map import Coefficients
 
 DTYPES = [np.uint8, np.uint16, np.float32]
-compiled = pytest.mark.skipif(not gain_module.COMPILED, reason="installed without a C compiler")
+compiled = pytest.mark.skipif(not COMPILED, reason="installed without a C compiler")
 
 
 def random_picture(shape, dtype, rng):

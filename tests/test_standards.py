@@ -35,7 +35,7 @@ def loop(request, monkeypatch):
     if request.param == "numpy":
         monkeypatch.setattr(gain_module, "_relight", None)
         monkeypatch.setattr(compiled, "maps", None)
-    elif not gain_module.COMPILED:
+    elif not compiled.COMPILED:
         pytest.skip("installed without a C compiler")
 
 

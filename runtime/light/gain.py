@@ -27,16 +27,10 @@ from cliplit.arrays import Array
 from cliplit.constants import LUMA_WEIGHTS
 
 from .colour import Coding, Planes
+from .compiled import relight as _relight
 from .light_map import Coefficients
 from .shadows import JPEG, LUMA_UNIT, Cleanup, Grain, rgb_cleanup
 
-try:
-    from . import _relight  # type: ignore[attr-defined]
-except ImportError:  # built without a compiler
-    _relight = None
-
-
-COMPILED = _relight is not None
 BAND = 1 << 20  # samples per thread
 BLACK = np.float32(1e-12)  # added to the brightest channel where it is divided by
 WHITE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0, np.dtype(np.float32): 1.0}

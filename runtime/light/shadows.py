@@ -26,12 +26,8 @@ import numpy as np
 from cliplit.arrays import Array
 
 from .colour import Coding, Planes
+from .compiled import shadows as _shadows
 from .light_map import Coefficients
-
-try:
-    from . import _shadows  # type: ignore[attr-defined]
-except ImportError:  # built without a compiler
-    _shadows = None
 
 Taps = Sequence[tuple[int, int, int]]  # (dy, dx, weight)
 
