@@ -2,21 +2,19 @@
 #ifndef CLIPLIT_LOOPS_H
 #define CLIPLIT_LOOPS_H
 
-#include <stdint.h>
+#include <stdint.h> /* says whether this is glibc, too */
 
-/* One binary for old and new x86 processors: the loader picks the clone by what the processor has. */
-#if defined(__GNUC__) && __GNUC__ >= 12 && !defined(__clang__) && defined(__x86_64__) && defined(__linux__)
+/* One binary for old and new x86 processors: the loader picks the clone by what the processor has. musl's cannot. */
+#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__GLIBC__)
+#if __GNUC__ >= 12
 #define FAST __attribute__((target_clones("arch=x86-64-v4", "avx2", "default")))
-#elif defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__linux__)
-#define FAST __attribute__((target_clones("avx2", "default")))
 #else
-#define FAST
+#define FAST __attribute__((target_clones("avx2", "default")))
 #endif
-
 /* Loads from anywhere are vectorized only where the compiler is told of a processor, not of a level. */
-#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__linux__)
 #define GATHERING __attribute__((target_clones("arch=skylake-avx512", "arch=haswell", "default")))
 #else
+#define FAST
 #define GATHERING
 #endif
 
