@@ -118,7 +118,8 @@ def main(
     try:
         with bar, ThreadPoolExecutor(at_once) as pool:
             for (source, written), result in zip(tasks, pool.map(attempt, tasks), strict=True):
-                raise_if_ended()
+                if len(tasks) > 1:
+                    raise_if_ended()
                 bar.update()
                 if isinstance(result, Exception):
                     failures.append(result)
