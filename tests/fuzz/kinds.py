@@ -26,6 +26,7 @@ from cliplit.runtime import Enhancer
 from cliplit.runtime.backends import engine_file
 from cliplit.runtime.backends.engine_file import EngineHeader, Machine, Shapes
 from cliplit.runtime.image.enhance import enhance_picture
+from cliplit.runtime.image.icc import matrix_profile
 from cliplit.runtime.network import LightMapNetwork
 from cliplit.runtime.video import clip as clips_of
 from cliplit.runtime.video.codecs import Encoding
@@ -246,19 +247,24 @@ def resume_kind(folder: Path, seed: int) -> Iterator[Attempt]:
 
 
 def protocol_kind(folder: Path, seed: int) -> Iterator[Attempt]:
-    """Requests of any bytes, sizes and numbers to the worker that GIMP and frei0r start."""
+    """Requests of any bytes, sizes, numbers and profiles to the worker that GIMP and frei0r start."""
+    linear = matrix_profile([(0.64, 0.33), (0.3, 0.6), (0.15, 0.06), (0.3127, 0.329)], [1.0])
     for number in seeds(seed):
         chance = random.Random(number)
         numbers = [0.0, 1.0, -1.0, float("nan"), float("inf"), -1e300, 16.0, 1e-300]
         sizes = [0, 1, 3, 17, 64, 1 << 18, (1 << 32) - 1]
         stream = b""
         for _ in range(chance.randrange(1, 4)):
+            profile = chance.choice([b"", b"", b"", linear, damaged(linear, number), chance.randbytes(200)])
+            lies = [1, 1 << 24, (1 << 24) + 1, (1 << 64) - 1]
             request = protocol._REQUEST.pack(
-                chance.choice([b"CLIT"] * 9 + [b"XXXX"]), chance.choice([1] * 9 + [0, 99]), chance.choice([0, 1, 2, 3, 3, 77]),
+                chance.choice([b"CLIT"] * 9 + [b"XXXX"]), chance.choice([protocol.VERSION] * 9 + [0, 99]),
+                chance.choice([0, 1, 2, 3, 3, 77]),
                 chance.choice(sizes), chance.choice(sizes), chance.choice([0, 0, 0, 1, 5]), *chance.choices(numbers, k=4),
                 chance.choice([b"", b"", b"lite", b"../x", b"\xff" * 16, b"unet"]),
+                chance.choice([len(profile)] * 9 + lies),
             )  # fmt: skip
-            stream += request + chance.randbytes(chance.choice([0, 4, 12, 3 * 17 * 4, 64 * 64 * 4]))
+            stream += request + profile + chance.randbytes(chance.choice([0, 4, 12, 3 * 17 * 4, 64 * 64 * 4]))
         data = damaged(stream, number) if number % 4 == 0 else stream
 
         def talk(data: bytes = data) -> None:
