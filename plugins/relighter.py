@@ -42,10 +42,10 @@ class Relighter:
             pixels.copy_to(result)
             return
         clip = self._clip
-        if request.time_constant < 0.0 and (space := space_of(request.profile)) is not None:
-            out[...] = enhancer(picture, space)
-            return
         if request.time_constant < 0.0:  # a picture by itself
+            if (space := space_of(request.profile)) is not None:
+                out[...] = enhancer(picture, space)
+                return
             clip, time = Relighting(enhancer, STILL_PICTURE), 0.0
         else:
             time = self._time + FRAME if math.isnan(request.time) else request.time

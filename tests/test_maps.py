@@ -23,6 +23,7 @@ from cliplit.runtime.light.means import (
 )
 from cliplit.runtime.light.motion import warped, warped_reference
 from cliplit.runtime.light.proxy import colours_reference, planes_proxy, shrink, shrunk
+from cliplit.runtime.light.quantile import quantile
 from cliplit.runtime.light.temporal import Steady, TemporalFilter
 
 SIZES = [(37, 53), (1, 1), (1, 40), (40, 1), (16, 16), (19, 7)]
@@ -221,3 +222,10 @@ def test_a_clip_filtered_without_a_compiler_is_the_same(monkeypatch):
     for one, other in zip(found, filtered(), strict=True):
         light, reference = (c.slope * 0.3 + c.offset for c in (one, other))
         assert np.abs(light - reference).mean() < 2e-3 and np.abs(light - reference).max() < 0.1
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 100, 101])
+@pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 0.9, 1.0])
+def test_quantiles_are_numpys(count, share):
+    values = map_of(np.random.default_rng(count), count)
+    assert quantile(values, share) == pytest.approx(float(np.quantile(values.astype(float), share)), abs=1e-6)

@@ -24,6 +24,14 @@
 #define INLINE static inline
 #endif
 
+/* What Y'CbCr codes mean: `CodeNumbers` of runtime/light/colour.py. */
+typedef struct {
+    float y_offset, y_scale; /* code of black, 1 / codes from black to white */
+    float c_offset, c_scale; /* code of no colour, 1 / codes of full chroma (Cb, Cr in [-0.5, 0.5]) */
+    float r_cr, g_cb, g_cr, b_cb; /* R' = Y' + r_cr Cr, G' = Y' + g_cb Cb + g_cr Cr, B' = Y' + b_cb Cb */
+    float top;               /* largest code */
+} Coding;
+
 /* 2^x for x in [-120, 0]; exactly 1 at 0, relative error of the polynomial (minimax fit on [-1, 0]) 9e-8. */
 INLINE float exp2_nonpositive(float x)
 {

@@ -37,6 +37,7 @@ INLINE float within(float x, float low, float high)
 typedef struct {
     Py_buffer view[MOST];
     float *at[MOST]; /* NULL for None */
+    float *zeros;    /* a row that stands for None */
     int count, height, width;
 } Maps;
 
@@ -46,6 +47,7 @@ static void maps_free(Maps *maps)
     for (i = 0; i < maps->count; i++)
         if (maps->at[i])
             PyBuffer_Release(&maps->view[i]);
+    free(maps->zeros);
 }
 
 /* Opens `wanted` maps of a tuple, those from `written` on to be written to. The last `bytes` ones are uint8. */
@@ -54,6 +56,7 @@ static int maps_get(PyObject *tuple, Maps *maps, int wanted, int written, int by
     int i;
     maps->count = 0;
     maps->height = maps->width = 0;
+    maps->zeros = NULL;
     if (!PyTuple_Check(tuple) || PyTuple_GET_SIZE(tuple) != wanted) {
         PyErr_Format(PyExc_ValueError, "expected a tuple of %d maps", wanted);
         return -1;
@@ -84,7 +87,10 @@ static int maps_get(PyObject *tuple, Maps *maps, int wanted, int written, int by
             goto fail;
         }
     }
-    return 0;
+    maps->zeros = calloc((size_t)maps->width + 1, sizeof(float));
+    if (maps->zeros)
+        return 0;
+    PyErr_NoMemory();
 fail:
     maps_free(maps);
     return -1;
@@ -103,7 +109,7 @@ static int all_given(Maps *maps)
     return 1;
 }
 
-#define ROW(maps, i, y) ((maps).at[i] ? (maps).at[i] + (size_t)(y) * (size_t)(maps).width : zeros)
+#define ROW(maps, i, y) ((maps).at[i] ? (maps).at[i] + (size_t)(y) * (size_t)(maps).width : (maps).zeros)
 #define BYTES(maps, i, y) ((uint8_t *)(maps).at[i] + (size_t)(y) * (size_t)(maps).width)
 
 /* ------------------------------------------------------------------ what has changed */
@@ -163,7 +169,6 @@ static PyObject *change(PyObject *self, PyObject *args)
     PyObject *tuple;
     Maps m;
     Change c;
-    float *zeros;
     double sum = 0.0;
     int y, k;
     (void)self;
@@ -172,11 +177,6 @@ static PyObject *change(PyObject *self, PyObject *args)
         return NULL;
     if (maps_get(tuple, &m, 16, 8, 1) < 0)
         return NULL;
-    zeros = calloc((size_t)m.width, sizeof(float));
-    if (!zeros) {
-        maps_free(&m);
-        return PyErr_NoMemory();
-    }
     Py_BEGIN_ALLOW_THREADS
     for (y = 0; y < m.height; y++) {
         float lanes[16] = {0.0f};
@@ -187,7 +187,6 @@ static PyObject *change(PyObject *self, PyObject *args)
             sum += lanes[k];
     }
     Py_END_ALLOW_THREADS
-    free(zeros);
     sum /= (double)m.height * m.width;
     maps_free(&m);
     return PyFloat_FromDouble(sum);
@@ -247,7 +246,6 @@ static PyObject *take(PyObject *self, PyObject *args)
     PyObject *tuple;
     Maps m;
     Take t;
-    float *zeros;
     int y;
     (void)self;
     if (!PyArg_ParseTuple(args, "Offffffff", &tuple, &t.least_age, &t.soon, &t.back, &t.dissolving, &t.step, &t.unbounded,
@@ -255,11 +253,6 @@ static PyObject *take(PyObject *self, PyObject *args)
         return NULL;
     if (maps_get(tuple, &m, 19, 13, 1) < 0)
         return NULL;
-    zeros = calloc((size_t)m.width, sizeof(float));
-    if (!zeros) {
-        maps_free(&m);
-        return PyErr_NoMemory();
-    }
     Py_BEGIN_ALLOW_THREADS
     for (y = 0; y < m.height; y++) {
         light_row(ROW(m, 0, y), ROW(m, 1, y), ROW(m, 3, y), ROW(m, 6, y), ROW(m, 7, y), ROW(m, 8, y), ROW(m, 9, y),
@@ -268,7 +261,6 @@ static PyObject *take(PyObject *self, PyObject *args)
                     ROW(m, 17, y), m.width, t.still, t.span);
     }
     Py_END_ALLOW_THREADS
-    free(zeros);
     maps_free(&m);
     Py_RETURN_NONE;
 }
@@ -712,15 +704,11 @@ no_maps:
     return result;
 }
 
-typedef struct {
-    float y_offset, y_scale, c_offset, c_scale, r_cr, g_cb, g_cr, b_cb, top, most;
-} Coding;
-
 FAST static void colour_row(const float *restrict y, const float *restrict cb, const float *restrict cr,
-                            float *restrict rgb, float *restrict luma, int width, const Coding *c)
+                            float *restrict rgb, float *restrict luma, int width, const Coding *c, float most)
 {
     const float y_offset = c->y_offset, y_scale = c->y_scale, c_offset = c->c_offset, c_scale = c->c_scale;
-    const float r_cr = c->r_cr, g_cb = c->g_cb, g_cr = c->g_cr, b_cb = c->b_cb, most = c->most;
+    const float r_cr = c->r_cr, g_cb = c->g_cb, g_cr = c->g_cr, b_cb = c->b_cb;
     int x;
     for (x = 0; x < width; x++) {
         float bright = within((y[x] - y_offset) * y_scale, 0.0f, most);
@@ -741,10 +729,11 @@ static PyObject *colours(PyObject *self, PyObject *args)
     PyObject *tuple, *object, *result = NULL;
     Maps m, rgb;
     Coding c;
+    float most;
     int y;
     (void)self;
     if (!PyArg_ParseTuple(args, "OO(fffffffff)f", &tuple, &object, &c.y_offset, &c.y_scale, &c.c_offset, &c.c_scale,
-                          &c.r_cr, &c.g_cb, &c.g_cr, &c.b_cb, &c.top, &c.most))
+                          &c.r_cr, &c.g_cb, &c.g_cr, &c.b_cb, &c.top, &most))
         return NULL;
     if (maps_get(tuple, &m, 4, 3, 0) < 0)
         return NULL;
@@ -759,7 +748,7 @@ static PyObject *colours(PyObject *self, PyObject *args)
     Py_BEGIN_ALLOW_THREADS
     for (y = 0; y < m.height; y++) {
         size_t at = (size_t)y * (size_t)m.width;
-        colour_row(m.at[0] + at, m.at[1] + at, m.at[2] + at, rgb.at[0] + 3 * at, m.at[3] + at, m.width, &c);
+        colour_row(m.at[0] + at, m.at[1] + at, m.at[2] + at, rgb.at[0] + 3 * at, m.at[3] + at, m.width, &c, most);
     }
     Py_END_ALLOW_THREADS
     result = Py_NewRef(Py_None);

@@ -279,13 +279,6 @@ static Row row_of(char kind, int channels)
     return channels == 3 ? rgb_f32 : rgba_f32;
 }
 
-typedef struct {
-    float y_offset, y_scale; /* code of black, 1 / codes from black to white */
-    float c_offset, c_scale; /* code of no colour, 1 / codes of full chroma (Cb, Cr in [-0.5, 0.5]) */
-    float r_cr, g_cb, g_cr, b_cb; /* R' = Y' + r_cr Cr, G' = Y' + g_cb Cb + g_cr Cr, B' = Y' + b_cb Cb */
-    float top;               /* largest code */
-} Coding;
-
 #define PLANES(T)                                                                                                 \
     /* Relights a row, and keeps its luma and squared light, both in [0, 1]. */                                   \
     FAST static void luma_##T(const T *restrict src, T *restrict dst, const int8_t *restrict fine,                \

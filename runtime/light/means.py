@@ -15,6 +15,7 @@ from cliplit.arrays import Array
 
 from . import compiled
 
+BLUR = 3  # proxy pixels; what is compared between frames
 # Change of luma (in [0, 1], blurred) below which a point is still, from which it is new: in
 # multiples of the noise, within bounds.
 STILL_SIGMAS, NEW_SIGMAS = 3.5, 12.0
@@ -93,12 +94,17 @@ class Changes(NamedTuple):
     disturbed: Array
 
 
+def blurred_luma(luma: Array) -> Array:
+    """Blur (h, w) luma as it is compared between frames."""
+    return cv2.blur(luma, (BLUR, BLUR), borderType=cv2.BORDER_REPLICATE).astype(np.float32, copy=False)
+
+
 def changes(means: Means, luma: Array, blurred: Array, carried: Array | None, pace: Pace) -> Changes:
     """Compare a frame's luma (h, w) with the running means, and update their drift, deviation, age and disturbance.
 
     `carried` is 1 where light moves along with the picture.
     """
-    around = cv2.blur(means.kept, (3, 3), borderType=cv2.BORDER_REPLICATE)
+    around = blurred_luma(means.kept)
     if compiled.maps is None:
         return changes_reference(means, luma, blurred, around, carried, pace)
     changed, rate, quiet, age, disturbed = (np.empty_like(luma) for _ in range(5))

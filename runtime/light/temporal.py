@@ -27,14 +27,13 @@ from . import compiled
 from .bars import Area
 from .exposure import Exposure
 from .light_map import Coefficients
-from .means import Means, Pace, changes, flickering, keeps, take
+from .means import Means, Pace, blurred_luma, changes, flickering, keeps, take
 from .motion import motion, move_along, warped
+from .quantile import quantile
 
 TEMPORAL = 0.5  # of 0..1
 LONGEST = 4.0  # seconds, the time constant at 1
 GAP = 1.0  # seconds without a frame after which nothing is carried over
-BLUR = 3  # proxy pixels; what is compared between frames
-
 BESIDE = np.ones((25, 25), np.uint8)  # proxy pixels around what has changed, in which light is not kept
 STILL_SHARE = 0.4  # of the picture; if less stands still the whole dissolves into another
 COARSE = 4  # proxy pixels to one of what is averaged over half the picture
@@ -146,12 +145,12 @@ class TemporalFilter:
         before = self._blurred
         if before is None or before.shape != luma.shape:
             return False
-        now = _blur(luma / self._factor)
+        now = blurred_luma(luma / self._factor)
         left = np.abs(now - warped([before], motion(before, now))[0]).mean()
         return bool(left < PANNED * np.abs(now - before).mean())
 
     def _filtered(self, log_light: Array, luma: Array, time: float, cut: bool) -> Steady:
-        blurred = _blur(luma)
+        blurred = blurred_luma(luma)
         elapsed = time - self._time
         before, self._blurred, self._time = self._blurred, blurred, time
         state = self._state
@@ -208,7 +207,7 @@ class TemporalFilter:
     def _learn_noise(self, change: Array, log_light: Array) -> None:
         """Estimate noise from the lower quartile of change in dark parts, robust to motion elsewhere."""
         dark = change[log_light < -0.5]
-        quartile = lower_quartile(dark if dark.size > change.size // 50 else change.ravel())
+        quartile = quantile(dark if dark.size > change.size // 50 else change.ravel(), 0.25)
         found = max(quartile / QUARTILE / 2**0.5, QUIET)
         self._noise = min(found, self._noise * NOISE_GROWTH) if self._noise else found
 
@@ -228,14 +227,6 @@ class TemporalFilter:
             state.deviation *= 1.0 - moved
             if moved.all():
                 state.blurred, state.luma = blurred, luma
-
-
-def lower_quartile(values: Array) -> float:
-    """Compute the 25th percentile of (n,) values between the two nearest; several times as fast as numpy's own."""
-    at = (values.size - 1) / 4
-    below = int(at)
-    parted = np.partition(values, (below, min(below + 1, values.size - 1)))
-    return float(parted[below] + (at - below) * (parted[min(below + 1, values.size - 1)] - parted[below]))
 
 
 def agreed(deviation: Array, still: Array) -> Array:
@@ -288,7 +279,3 @@ def _most_change(cells: Array, before: Array) -> bool:
     seen = np.maximum(cells, before) > math.log2(2.0 * BLACK)
     changed = np.abs(cells - before) > CHANGED_CELL
     return bool(changed[seen].mean() > MOST_CELLS) if seen.any() else bool(changed.mean() > MOST_CELLS)
-
-
-def _blur(x: Array) -> Array:
-    return cv2.blur(x, (BLUR, BLUR), borderType=cv2.BORDER_REPLICATE).astype(np.float32, copy=False)
