@@ -198,8 +198,8 @@ def fades(enhancer: Enhancer, photos: Sequence[Array]) -> Iterator[Finding]:
 
 
 def still_parts(enhancer: Enhancer, photos: Sequence[Array]) -> Iterator[Finding]:
-    """Measure how much still parts change a frame while a figure crosses, and in all while a caption stands."""
-    crossing, captioned = 0.0, 0.0
+    """Measure how much still parts change a frame while a figure crosses, and in all after it and under a caption."""
+    crossing, crossed, captioned = 0.0, 0.0, 0.0
     for photo in photos:
         height, width = photo.shape[:2]
         ground, span = exposed(photo, -1.5), width // 4
@@ -210,7 +210,9 @@ def still_parts(enhancer: Enhancer, photos: Sequence[Array]) -> Iterator[Finding
             frame[area] = 4
             still[area] = False
             frames.append(frame)
-        crossing = max(crossing, largest_step(relighted(enhancer, frames), still))
+        after = relighted(enhancer, frames)
+        crossing = max(crossing, largest_step(after, still))
+        crossed = max(crossed, largest_step([after[9], after[-1]], ~still))
         text = ground.copy()
         for line in range(2):
             place = width // 8, height - height // 12 - line * height // 10
@@ -220,11 +222,12 @@ def still_parts(enhancer: Enhancer, photos: Sequence[Array]) -> Iterator[Finding
         before = after[14].astype(float)
         captioned = max(captioned, float(np.abs(after[-1][rest] - before[rest]).mean()))
     yield Finding("still parts: change a frame while a figure crosses", crossing, 0.02, "stops")
+    yield Finding("still parts: change where a figure has been", crossed, 0.02, "stops")
     yield Finding("caption: change of the rest", captioned, 1.0, "codes")
 
 
 def largest_step(frames: Sequence[Array], still: Array) -> float:
-    """Return the largest change of light, in stops, from frame to frame of a part that stands still."""
+    """Return the largest change of light, in stops, from each frame to the next of a part that stands still."""
     if still.mean() < 0.02:
         return 0.0
     size = still.shape[1] // COARSE, still.shape[0] // COARSE

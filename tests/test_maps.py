@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 
 import cv2
 import numpy as np
 import pytest
 
 from cliplit.runtime.light import compiled
+from cliplit.runtime.light.background import UNKNOWN, Background
 from cliplit.runtime.light.colour import Coding
 from cliplit.runtime.light.light_map import Coefficients, guided_coefficients, guided_reference
 from cliplit.runtime.light.means import (
@@ -54,7 +55,7 @@ def copied(state):
 
 
 def same_states(found, wanted):
-    return all(near(getattr(found, field.name), getattr(wanted, field.name), 2e-5) for field in fields(Means))
+    return all(near(getattr(found, field.name), getattr(wanted, field.name), 2e-5) for field in fields(found))
 
 
 @needs_compiler
@@ -98,6 +99,45 @@ def test_take(size, dissolving, moving):
     take(state, *arguments)
     assert same_states(state, other)
     assert np.array_equal(held[0], before.light) and np.array_equal(held[1], before.luma)  # whoever holds them
+
+
+def ground_of(rng, size, state):
+    """What is known of half of the points; of half of those, what the state has."""
+    values = {field.name: map_of(rng, size) for field in fields(Background)}
+    for name in ("luma", "blurred"):
+        now = getattr(state, name) + map_of(rng, size, -0.01, 0.01)
+        values[name] = np.where(map_of(rng, size) < 0.5, now, values[name]).astype(np.float32)
+    values["blurred"] = np.where(map_of(rng, size) < 0.5, values["blurred"], UNKNOWN).astype(np.float32)
+    values["settled"] = np.where(map_of(rng, size) < 0.4, 0, map_of(rng, size, 0, 10)).astype(np.float32)
+    return Background(**values)
+
+
+@needs_compiler
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("still", [0.005, 0.02])
+def test_background(size, still):
+    rng = np.random.default_rng(12)
+    state, pace = state_of(rng, size), Pace(still, 4 * still, 0.04, 1.0, False)
+    ground = ground_of(rng, size, state)
+    luma = state.luma + map_of(rng, size, -0.05, 0.05)
+    blurred = state.blurred + map_of(rng, size, -0.03, 0.03)
+    other, other_state = replace(ground, **asdict(ground)), copied(state)
+    held, before = state.light, state.light.copy()
+    found, wanted = ground.remember(state, blurred, pace), other.remember_reference(other_state, blurred, pace)
+    assert same_states(ground, other) and same_states(state, other_state)
+    assert (found is None) == (wanted is None)
+    if found is not None:
+        assert np.array_equal(found, wanted)
+        ground.recall(state, luma, found, pace)
+        other.recall_reference(other_state, luma, cv2.dilate(wanted, np.ones((5, 5), np.uint8)), pace)
+        assert same_states(ground, other) and same_states(state, other_state)
+        assert np.array_equal(held, before)  # whoever holds it
+    changes = Changes(luma, luma, map_of(rng, size), 0.5, None)
+    beside = rng.integers(0, 2, size).astype(np.uint8)
+    others = beside.copy()
+    ground.settle(state, changes, beside, pace)
+    other.settle_reference(other_state, changes, others, pace)
+    assert same_states(ground, other) and np.array_equal(beside, others)
 
 
 @needs_compiler

@@ -169,6 +169,50 @@ def test_moving_objects_leave_no_trace(enhancer):
     assert gone[-1].max() < 3.0
 
 
+@pytest.mark.parametrize("speed,level,sigma", [(4, 6, 0.0), (10, 6, 0.0), (25, 6, 0.0), (10, 140, 0.0), (10, 6, 0.7)])
+def test_the_ground_keeps_its_light_while_a_figure_crosses(enhancer, speed, level, sigma):
+    """From two proxy pixels beside it on; where it has been, the light is that of before."""
+    rng = np.random.default_rng(0)
+    ground = cv2.resize(rng.uniform(10, 90, (9, 16, 3)), (320, 176), interpolation=cv2.INTER_CUBIC).clip(0, 255)
+    frames, covered = [], []
+    for number in range(20 + 380 // speed):
+        left = speed * (number - 20) - 60
+        frame, place = ground.copy(), np.zeros(ground.shape[:2], np.uint8)
+        place[60:160, max(left, 0) : max(left + 60, 0)] = 1
+        frame[place > 0] = level
+        frames.append(np.clip(frame + rng.normal(0, sigma, frame.shape), 0, 255).astype(np.float32) / 255)
+        covered.append(cv2.dilate(place, np.ones((5, 5))) > 0)
+    smooth, lights = TemporalFilter(), []
+    luma = rgb_proxy(ground.astype(np.float32) / 255, (176, 320)).luma
+    for number, (log_light, own) in enumerate(maps_of(enhancer, frames)):
+        steady = smooth(log_light, own, number / RATE)
+        coefficients = smooth.kept(enhancer.refine(steady.log_light, steady.luma))
+        lights.append(coefficients.slope * luma + coefficients.offset)
+    assert lights[0].shape == luma.shape  # a proxy pixel is one of the picture's, so the ground's luma is known
+    assert lights[19].mean() < -0.5
+    steps = []
+    for number in range(20, len(frames)):
+        seen = ~(covered[number] | covered[number - 1])
+        steps.append(np.quantile(np.abs(lights[number] - lights[number - 1])[seen], 0.995))
+    assert max(steps) < 0.02  # stops
+    assert np.quantile(np.abs(lights[-1] - lights[19])[~covered[-1]], 0.99) < 0.02
+
+
+@pytest.mark.parametrize("seconds,light", [(1.0, -1.0), (3.0, -1.0), (8.0, -2.0)])
+def test_what_has_stood_in_front_for_five_seconds_becomes_the_ground(seconds, light):
+    """What it had covered is lit as the network says then, and not as it was before."""
+    ground = np.random.default_rng(1).uniform(0.2, 0.5, (72, 128)).astype(np.float32)
+    before, behind = np.full_like(ground, -1.0), np.full_like(ground, -1.0)
+    with_object, area = ground.copy(), np.s_[26:46, 55:73]
+    with_object[area], behind[area] = 0.02, -2.0
+    smooth, standing = TemporalFilter(), 25 + round(seconds * RATE)
+    for n in range(standing):
+        smooth(before, ground if n < 25 else with_object, n / RATE)
+    after = smooth(behind, ground, standing / RATE).log_light
+    assert np.quantile(np.abs(after[28:44, 57:71] - light), 0.9) < 0.05
+    assert np.abs(after[:20] + 1.0).max() < 0.01
+
+
 def test_the_light_goes_with_a_pan(enhancer):
     """A textured scene that moves: the relighted picture is nearly the one each frame would get by itself."""
     wide = backlit(180, 440, seed=1)
@@ -248,11 +292,15 @@ def test_zero_is_frame_by_frame_and_one_the_strongest(enhancer):
 
 
 def test_a_restored_filter_continues_where_it_was(enhancer):
-    maps = maps_of(enhancer, noisy(backlit(), 12))
+    frames = noisy(backlit(), 24)
+    for number, frame in enumerate(frames[8:20]):
+        frame[40:90, 12 * number : 12 * number + 40] = 5  # something passes
+    maps = maps_of(enhancer, frames)
     whole, first, second = smoothed(maps), TemporalFilter(), TemporalFilter()
-    smoothed(maps[:6], first)
+    smoothed(maps[:14], first)
+    assert (first.state()["background blurred"] < 1).any()  # it knows what lies behind
     second.restore({name: np.asarray(value) for name, value in first.state().items()})
-    assert all(np.array_equal(a, b) for a, b in zip(smoothed(maps[6:], second, start=6), whole[6:], strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(smoothed(maps[14:], second, start=14), whole[14:], strict=True))
 
 
 def test_thin_pictures_have_motion_too():

@@ -52,6 +52,7 @@ class Described:
             self.light, self.luma, self.blurred, self.kept = light, luma, blurred, luma
             self.age, self.drift, self.unrest, self.disturbed = np.zeros((4, *luma.shape))
             self.before, self.time = blurred, time
+            self.settled, self.ground, self.dissolved = np.zeros_like(luma), np.full((4, *luma.shape), np.nan), 0.0
             return light, luma, luma
         elapsed = max(time - self.time, 0.001)
         self.learn_noise(np.abs(blurred - self.before)[::3, ::3], light[::3, ::3])
@@ -59,6 +60,7 @@ class Described:
         # Still below 3.5 standard deviations of the noise, new from 12 on; 0.003 to 0.035 of luma.
         still = min(max(3.5 * self.noise, 0.003), 0.035)
         new = still * 12 / 3.5
+        self.return_to_the_ground(luma, blurred, still, elapsed)
         difference = blurred - self.blurred
         self.drift = 0.7 * self.drift + 0.3 * difference
         self.unrest = 0.7 * self.unrest + 0.3 * np.abs(difference)
@@ -78,14 +80,37 @@ class Described:
         flickers = np.clip((0.75 - drift / (unrest + 1e-6)) / 0.2, 0, 1)  # 1 up to a share of 0.55, 0 from 0.75 on
         return self.light, self.luma, self.luma + flickers * (luma - self.luma)
 
+    def return_to_the_ground(self, luma, blurred, still, elapsed):
+        """A point that looks as it did when it last stood still, unless something else has stood there for 5 s."""
+        moves = np.abs(blurred - self.blurred) > still
+        unknown = np.isnan(self.ground[0])
+        leaves = moves & (self.settled > np.where(unknown, 0, 5))
+        self.ground[:, leaves] = np.stack([self.luma, self.blurred, self.light, self.kept])[:, leaves]
+        self.settled[moves] = 0
+        alike = cv2.dilate((np.abs(blurred - self.ground[1]) < still).astype(np.uint8), np.ones((5, 5))) > 0
+        back = alike & (np.abs(luma - self.ground[0]) < 4 * still) & (self.settled == 0)
+        self.luma, self.blurred, self.light, self.kept = (
+            np.where(back, known, own)
+            for known, own in zip(self.ground, (self.luma, self.blurred, self.light, self.kept), strict=True)
+        )
+        self.age, self.settled = np.where(back, self.constant, self.age), np.where(back, elapsed, self.settled)
+        self.drift, self.unrest = np.where(back, 0, self.drift), np.where(back, 0, self.unrest)
+
     def relight(self, light, luma, changed, rate, elapsed):
         """Light where luma stands still is kept after 0.3 of the constant, and comes to the network's in a minute."""
         still = np.clip(1 - 5 * changed, 0, 1)
         dissolving = max(0.0, 1 - still.mean() / 0.4)
+        self.dissolved = self.dissolved + elapsed if dissolving else 0.0
+        if self.dissolved > 0.2:
+            self.settled[:], self.ground[:] = 0, np.nan
         self.disturbed = np.maximum(self.disturbed - elapsed / 2.0, still == 0)  # for two seconds
         beside = cv2.dilate(self.disturbed, np.ones((25, 25))) > 0
         keep = (self.age >= 0.3 * self.constant * (1 - 1e-6)) & ~beside & (still > 0.5)
         drift = spread(self.light - light, still * keep)  # of the network as a whole
+        settled = (keep | (self.settled > 0)) & (still > 0.5)
+        self.settled = np.where(settled, self.settled + elapsed, 0)
+        beside &= ~settled
+        keep = (self.age >= 0.3 * self.constant * (1 - 1e-6)) & ~beside & (still > 0.5)
         wanted = np.minimum(np.where(keep, light, light + drift), 0)
         taken = np.where(beside & (still > 0.5), np.maximum(rate, min(1.0, elapsed / 0.4)), rate)
         taken = np.maximum(np.where(keep, np.maximum(changed, elapsed / 60), taken), dissolving)
@@ -164,7 +189,7 @@ def test_a_drift_of_the_network_counts_as_described(pace):
 
 
 def test_a_figure_that_crosses_counts_as_described(monkeypatch):
-    """The network says something else of all the picture while it is there, and most beside it."""
+    """The network says something else of all the picture while it is there, and most beside it; then it is gone."""
     monkeypatch.setattr(
         "cliplit.runtime.light.motion.motion", lambda before, after: np.zeros((2, *after.shape), np.float32)
     )
@@ -172,7 +197,7 @@ def test_a_figure_that_crosses_counts_as_described(monkeypatch):
     ground, far = rng.uniform(0.3, 0.6, (72, 128)), np.hypot(*np.mgrid[-36:36, -64:64]) / 60
     for n in range(30):
         light, luma = np.full((72, 128), -1.0), ground.copy()
-        if n > 10:
+        if 10 < n < 20:
             light -= 0.2 + 0.3 * np.exp(-far)
             luma[26:46, 55:73] = 0.02 + 0.01 * rng.random()
         lights.append(light)

@@ -1,7 +1,7 @@
 /* The small maps of a clip's light, point by point: shrunk planes, the temporal filter, the guided filter.
  *
- * runtime/light/maps.py holds the same in numpy and OpenCV: the definition, the fall-back and what the tests compare
- * with. Maps are contiguous float32 of one size (h, w); where one may be None, it counts as 0 everywhere.
+ * The functions of runtime/light that call these hold the same in numpy and OpenCV: the definition, the fall-back and what
+ * the tests compare with. Maps are contiguous float32 of one size (h, w); where one may be None, it counts as 0 everywhere.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -109,6 +109,17 @@ static int all_given(Maps *maps)
     return 1;
 }
 
+/* Whether `others` are of the size of `maps`, and none of them None. */
+static int of_one_size(const Maps *maps, const Maps *others)
+{
+    int i, same = maps->height == others->height && maps->width == others->width;
+    for (i = 0; i < others->count; i++)
+        same = same && others->at[i];
+    if (!same)
+        PyErr_SetString(PyExc_ValueError, "the maps must be of one size, and none of them None");
+    return same;
+}
+
 #define ROW(maps, i, y) ((maps).at[i] ? (maps).at[i] + (size_t)(y) * (size_t)(maps).width : (maps).zeros)
 #define BYTES(maps, i, y) ((uint8_t *)(maps).at[i] + (size_t)(y) * (size_t)(maps).width)
 
@@ -160,7 +171,7 @@ FAST static void change_row(const float *restrict luma, const float *restrict bl
 
 PyDoc_STRVAR(change_doc,
              "change(maps, still, span, elapsed, longest, share, noise, still_change, calm, returning) -> float\n\n"
-             "See `maps.changes`. `maps`: luma, blurred, kept_blurred, mean, kept, age, disturbed, carried (may be\n"
+             "See `means.changes`. `maps`: luma, blurred, kept_blurred, mean, kept, age, disturbed, carried (may be\n"
              "None); drift, deviation (both changed), changed, rate, quiet, age, disturbed; and fresh (uint8). Returns the\n"
              "mean of quiet before what is carried is taken from it.");
 
@@ -238,7 +249,7 @@ FAST static void average_row(const float *restrict luma, const float *restrict b
 
 PyDoc_STRVAR(take_doc,
              "take(maps, least_age, soon, back, dissolving, step, unbounded, still, span)\n\n"
-             "See `maps.take`. `maps`: log_light, luma, blurred, light, mean_luma, mean, kept, changed, rate, quiet,\n"
+             "See `means.take`. `maps`: log_light, luma, blurred, light, mean_luma, mean, kept, changed, rate, quiet,\n"
              "age, offset (may be None), moved (may be None); light, kept, taken, luma, blurred; and beside (uint8).");
 
 static PyObject *take(PyObject *self, PyObject *args)
@@ -265,6 +276,193 @@ static PyObject *take(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
+/* ------------------------------------------------------------------ what was there before */
+
+#define KNOWN 6 /* maps of what is known of a point: luma, blurred, light, kept, slope, offset */
+
+/* Keeps of `state` what changes now, and tells whether any point looks as it is known. */
+FAST static int remember_row(const float *restrict blurred, const float *restrict mean, float *restrict settled,
+                             uint8_t *restrict alike, float *restrict leaving, float *const *known, float *const *state,
+                             size_t at, int width, float still, float held, float unknown)
+{
+    const float *known_blurred = known[1] + at;
+    float leave = 0.0f, count = 0.0f;
+    int x, k;
+    for (x = 0; x < width; x++) {
+        float changes = fabsf(blurred[x] - mean[x]) > still ? 1.0f : 0.0f;
+        leaving[x] = settled[x] > (known_blurred[x] == unknown ? 0.0f : held) ? changes : 0.0f;
+        settled[x] *= 1.0f - changes;
+    }
+    for (x = 0; x < width; x++)
+        leave += leaving[x];
+    for (k = 0; leave > 0.0f && k < KNOWN; k++) {
+        const float *restrict from = state[k] + at;
+        float *restrict to = known[k] + at;
+        for (x = 0; x < width; x++)
+            to[x] = leaving[x] > 0.0f ? from[x] : to[x];
+    }
+    for (x = 0; x < width; x++)
+        leaving[x] = fabsf(blurred[x] - known_blurred[x]) < still ? 1.0f : 0.0f;
+    for (x = 0; x < width; x++)
+        count += leaving[x];
+    for (x = 0; x < width; x++)
+        alike[x] = leaving[x] > 0.0f;
+    return count > 0.0f;
+}
+
+PyDoc_STRVAR(remember_doc, "remember(maps, known, state, still, held, unknown) -> bool\n\n"
+                           "See `background.Background.remember`. `maps`: blurred, mean; settled (changed), and alike (uint8).\n"
+                           "`known` (changed) and `state`: luma, blurred, light, kept, slope, offset.");
+
+static PyObject *remember(PyObject *self, PyObject *args)
+{
+    PyObject *tuple, *known, *state, *result = NULL;
+    Maps m, k, s;
+    float still, held, unknown;
+    int y, any = 0;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "OOOfff", &tuple, &known, &state, &still, &held, &unknown))
+        return NULL;
+    if (maps_get(tuple, &m, 4, 0, 1) < 0)
+        return NULL;
+    if (maps_get(known, &k, KNOWN, 0, 0) < 0)
+        goto no_known;
+    if (maps_get(state, &s, KNOWN, KNOWN, 0) < 0)
+        goto no_state;
+    if (!of_one_size(&m, &m) || !of_one_size(&m, &k) || !of_one_size(&m, &s))
+        goto done;
+    Py_BEGIN_ALLOW_THREADS /* none is None, so the row of zeros is free */
+    for (y = 0; y < m.height; y++)
+        any |= remember_row(ROW(m, 0, y), ROW(m, 1, y), ROW(m, 2, y), BYTES(m, 3, y), m.zeros, k.at, s.at,
+                            (size_t)y * (size_t)m.width, m.width, still, held, unknown);
+    Py_END_ALLOW_THREADS
+    result = PyBool_FromLong(any);
+done:
+    maps_free(&s);
+no_state:
+    maps_free(&k);
+no_known:
+    maps_free(&m);
+    return result;
+}
+
+/* Which points of a row are there again: those near others, of the luma that is known, and not settled. */
+FAST static int back_row(const float *restrict luma, const float *restrict settled, const float *restrict known_luma,
+                         const float *restrict known_blurred, const uint8_t *restrict near, float *restrict back,
+                         int width, float alike, float unknown)
+{
+    float sum = 0.0f;
+    int x;
+    for (x = 0; x < width; x++)
+        back[x] = (float)near[x];
+    for (x = 0; x < width; x++) {
+        float same = fabsf(luma[x] - known_luma[x]) < alike ? back[x] : 0.0f;
+        same = known_blurred[x] < unknown ? same : 0.0f;
+        back[x] = settled[x] > 0.0f ? 0.0f : same;
+    }
+    for (x = 0; x < width; x++)
+        sum += back[x];
+    return sum > 0.0f;
+}
+
+FAST static void choose_row(const float *restrict back, const float *restrict known, const float *restrict state,
+                            float *restrict out, int width)
+{
+    int x;
+    for (x = 0; x < width; x++)
+        out[x] = back[x] > 0.0f ? known[x] : state[x];
+}
+
+FAST static void fill_row(const float *restrict back, float *restrict out, int width, float value)
+{
+    int x;
+    for (x = 0; x < width; x++)
+        out[x] = back[x] > 0.0f ? value : out[x];
+}
+
+PyDoc_STRVAR(recall_doc, "recall(maps, known, state, outs, alike, unknown, age, settled)\n\n"
+                         "See `background.Background.recall`. `maps`: luma; settled, age, drift and deviation (changed), and\n"
+                         "near (uint8, 0 or 1). The others as for `remember`; `outs` become the new state.");
+
+static PyObject *recall(PyObject *self, PyObject *args)
+{
+    PyObject *tuple, *known, *state, *outs, *result = NULL;
+    Maps m, k, s, o;
+    float alike, unknown, value[4] = {0.0f};
+    int y, i;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "OOOOffff", &tuple, &known, &state, &outs, &alike, &unknown, &value[1], &value[0]))
+        return NULL;
+    if (maps_get(tuple, &m, 6, 1, 1) < 0)
+        return NULL;
+    if (maps_get(known, &k, KNOWN, KNOWN, 0) < 0)
+        goto no_known;
+    if (maps_get(state, &s, KNOWN, KNOWN, 0) < 0)
+        goto no_state;
+    if (maps_get(outs, &o, KNOWN, 0, 0) < 0)
+        goto no_outs;
+    if (!of_one_size(&m, &m) || !of_one_size(&m, &k) || !of_one_size(&m, &s) || !of_one_size(&m, &o))
+        goto done;
+    Py_BEGIN_ALLOW_THREADS
+    for (y = 0; y < m.height; y++) {
+        float *back = m.zeros; /* none is None, so this row is free */
+        int any = back_row(ROW(m, 0, y), ROW(m, 1, y), ROW(k, 0, y), ROW(k, 1, y), BYTES(m, 5, y), back, m.width, alike,
+                           unknown);
+        for (i = 0; i < KNOWN; i++)
+            if (any)
+                choose_row(back, ROW(k, i, y), ROW(s, i, y), ROW(o, i, y), m.width);
+            else
+                memcpy(ROW(o, i, y), ROW(s, i, y), (size_t)m.width * sizeof(float));
+        for (i = 0; any && i < 4; i++)
+            fill_row(back, ROW(m, i + 1, y), m.width, value[i]);
+    }
+    Py_END_ALLOW_THREADS
+    result = Py_NewRef(Py_None);
+done:
+    maps_free(&o);
+no_outs:
+    maps_free(&s);
+no_state:
+    maps_free(&k);
+no_known:
+    maps_free(&m);
+    return result;
+}
+
+FAST static void settle_row(const float *restrict quiet, const float *restrict age, float *restrict settled,
+                            uint8_t *restrict beside, int width, float least_age, float elapsed)
+{
+    int x;
+    for (x = 0; x < width; x++) {
+        float calm = quiet[x] > 0.5f ? 1.0f : 0.0f;
+        float stays = (age[x] >= least_age && !beside[x]) || settled[x] > 0.0f ? calm : 0.0f;
+        settled[x] = stays * (settled[x] + elapsed);
+        beside[x] = settled[x] > 0.0f ? 0 : beside[x];
+    }
+}
+
+PyDoc_STRVAR(settle_doc, "settle(maps, least_age, elapsed)\n\n"
+                         "See `background.Background.settle`. `maps`: quiet, age; settled, and beside (uint8; both changed).");
+
+static PyObject *settle(PyObject *self, PyObject *args)
+{
+    PyObject *tuple;
+    Maps m;
+    float least_age, elapsed;
+    int y;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "Off", &tuple, &least_age, &elapsed) || maps_get(tuple, &m, 4, 2, 1) < 0)
+        return NULL;
+    if (!all_given(&m))
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    for (y = 0; y < m.height; y++)
+        settle_row(ROW(m, 0, y), ROW(m, 1, y), ROW(m, 2, y), BYTES(m, 3, y), m.width, least_age, elapsed);
+    Py_END_ALLOW_THREADS
+    maps_free(&m);
+    Py_RETURN_NONE;
+}
+
 /* ------------------------------------------------------------------ flicker */
 
 FAST static void flicker_row(const float *restrict luma, const float *restrict mean, const float *restrict drift,
@@ -278,7 +476,7 @@ FAST static void flicker_row(const float *restrict luma, const float *restrict m
 }
 
 PyDoc_STRVAR(flicker_doc, "flicker(maps, one_sided, span)\n\n"
-                          "See `maps.flicker`. `maps`: luma, mean, drift, deviation; own.");
+                          "See `means.flickering`. `maps`: luma, mean, drift, deviation; own.");
 
 static PyObject *flicker(PyObject *self, PyObject *args)
 {
@@ -324,7 +522,7 @@ FAST static void suppress_row(const float *restrict luma, const float *restrict 
 }
 
 PyDoc_STRVAR(suppress_doc, "suppress(maps, floor, darkest, least, limit)\n\n"
-                           "See `maps.suppressed`. `maps`: luma, own, log_light, slope, offset; offset.");
+                           "See `temporal.Steady.flicker_suppressed`. `maps`: luma, own, log_light, slope, offset; offset.");
 
 static PyObject *suppress(PyObject *self, PyObject *args)
 {
@@ -396,7 +594,7 @@ static int moves(const float *share, int width)
 }
 
 PyDoc_STRVAR(warp_doc, "warp(maps, outs, flow)\n\n"
-                       "See `maps.warped`. `flow`: right, down, share (may be None, for all of it). Each of the tuple\n"
+                       "See `motion.warped`. `flow`: right, down, share (may be None, for all of it). Each of the tuple\n"
                        "`outs` becomes what is there of each of `maps`.");
 
 static PyObject *warp(PyObject *self, PyObject *args)
@@ -419,12 +617,10 @@ static PyObject *warp(PyObject *self, PyObject *args)
         goto no_maps;
     if (maps_get(outs, &o, m.count, 0, 0) < 0)
         goto no_outs;
-    for (i = 0; i < m.count; i++)
-        if (!m.at[i] || !f.at[0] || !f.at[1] || f.width != m.width || f.height != m.height || o.width != m.width ||
-            o.height != m.height) {
-            PyErr_SetString(PyExc_ValueError, "the maps must be of one size, and none of them None");
-            goto done;
-        }
+    if (!f.at[0] || !f.at[1] || f.width != m.width || f.height != m.height || !of_one_size(&m, &m) || !of_one_size(&m, &o)) {
+        PyErr_SetString(PyExc_ValueError, "the maps must be of one size, and none of them None");
+        goto done;
+    }
     if (m.height > INT_MAX / m.width) {
         PyErr_SetString(PyExc_ValueError, "the maps are too large");
         goto done;
@@ -721,7 +917,7 @@ FAST static void colour_row(const float *restrict y, const float *restrict cb, c
 }
 
 PyDoc_STRVAR(colours_doc, "colours(maps, rgb, coding, most)\n\n"
-                          "See `maps.colours`. `maps`: y, cb, cr; luma. `rgb` is (h, 3 w) float32; `coding` as for\n"
+                          "See `proxy.planes_proxy`. `maps`: y, cb, cr; luma. `rgb` is (h, 3 w) float32; `coding` as for\n"
                           "`_relight.planes`.");
 
 static PyObject *colours(PyObject *self, PyObject *args)
@@ -762,6 +958,9 @@ no_rgb:
 static PyMethodDef methods[] = {
     {"change", change, METH_VARARGS, change_doc},
     {"take", take, METH_VARARGS, take_doc},
+    {"remember", remember, METH_VARARGS, remember_doc},
+    {"recall", recall, METH_VARARGS, recall_doc},
+    {"settle", settle, METH_VARARGS, settle_doc},
     {"flicker", flicker, METH_VARARGS, flicker_doc},
     {"suppress", suppress, METH_VARARGS, suppress_doc},
     {"warp", warp, METH_VARARGS, warp_doc},

@@ -56,7 +56,7 @@ class Means:
     def begin(cls, log_light: Array, luma: Array, blurred: Array) -> Means:
         """Start a shot with its first frame."""
         zero, one = np.zeros_like(luma), np.ones_like(luma)
-        return cls(log_light, luma, blurred, luma, zero, zero.copy(), zero.copy(), zero, one, zero, zero)
+        return cls(log_light, luma, blurred, luma, zero.copy(), zero.copy(), zero.copy(), zero, one, zero, zero)
 
 
 class Pace(NamedTuple):

@@ -24,6 +24,7 @@ import numpy as np
 from cliplit.arrays import Array
 
 from . import compiled
+from .background import LOST_AFTER, Background
 from .bars import Area
 from .exposure import Exposure
 from .light_map import Coefficients
@@ -115,12 +116,14 @@ class TemporalFilter:
     def __init__(self, time_constant: float = time_constant(TEMPORAL)) -> None:
         self.time_constant = time_constant
         self._state: Means | None = None
+        self._background: Background | None = None
         self._cuts = CutDetector()
         self._exposure = Exposure()
         self._blurred: Array | None = None  # of the frame before
         self._noise = 0.0  # standard deviation of blurred luma
         self._time = 0.0
         self._factor = np.float32(1.0)  # of luma, to the shot's exposure
+        self._dissolved = 0.0  # seconds
 
     def __call__(self, log_light: Array, luma: Array, time: float) -> Steady:
         """Filter the (h, w) log light map and luma of the frame shown at `time` seconds."""
@@ -156,6 +159,7 @@ class TemporalFilter:
         state = self._state
         if cut or state is None or before is None or state.light.shape != log_light.shape or not -GAP < elapsed < GAP:
             self._state = Means.begin(log_light, luma, blurred)
+            self._background, self._dissolved = None, 0.0
             return Steady(log_light, luma, luma)
         self._learn_noise(np.abs(blurred - before)[::3, ::3], log_light[::3, ::3])
         self._step(state, log_light, luma, blurred, max(elapsed, 1e-3))
@@ -185,24 +189,33 @@ class TemporalFilter:
         maps = {name: before.reframed(values, after, shape) for name, values in vars(self._state).items()}
         maps["age"] = before.reframed(self._state.age, after, shape, cv2.BORDER_CONSTANT)
         self._state = Means(**maps)
+        self._background = None
 
     def state(self) -> dict[str, Any]:
         """Return the state to save (`frames.Stateful`), for a run that is resumed."""
         numbers = {"noise": self._noise, "time": self._time, "usual": self._cuts.usual, "last": self._cuts.last}
+        numbers["dissolved"] = self._dissolved
         numbers |= {f"exposure {name}": value for name, value in self._exposure.state().items()}
         if self._state is None or self._blurred is None or self._cuts.cells is None:
             return numbers
-        return {**numbers, **asdict(self._state), "before": self._blurred, "cells": self._cuts.cells}
+        maps = {**asdict(self._state), "before": self._blurred, "cells": self._cuts.cells}
+        if self._background is not None:
+            maps |= {f"background {name}": values for name, values in asdict(self._background).items()}
+        return numbers | maps
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue where `state` was taken."""
         self._noise, self._time = float(state["noise"]), float(state["time"])
         self._cuts.usual, self._cuts.last = float(state["usual"]), float(state["last"])
+        self._dissolved = float(state["dissolved"])
         known = {name.removeprefix("exposure "): state[name] for name in state if name.startswith("exposure ")}
         self._exposure.restore(known)
         if "before" in state:
             self._state = Means(**{name: state[name].copy() for name in Means.__dataclass_fields__})
             self._blurred, self._cuts.cells = state["before"], state["cells"]
+        known = {name.removeprefix("background "): state[name] for name in state if name.startswith("background ")}
+        if known:
+            self._background = Background(**{name: values.copy() for name, values in known.items()})
 
     def _learn_noise(self, change: Array, log_light: Array) -> None:
         """Estimate noise from the lower quartile of change in dark parts, robust to motion elsewhere."""
@@ -214,12 +227,27 @@ class TemporalFilter:
     def _step(self, state: Means, log_light: Array, luma: Array, blurred: Array, elapsed: float) -> None:
         exposure = self._exposure
         pace = Pace.of(self._noise, exposure.stops, elapsed, self.time_constant, exposure.returning)
+        if self._background is None:
+            self._background = Background.begin(luma.shape)
+        before = self._background
+        alike = before.remember(state, blurred, pace)
         moved, carried = move_along(state, luma, blurred, pace.still) or (None, None)
+        if exposure.returning or (carried is not None and carried.all()):
+            before.forget()
+        else:
+            if alike is not None:
+                before.recall(state, luma, alike, pace)
+            if carried is not None:
+                carried *= before.settled == 0.0
         found = changes(state, luma, blurred, carried, pace)
         dissolving = min(max(1.0 - found.share / STILL_SHARE, 0.0), 1.0)
+        self._dissolved = self._dissolved + elapsed if dissolving else 0.0
+        if self._dissolved > LOST_AFTER:
+            before.forget()
         beside = cv2.dilate(found.disturbed, BESIDE)
         kept = keeps(state, found.quiet, beside, pace)
         drifted = None if kept.all() else agreed(state.light - log_light, found.quiet * kept)
+        before.settle(state, found, beside, pace)
         take(state, log_light, luma, blurred, found, beside, drifted, moved, dissolving, pace)
         # What moves keeps its light; its luma is not averaged, so that no detail is smeared.
         if moved is not None:
