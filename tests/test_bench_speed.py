@@ -60,7 +60,7 @@ def test_a_programs_memory_is_its_own():
     ballast = np.ones(60_000_000)  # 480 MB here must not count there
     usage = run_program([sys.executable, "-c", "import time; x = bytearray(50_000_000); time.sleep(0.2)"])
     assert 50e6 < usage.peak < 200e6 < ballast.nbytes
-    assert usage.wall >= 0.2 > usage.cpu
+    assert usage.wall >= usage.cpu + 0.1  # it slept
 
 
 def test_a_program_that_fails_is_reported_with_its_words():

@@ -86,6 +86,7 @@ def test_odd_and_tiny_sizes(quality, size):
     assert (enhanced >= picture).all()
 
 
+@pytest.mark.long
 def test_8k(enhancer):
     picture = np.tile(backlit(1080, 1920), (4, 4, 1))
     assert picture.shape == (4320, 7680, 3)

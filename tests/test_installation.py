@@ -56,6 +56,7 @@ for name, module in sorted(sys.modules.items()):
 """
 
 
+@pytest.mark.long
 def test_a_checkout_takes_its_own_files_and_only_those(tmp_path):
     """Also beside an installed copy, which is what runs these tests in CI."""
     checkout = copy_of(tmp_path / "checkout")
@@ -199,6 +200,7 @@ def usable():
     return [name for name, module in (("onnxruntime", "onnxruntime"), ("openvino", "openvino")) if find_spec(module)]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(os.name == "nt", reason="HOME is POSIX")
 @pytest.mark.parametrize("way", WAYS_IN)
 def test_nothing_leaves_the_machine(tmp_path, way):

@@ -145,6 +145,7 @@ def test_a_file_never_drops_unless_it_is_called_live(tmp_path):
     assert 1 <= len(read_clip(tmp_path / "b.mkv")[0]) <= 30
 
 
+@pytest.mark.long
 @needs_ffmpeg
 def test_interrupting_a_live_run_completes_the_file(tmp_path):
     source = write_clip(tmp_path / "in.mp4", moving(50), sound=False)

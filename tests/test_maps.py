@@ -123,13 +123,16 @@ def test_background(size, still):
     blurred = state.blurred + map_of(rng, size, -0.03, 0.03)
     other, other_state = replace(ground, **asdict(ground)), copied(state)
     held, before = state.light, state.light.copy()
-    found, wanted = ground.remember(state, blurred, pace), other.remember_reference(other_state, blurred, pace)
+    found, wanted = (
+        ground.remember(state, luma, blurred, pace),
+        other.remember_reference(other_state, luma, blurred, pace),
+    )
     assert same_states(ground, other) and same_states(state, other_state)
     assert (found is None) == (wanted is None)
     if found is not None:
         assert np.array_equal(found, wanted)
         ground.recall(state, luma, found, pace)
-        other.recall_reference(other_state, luma, cv2.dilate(wanted, np.ones((5, 5), np.uint8)), pace)
+        other.recall_reference(other_state, luma, cv2.dilate(cv2.erode(wanted, np.ones((3, 3))), np.ones((9, 9))), pace)
         assert same_states(ground, other) and same_states(state, other_state)
         assert np.array_equal(held, before)  # whoever holds it
     changes = Changes(luma, luma, map_of(rng, size), 0.5, None)

@@ -82,18 +82,25 @@ class Described:
 
     def return_to_the_ground(self, luma, blurred, still, elapsed):
         """A point that looks as it did when it last stood still, unless something else has stood there for 5 s."""
-        moves = np.abs(blurred - self.blurred) > still
+        moves = np.minimum(np.abs(blurred - self.blurred), np.abs(luma - self.kept)) > still
         unknown = np.isnan(self.ground[0])
         leaves = moves & (self.settled > np.where(unknown, 0, 5))
         self.ground[:, leaves] = np.stack([self.luma, self.blurred, self.light, self.kept])[:, leaves]
-        self.settled[moves] = 0
-        alike = cv2.dilate((np.abs(blurred - self.ground[1]) < still).astype(np.uint8), np.ones((5, 5))) > 0
+        self.ground[:, moves & (self.settled > 0) & (self.settled <= 0.3) & ~leaves] = np.nan  # it waves to and fro
+        before, self.settled = self.settled, np.where(moves, 0, self.settled)
+        known = np.abs(blurred - self.ground[1]) < still
+        alike = (known | (self.settled > 0)) & known.any()
+        whole = cv2.erode(alike.astype(np.uint8), np.ones((3, 3)))  # not here and there, as waving leaves do
+        alike = cv2.dilate(whole, np.ones((9, 9))) > 0
         back = alike & (np.abs(luma - self.ground[0]) < 4 * still) & (self.settled == 0)
         self.luma, self.blurred, self.light, self.kept = (
             np.where(back, known, own)
             for known, own in zip(self.ground, (self.luma, self.blurred, self.light, self.kept), strict=True)
         )
-        self.age, self.settled = np.where(back, self.constant, self.age), np.where(back, elapsed, self.settled)
+        self.age, self.settled = (
+            np.where(back, self.constant, self.age),
+            np.where(back, np.maximum(before, elapsed), self.settled),
+        )
         self.drift, self.unrest = np.where(back, 0, self.drift), np.where(back, 0, self.unrest)
 
     def relight(self, light, luma, changed, rate, elapsed):

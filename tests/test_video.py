@@ -215,6 +215,7 @@ def test_a_container_that_does_not_exist(tmp_path):
     assert list(tmp_path.iterdir()) == [source]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_leaves_no_half_file(tmp_path, number):
@@ -262,6 +263,7 @@ def test_demo_needs_nothing(tmp_path):
 REAL = ["media3_london_360p_vfr_aac.mp4", "sam2_dog_720p_aac_tmcd.mp4", "udacity_road_540p_aac.mp4"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", REAL)
 def test_real_clips_keep_their_frames_and_sound(tmp_path, enhancer, shared, name):
     source = shared / "video" / "real" / name
@@ -275,6 +277,7 @@ def read_times(path):
         return [f.pts * f.time_base for f in container.decode(video=0)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", [f"real/{n}" for n in REAL] + ["synthetic/backlit_powerplant_pan.mp4"])
 def test_planes_path_is_within_42_db_of_the_rgb_path(shared, enhancer, name):
     scores = []
@@ -290,6 +293,7 @@ def test_planes_path_is_within_42_db_of_the_rgb_path(shared, enhancer, name):
     assert min(scores) > 42, scores
 
 
+@pytest.mark.long
 def test_backlit_pan_gains_4_db_and_more(tmp_path, enhancer, shared):
     folder = shared / "video" / "synthetic"
     enhance_video(folder / "backlit_powerplant_pan.mp4", tmp_path / "out.mp4", enhancer, FAST)

@@ -280,18 +280,29 @@ static PyObject *take(PyObject *self, PyObject *args)
 
 #define KNOWN 6 /* maps of what is known of a point: luma, blurred, light, kept, slope, offset */
 
+typedef struct {
+    float still, held, restless, unknown;
+} Remember;
+
 /* Keeps of `state` what changes now, and tells whether any point looks as it is known. */
-FAST static int remember_row(const float *restrict blurred, const float *restrict mean, float *restrict settled,
-                             uint8_t *restrict alike, float *restrict leaving, float *const *known, float *const *state,
-                             size_t at, int width, float still, float held, float unknown)
+FAST static int remember_row(const float *restrict luma, const float *restrict blurred, const float *restrict mean,
+                             const float *restrict kept, float *restrict settled, uint8_t *restrict alike,
+                             float *restrict leaving, float *const *known, float *const *state, size_t at, int width,
+                             const Remember *r)
 {
-    const float *known_blurred = known[1] + at;
+    const float still = r->still, held = r->held, restless = r->restless, unknown = r->unknown;
+    float *restrict known_blurred = known[1] + at;
     float leave = 0.0f, count = 0.0f;
     int x, k;
     for (x = 0; x < width; x++) {
-        float changes = fabsf(blurred[x] - mean[x]) > still ? 1.0f : 0.0f;
-        leaving[x] = settled[x] > (known_blurred[x] == unknown ? 0.0f : held) ? changes : 0.0f;
-        settled[x] *= 1.0f - changes;
+        float change = smaller(fabsf(blurred[x] - mean[x]), fabsf(luma[x] - kept[x]));
+        float least = known_blurred[x] == unknown ? 0.0f : held, for_long = settled[x];
+        float leaves = for_long > least ? 1.0f : 0.0f, waves = for_long > 0.0f ? 1.0f - leaves : 0.0f;
+        leaving[x] = change > still ? leaves : 0.0f;
+        waves = for_long <= restless ? waves : 0.0f;
+        waves = change > still ? waves : 0.0f;
+        known_blurred[x] = waves > 0.0f ? unknown : known_blurred[x];
+        settled[x] = change > still ? -for_long : for_long;
     }
     for (x = 0; x < width; x++)
         leave += leaving[x];
@@ -306,24 +317,25 @@ FAST static int remember_row(const float *restrict blurred, const float *restric
     for (x = 0; x < width; x++)
         count += leaving[x];
     for (x = 0; x < width; x++)
-        alike[x] = leaving[x] > 0.0f;
+        alike[x] = larger(leaving[x], settled[x]) > 0.0f;
     return count > 0.0f;
 }
 
-PyDoc_STRVAR(remember_doc, "remember(maps, known, state, still, held, unknown) -> bool\n\n"
-                           "See `background.Background.remember`. `maps`: blurred, mean; settled (changed), and alike (uint8).\n"
+PyDoc_STRVAR(remember_doc, "remember(maps, known, state, still, held, restless, unknown) -> bool\n\n"
+                           "See `background.Background.remember`. `maps`: luma, blurred, mean, kept; settled (changed), and\n"
+                           "alike (uint8).\n"
                            "`known` (changed) and `state`: luma, blurred, light, kept, slope, offset.");
 
 static PyObject *remember(PyObject *self, PyObject *args)
 {
     PyObject *tuple, *known, *state, *result = NULL;
     Maps m, k, s;
-    float still, held, unknown;
+    Remember r;
     int y, any = 0;
     (void)self;
-    if (!PyArg_ParseTuple(args, "OOOfff", &tuple, &known, &state, &still, &held, &unknown))
+    if (!PyArg_ParseTuple(args, "OOOffff", &tuple, &known, &state, &r.still, &r.held, &r.restless, &r.unknown))
         return NULL;
-    if (maps_get(tuple, &m, 4, 0, 1) < 0)
+    if (maps_get(tuple, &m, 6, 4, 1) < 0)
         return NULL;
     if (maps_get(known, &k, KNOWN, 0, 0) < 0)
         goto no_known;
@@ -333,8 +345,8 @@ static PyObject *remember(PyObject *self, PyObject *args)
         goto done;
     Py_BEGIN_ALLOW_THREADS /* none is None, so the row of zeros is free */
     for (y = 0; y < m.height; y++)
-        any |= remember_row(ROW(m, 0, y), ROW(m, 1, y), ROW(m, 2, y), BYTES(m, 3, y), m.zeros, k.at, s.at,
-                            (size_t)y * (size_t)m.width, m.width, still, held, unknown);
+        any |= remember_row(ROW(m, 0, y), ROW(m, 1, y), ROW(m, 2, y), ROW(m, 3, y), ROW(m, 4, y), BYTES(m, 5, y), m.zeros,
+                            k.at, s.at, (size_t)y * (size_t)m.width, m.width, &r);
     Py_END_ALLOW_THREADS
     result = PyBool_FromLong(any);
 done:
@@ -346,7 +358,7 @@ no_known:
     return result;
 }
 
-/* Which points of a row are there again: those near others, of the luma that is known, and not settled. */
+/* Which points of a row are there again: those near others, of the luma that is known, and not settled (0 or less). */
 FAST static int back_row(const float *restrict luma, const float *restrict settled, const float *restrict known_luma,
                          const float *restrict known_blurred, const uint8_t *restrict near, float *restrict back,
                          int width, float alike, float unknown)
@@ -380,7 +392,15 @@ FAST static void fill_row(const float *restrict back, float *restrict out, int w
         out[x] = back[x] > 0.0f ? value : out[x];
 }
 
-PyDoc_STRVAR(recall_doc, "recall(maps, known, state, outs, alike, unknown, age, settled)\n\n"
+/* A point that was settled until now still is. */
+FAST static void settle_again_row(const float *restrict back, float *restrict settled, int width, float elapsed)
+{
+    int x;
+    for (x = 0; x < width; x++)
+        settled[x] = back[x] > 0.0f ? larger(-settled[x], elapsed) : settled[x];
+}
+
+PyDoc_STRVAR(recall_doc, "recall(maps, known, state, outs, alike, unknown, age, elapsed)\n\n"
                          "See `background.Background.recall`. `maps`: luma; settled, age, drift and deviation (changed), and\n"
                          "near (uint8, 0 or 1). The others as for `remember`; `outs` become the new state.");
 
@@ -388,10 +408,10 @@ static PyObject *recall(PyObject *self, PyObject *args)
 {
     PyObject *tuple, *known, *state, *outs, *result = NULL;
     Maps m, k, s, o;
-    float alike, unknown, value[4] = {0.0f};
+    float alike, unknown, elapsed, value[3] = {0.0f};
     int y, i;
     (void)self;
-    if (!PyArg_ParseTuple(args, "OOOOffff", &tuple, &known, &state, &outs, &alike, &unknown, &value[1], &value[0]))
+    if (!PyArg_ParseTuple(args, "OOOOffff", &tuple, &known, &state, &outs, &alike, &unknown, &value[0], &elapsed))
         return NULL;
     if (maps_get(tuple, &m, 6, 1, 1) < 0)
         return NULL;
@@ -413,8 +433,10 @@ static PyObject *recall(PyObject *self, PyObject *args)
                 choose_row(back, ROW(k, i, y), ROW(s, i, y), ROW(o, i, y), m.width);
             else
                 memcpy(ROW(o, i, y), ROW(s, i, y), (size_t)m.width * sizeof(float));
-        for (i = 0; any && i < 4; i++)
-            fill_row(back, ROW(m, i + 1, y), m.width, value[i]);
+        for (i = 0; any && i < 3; i++)
+            fill_row(back, ROW(m, i + 2, y), m.width, value[i]);
+        if (any)
+            settle_again_row(back, ROW(m, 1, y), m.width, elapsed);
     }
     Py_END_ALLOW_THREADS
     result = Py_NewRef(Py_None);
@@ -436,7 +458,7 @@ FAST static void settle_row(const float *restrict quiet, const float *restrict a
     for (x = 0; x < width; x++) {
         float calm = quiet[x] > 0.5f ? 1.0f : 0.0f;
         float stays = (age[x] >= least_age && !beside[x]) || settled[x] > 0.0f ? calm : 0.0f;
-        settled[x] = stays * (settled[x] + elapsed);
+        settled[x] = stays * (larger(settled[x], 0.0f) + elapsed);
         beside[x] = settled[x] > 0.0f ? 0 : beside[x];
     }
 }

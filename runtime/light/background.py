@@ -18,7 +18,9 @@ from . import compiled
 from .means import FINE, KEPT_AFTER, Changes, Means, Pace, keeps
 
 UNKNOWN = np.float32(9.0)  # luma that no point has
-NEAR = np.ones((5, 5), np.uint8)  # proxy pixels: so near to one that looks as before, a point's own luma decides
+WHOLE = np.ones((3, 3), np.uint8)  # proxy pixels that must all look as before: waving leaves do here and there
+NEAR = np.ones((9, 9), np.uint8)  # around the middle of such a window a point's own luma decides
+RESTLESS = np.float32(0.3)  # seconds: what is back for no longer waves to and fro, and is not known any more
 HELD = np.float32(5.0)  # seconds that something else must stand still to become what is known of a point
 LOST_AFTER = 0.2  # seconds over which the picture becomes another one, after which nothing is known
 KNOWN = "luma", "blurred", "light", "kept", "slope", "offset"
@@ -29,7 +31,7 @@ class Background:
     """Maps (h, w) float32, by the names in `Means`, of what was there when a point last stood still.
 
     Attributes:
-        settled: seconds since the light of a point is kept, 0 where it is not.
+        settled: seconds since the light of a point is kept, 0 where it is not; negative for one that changes now.
         blurred: UNKNOWN where no point is known.
     """
 
@@ -56,33 +58,36 @@ class Background:
     def _known(self) -> tuple[Array, ...]:
         return tuple(getattr(self, name) for name in KNOWN)
 
-    def remember(self, means: Means, blurred: Array, pace: Pace) -> Array | None:
-        """Note the settled points that change now, whose luma becomes `blurred`.
+    def remember(self, means: Means, luma: Array, blurred: Array, pace: Pace) -> Array | None:
+        """Note the settled points that change now, to (h, w) `luma` and its blur.
 
         Returns:
-            (h, w) uint8, 1 where the frame looks as what is known; None if nowhere.
+            (h, w) uint8, 1 where the frame looks as what is known, or stands still; None if the former is nowhere.
         """
         if compiled.maps is None:
-            return self.remember_reference(means, blurred, pace)
+            return self.remember_reference(means, luma, blurred, pace)
         alike = np.empty(blurred.shape, np.uint8)
         any_alike = compiled.maps.remember(
-            (blurred, means.blurred, self.settled, alike), self._known, _state(means), pace.still, HELD, UNKNOWN
-        )
+            (luma, blurred, means.blurred, means.kept, self.settled, alike), self._known, _state(means),
+            pace.still, HELD, RESTLESS, UNKNOWN,
+        )  # fmt: skip
         return alike if any_alike else None
 
-    def remember_reference(self, means: Means, blurred: Array, pace: Pace) -> Array | None:
+    def remember_reference(self, means: Means, luma: Array, blurred: Array, pace: Pace) -> Array | None:
         """Compute `remember` in numpy."""
-        changed = np.abs(blurred - means.blurred) > np.float32(pace.still)
+        changed = np.minimum(np.abs(blurred - means.blurred), np.abs(luma - means.kept)) > np.float32(pace.still)
         leaving = changed & (self.settled > np.where(self.blurred == UNKNOWN, np.float32(0.0), HELD))
         for known, state in zip(self._known, _state(means), strict=True):
             np.copyto(known, state, where=leaving)
-        self.settled[changed] = 0.0
+        restless = changed & (self.settled > 0.0) & (self.settled <= RESTLESS) & ~leaving
+        self.blurred[restless] = UNKNOWN
+        np.negative(self.settled, out=self.settled, where=changed)
         alike = np.abs(blurred - self.blurred) < np.float32(pace.still)
-        return alike.astype(np.uint8) if alike.any() else None
+        return (alike | (self.settled > 0.0)).astype(np.uint8) if alike.any() else None
 
     def recall(self, means: Means, luma: Array, alike: Array, pace: Pace) -> None:
         """Give the means what is known of the points that are there again, by `remember`'s answer."""
-        near = cv2.dilate(alike, NEAR)
+        near = cv2.dilate(cv2.erode(alike, WHOLE), NEAR)
         if compiled.maps is None:
             self.recall_reference(means, luma, near, pace)
             return
@@ -97,12 +102,12 @@ class Background:
     def recall_reference(self, means: Means, luma: Array, near: Array, pace: Pace) -> None:
         """Compute `recall` in numpy."""
         alike = np.abs(luma - self.luma) < np.float32(FINE * pace.still)
-        back = (near > 0) & alike & (self.blurred < UNKNOWN) & (self.settled == 0.0)
+        back = (near > 0) & alike & (self.blurred < UNKNOWN) & (self.settled <= 0.0)
         for name, known, state in zip(KNOWN, self._known, _state(means), strict=True):
             setattr(means, name, np.where(back, known, state))
         means.age[back] = pace.time_constant
         means.luma_drift[back] = means.deviation[back] = 0.0
-        self.settled[back] = pace.elapsed
+        self.settled[back] = np.maximum(-self.settled[back], np.float32(pace.elapsed))
 
     def settle(self, means: Means, found: Changes, beside: Array, pace: Pace) -> None:
         """Follow where light is kept; what was settled before is not `beside` (h, w) uint8 what has changed."""
@@ -116,7 +121,7 @@ class Background:
     def settle_reference(self, means: Means, found: Changes, beside: Array, pace: Pace) -> None:
         """Compute `settle` in numpy."""
         stays = (keeps(means, found.quiet, beside, pace) | (self.settled > 0.0)) & (found.quiet > 0.5)
-        self.settled = np.where(stays, self.settled + np.float32(pace.elapsed), np.float32(0.0))
+        self.settled = np.where(stays, np.maximum(self.settled, 0.0) + np.float32(pace.elapsed), np.float32(0.0))
         beside[self.settled > 0.0] = 0
 
 

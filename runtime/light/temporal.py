@@ -230,7 +230,7 @@ class TemporalFilter:
         if self._background is None:
             self._background = Background.begin(luma.shape)
         before = self._background
-        alike = before.remember(state, blurred, pace)
+        alike = before.remember(state, luma, blurred, pace)
         moved, carried = move_along(state, luma, blurred, pace.still) or (None, None)
         if exposure.returning or (carried is not None and carried.all()):
             before.forget()
@@ -238,7 +238,7 @@ class TemporalFilter:
             if alike is not None:
                 before.recall(state, luma, alike, pace)
             if carried is not None:
-                carried *= before.settled == 0.0
+                carried *= before.settled <= 0.0
         found = changes(state, luma, blurred, carried, pace)
         dissolving = min(max(1.0 - found.share / STILL_SHARE, 0.0), 1.0)
         self._dissolved = self._dissolved + elapsed if dissolving else 0.0

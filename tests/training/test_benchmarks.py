@@ -12,8 +12,10 @@ from click.testing import CliRunner
 
 pytest.importorskip("onnx")
 
-from cliplit.benchmarks import guidance, identity, loading
+from cliplit.benchmarks import ablation, guidance, identity, loading
+from cliplit.config import TrainConfig
 from cliplit.networks import checkpoint
+from cliplit.pictures import pairs
 from cliplit.runtime import Enhancer
 
 from .conftest import scene, to_uint8
@@ -118,6 +120,41 @@ def test_spread_is_the_samples_standard_deviation():
     """Of 1, 2 and 4: the mean is 7/3, the squared distances sum up to 14/3."""
     assert guidance.summary([1.0, 2.0, 4.0], 3) == "2.333 ± 1.528"
     assert guidance.summary([2.0], 2) == "2.00"
+
+
+def test_the_ablation_runs_once_and_changes_only_what_an_arm_takes_away(made, panoramas, tmp_path, monkeypatch):
+    seen, captions, train, work = [], pairs.CAPTIONS, ablation.train, tmp_path / "runs"
+    monkeypatch.setattr(ablation, "train", lambda *given, **kept: seen.append(pairs.CAPTIONS) or train(*given, **kept))
+    given = [str(work), "--hdri", str(panoramas), "--photos", str(made.welllit), "--test", f"one={made.pairs}"]
+    given += ["--unchanged", str(made.welllit), "--steps", "2", "--views", "6", "--law-photos", "1"]
+    arms = ["--arm", ablation.WHOLE, "--arm", "no captions, no cut-outs"]
+    result = CliRunner().invoke(ablation.main, [*given, *arms, "--seeds", "2"], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    rows = [line.strip("| ").split(" | ") for line in result.stdout.splitlines()[2:]]
+    assert [row[:2] for row in rows] == [[ablation.WHOLE, "2"], ["no captions, no cut-outs", "1"]]
+    assert seen == [captions, captions, 0.0] and captions == pairs.CAPTIONS > 0
+    again = CliRunner().invoke(ablation.main, [*given, "--seeds", "0"], catch_exceptions=False)
+    assert again.stdout == result.stdout and len(seen) == 3
+
+
+@pytest.mark.parametrize("arm", list(ablation.ARMS))
+def test_arms_of_the_ablation_are_what_training_knows(arm):
+    options, constants = ablation.ARMS[arm].options, ablation.ARMS[arm].constants
+    config = TrainConfig.from_dict({**ablation.SAME, **options, "photos": ["photos"]})
+    assert all(getattr(config, name) == value for name, value in options.items())
+    assert all(hasattr(pairs, name) for name in constants)
+    assert arm == ablation.WHOLE or options or constants
+    mixture = constants.get("MIXTURES", pairs.MIXTURES)["backlit"]
+    assert set(mixture) <= {*pairs.MIXTURES["backlit"], pairs.night_photo}
+
+
+def test_a_rise_and_a_caption_by_hand():
+    """What leaves pictures alone has neither; a negative rises; what adds 7 codes for white text shifts by 7."""
+    photo = np.full((270, 480, 3), 120, np.uint8)
+    assert ablation.largest_rise(lambda picture: picture, [photo]) < 0
+    assert ablation.largest_rise(lambda picture: 255 - picture, [photo]) > 5
+    assert ablation.caption_shift(lambda picture: picture, [photo]) == 0
+    assert ablation.caption_shift(lambda picture: picture + np.uint8(7 * (picture.max() > 250)), [photo]) == 7
 
 
 def test_cheaper_identity_losses_have_their_cosines(made, encoder, tmp_path):
