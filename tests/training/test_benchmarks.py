@@ -124,7 +124,12 @@ def test_spread_is_the_samples_standard_deviation():
 
 def test_the_ablation_runs_once_and_changes_only_what_an_arm_takes_away(made, panoramas, tmp_path, monkeypatch):
     seen, captions, train, work = [], pairs.CAPTIONS, ablation.train, tmp_path / "runs"
-    monkeypatch.setattr(ablation, "train", lambda *given, **kept: seen.append(pairs.CAPTIONS) or train(*given, **kept))
+
+    def watched(*given, **options):
+        seen.append(pairs.CAPTIONS)
+        return train(*given, **options)
+
+    monkeypatch.setattr(ablation, "train", watched)
     given = [str(work), "--hdri", str(panoramas), "--photos", str(made.welllit), "--test", f"one={made.pairs}"]
     given += ["--unchanged", str(made.welllit), "--steps", "2", "--views", "6", "--law-photos", "1"]
     arms = ["--arm", ablation.WHOLE, "--arm", "no captions, no cut-outs"]
