@@ -198,6 +198,25 @@ def test_the_ground_keeps_its_light_while_a_figure_crosses(enhancer, speed, leve
     assert np.quantile(np.abs(lights[-1] - lights[19])[~covered[-1]], 0.99) < 0.02
 
 
+@pytest.mark.parametrize("reach", [1.5, 3.0])
+def test_waving_leaves_are_lit_as_one(reach):
+    """They look as before here and there, for a moment; the network lights them otherwise than when they were still."""
+    rng = np.random.default_rng(2)
+    leaves = cv2.GaussianBlur(rng.uniform(-1.0, 2.0, (96, 160)).astype(np.float32), (0, 0), 1.5).clip(0.05, 0.9)
+    y, x = np.mgrid[:96, :160].astype(np.float32)
+    smooth, area, lights = TemporalFilter(), np.s_[20:76, 40:120], []
+    for n in range(100):
+        luma, log_light = leaves.copy(), np.full((96, 160), -1.0, np.float32)
+        if n > 25:
+            away = reach * np.sin(n * 0.9 + y / 7), reach * np.cos(n * 0.7 + x / 9)
+            luma[area] = cv2.remap(leaves, x + away[0], y + away[1], cv2.INTER_LINEAR)[area]
+        if n > 40:
+            log_light[area] = -1.8
+        lights.append(smooth(log_light, luma, n / RATE).log_light[area])
+    apart = [np.mean(light > -1.5) for light in lights[70:]]  # as they were lit when they stood still
+    assert max(apart) < 0.05
+
+
 @pytest.mark.parametrize("seconds,light", [(1.0, -1.0), (3.0, -1.0), (8.0, -2.0)])
 def test_what_has_stood_in_front_for_five_seconds_becomes_the_ground(seconds, light):
     """What it had covered is lit as the network says then, and not as it was before."""
