@@ -322,6 +322,24 @@ def test_a_restored_filter_continues_where_it_was(enhancer):
     assert all(np.array_equal(a, b) for a, b in zip(smoothed(maps[14:], second, start=14), whole[14:], strict=True))
 
 
+WRONG_MAPS = np.zeros((3, 3), np.float32), np.zeros((96, 160)), np.array(1.0, np.float32)
+WRONG = [
+    (name, wrong) for name in ("background light", "kept", "before", "cells", "luma_drift") for wrong in WRONG_MAPS
+]
+
+
+@pytest.mark.parametrize("name,wrong", [*WRONG, ("background settled", None), ("cells", None), ("noise", None)])
+def test_what_is_no_state_is_refused(name, wrong):
+    smooth, luma = TemporalFilter(), np.full((48, 64), 0.3, np.float32)
+    for n in range(20):
+        smooth(np.full_like(luma, -1.0), luma, n / RATE)
+    state = {key: np.asarray(value) for key, value in smooth.state().items()}
+    TemporalFilter().restore(state)
+    state[name] = wrong
+    with pytest.raises((ValueError, TypeError, LookupError)):
+        TemporalFilter().restore({key: value for key, value in state.items() if value is not None})
+
+
 def test_thin_pictures_have_motion_too():
     """In a process of its own: OpenCV's optical flow ended it for pictures lower than 64 proxy pixels."""
     code = """

@@ -204,7 +204,7 @@ class TemporalFilter:
         return numbers | maps
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Continue where `state` was taken."""
+        """Continue where `state` was taken. Raises ValueError, TypeError or LookupError if it is none."""
         self._noise, self._time = float(state["noise"]), float(state["time"])
         self._cuts.usual, self._cuts.last = float(state["usual"]), float(state["last"])
         self._dissolved = float(state["dissolved"])
@@ -213,9 +213,13 @@ class TemporalFilter:
         if "before" in state:
             self._state = Means(**{name: state[name].copy() for name in Means.__dataclass_fields__})
             self._blurred, self._cuts.cells = state["before"], state["cells"]
-        known = {name.removeprefix("background "): state[name] for name in state if name.startswith("background ")}
-        if known:
-            self._background = Background(**{name: values.copy() for name, values in known.items()})
+            known = {name.removeprefix("background "): state[name] for name in state if name.startswith("background ")}
+            self._background = Background(**{name: map_.copy() for name, map_ in known.items()}) if known else None
+            maps = [*vars(self._state).values(), *known.values(), self._blurred]
+            if any(map_.dtype != np.float32 or map_.shape != maps[0].shape for map_ in maps):
+                raise ValueError("maps of different sizes or types")
+            if self._cuts.cells.shape != CELLS[::-1]:
+                raise ValueError("cells of another size")
 
     def _learn_noise(self, change: Array, log_light: Array) -> None:
         """Estimate noise from the lower quartile of change in dark parts, robust to motion elsewhere."""
