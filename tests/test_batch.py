@@ -106,7 +106,7 @@ def test_kill_9_in_the_middle_and_the_next_run_goes_on(tmp_path):
     words = [*COMMAND, str(source), str(tmp_path / "out"), "--workers", "2"]
     process = subprocess.Popen(words, env=os.environ | environment, start_new_session=True)
     manifest = tmp_path / "out/.cliplit-batch"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while sum(len(p.read_text().splitlines()) for p in manifest.glob("*.jsonl")) < 4 and time.monotonic() < deadline:
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)
@@ -223,7 +223,7 @@ def test_it_was_really_split_and_goes_on_with_its_pieces(tmp_path):
     words = [*COMMAND, str(clip.parent), str(tmp_path / "out"), "--split-over", "0", "--workers", "1", *QUICK]
     process = subprocess.Popen(words, env=os.environ | environment, start_new_session=True)
     work = tmp_path / "out/.cliplit-batch/work"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while len(list(work.glob("*/*.packets"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)

@@ -227,7 +227,7 @@ def test_interrupted_leaves_no_half_file(tmp_path, number):
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored in background shells
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not list(tmp_path.glob(".out.*.mp4")) and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(0.3)
