@@ -35,7 +35,7 @@ COMMAND = [sys.executable, "-c", "from cliplit.runtime.batch.cli import main; ma
 
 def batch(*arguments, **environment):
     words = [*COMMAND, *map(str, arguments)]
-    return subprocess.run(words, capture_output=True, text=True, env=os.environ | environment, timeout=120)
+    return subprocess.run(words, capture_output=True, text=True, env=os.environ | environment, timeout=300)
 
 
 @pytest.fixture
@@ -442,7 +442,7 @@ def test_workers_end_with_their_parent(tmp_path, number):
     wait_until(lambda: len(list(log.glob("endless*"))) >= 2)
     workers = {int(path.suffix[1:]) for path in log.glob("endless*")}
     running.send_signal(getattr(signal, number))
-    running.communicate(timeout=120)
+    running.communicate(timeout=300)
     wait_until(lambda: not any(alive(worker) for worker in workers))
     assert running.returncode == (130 if number == "SIGTERM" else -9)
     if number == "SIGTERM":

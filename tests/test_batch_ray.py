@@ -138,6 +138,6 @@ def test_ray_that_is_not_installed_names_the_command(tmp_path):
     source = make_folder(tmp_path / "src", ["a.png"])
     hide = "import sys; sys.modules['ray'] = None; from cliplit.runtime.batch.cli import main; main()"
     words = [sys.executable, "-c", hide, str(source), str(tmp_path / "out"), "--engine", "ray"]
-    result = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    result = subprocess.run(words, capture_output=True, text=True, timeout=300)
     assert result.returncode == 3
     assert install_hint("ray") in result.stderr and len(result.stderr.strip().splitlines()) == 1

@@ -23,7 +23,7 @@ HEAVY = ("torch", "onnxruntime", "openvino", "cv2", "onnx", "av")
 
 
 def python(code, *arguments):
-    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60)
+    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=300)
 
 
 @pytest.mark.parametrize("module", ["cliplit", "cliplit.runtime", *MODULES.values()])

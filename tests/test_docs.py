@@ -28,7 +28,7 @@ from made import backlit, write_clip
 ROOT = Path(__file__).resolve().parents[1]
 FILES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SHELLS, PARSED, OUTPUT = {"sh", "bash", "console"}, {"json", "toml"}, {"text"}
-TIMEOUT = 180
+TIMEOUT = 600
 
 # Commands that would change the machine; they check their arguments instead.
 GUARDS = """

@@ -97,7 +97,7 @@ def test_the_filter_for_raw_pipes(depth, quality):
     for planes in zip(y, cb, cr, strict=True):
         data += b"FRAME\n" + b"".join(plane.tobytes() for plane in planes)
     done = subprocess.run(
-        [*FILTER, "--quality", quality, "--quiet"], input=data, capture_output=True, timeout=120,
+        [*FILTER, "--quality", quality, "--quiet"], input=data, capture_output=True, timeout=300,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

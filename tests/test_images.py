@@ -28,7 +28,7 @@ SUFFIX = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp", "TIFF": ".tif"}
 def command(*arguments):
     code = "from cliplit.runtime.image.cli import main; main(prog_name='cliplit-image')"
     result = subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, timeout=300
     )
     assert "Traceback" not in result.stderr, result.stderr
     return result

@@ -162,7 +162,7 @@ def test_interrupting_a_live_run_completes_the_file(tmp_path):
         line = next(line for line in receiver.stderr if "frames/s" in line)
         assert "ms behind" in line
         receiver.send_signal(signal.SIGINT)
-        assert receiver.wait(timeout=120) == 0
+        assert receiver.wait(timeout=300) == 0
     finally:
         sender.kill()
         sender.wait()
@@ -285,7 +285,7 @@ def test_whoever_takes_may_leave(tmp_path):
     ours.stdout.close()
     with ours.stderr:
         errors = ours.stderr.read().decode()
-    assert ours.wait(timeout=120) == 1 and "Traceback" not in errors and errors.count("error:") <= 1
+    assert ours.wait(timeout=300) == 1 and "Traceback" not in errors and errors.count("error:") <= 1
 
 
 @pytest.mark.parametrize("data", [b"", b"no video at all\n" * 100])

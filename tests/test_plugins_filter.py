@@ -47,7 +47,7 @@ def stream(tag, extra="", frame_line=b"FRAME\n", frames=FRAMES):
 
 
 def run(data, *options, command=FILTER):
-    return subprocess.run([*command, *options], input=data, capture_output=True, timeout=60)
+    return subprocess.run([*command, *options], input=data, capture_output=True, timeout=300)
 
 
 def frames_of(data, tag):

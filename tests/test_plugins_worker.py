@@ -170,7 +170,7 @@ def test_a_client_that_goes_amid_a_computation_takes_the_worker_along():
     assert process.poll() is None
     process.stdin.close()
     process.stdout.close()
-    process.wait(timeout=60)  # long before the computation would be done
+    process.wait(timeout=300)  # long before the computation would be done
     process.stderr.close()
 
 

@@ -232,7 +232,7 @@ def test_interrupted_leaves_no_half_file(tmp_path, number):
         time.sleep(0.05)
     time.sleep(0.3)
     process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 130, errors
     assert "interrupted" in errors
     assert "Traceback" not in errors

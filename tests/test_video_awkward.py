@@ -61,7 +61,7 @@ def test_awkward_clips_lose_nothing(tmp_path, enhancer, shared, name):
 def run(*arguments):
     code = "from cliplit.runtime.video.cli import main; main(prog_name='cliplit-video')"
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
 @pytest.mark.parametrize("name,said", [("bitflips_in_mdat.mp4", "of 360 frames damaged"),

@@ -149,7 +149,7 @@ def test_ffmpeg_itself_would_follow(tmp_path, plain, kind):
         (tmp_path / "a.m3u8").write_text(playlists(tmp_path, listener.port)[kind])
         command = [str(FFMPEG), "-v", "error", "-protocol_whitelist", "file,http,tcp", "-rw_timeout", "500000"]
         result = subprocess.run(
-            [*command, "-i", "a.m3u8", "-f", "null", "-"], cwd=tmp_path, capture_output=True, timeout=60
+            [*command, "-i", "a.m3u8", "-f", "null", "-"], cwd=tmp_path, capture_output=True, timeout=300
         )
         assert (result.returncode == 0) if kind == "ffconcat" else listener.visits > 0
 

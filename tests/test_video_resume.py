@@ -64,7 +64,7 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path, options):
     source = long_clip(tmp_path / "in.mp4")
     options = [*options, *([] if "ffv1" in options else ["--preset", "ultrafast"])]
     whole = program(source, tmp_path / "whole.mp4", "--resume", *options)
-    whole.communicate(timeout=120)
+    whole.communicate(timeout=300)
     assert whole.returncode == 0
     work = tmp_path / ".out.mp4.resume"
     killed = program(source, tmp_path / "out.mp4", "--resume", *options)
@@ -72,11 +72,11 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path, options):
     while not (work / "00001.packets").exists() and time.monotonic() < deadline:
         time.sleep(0.002)
     killed.send_signal(signal.SIGKILL)
-    killed.communicate(timeout=60)
+    killed.communicate(timeout=300)
     assert not (tmp_path / "out.mp4").exists()
     assert (work / "manifest.json").exists(), "killed too late or too early for this test"
     resumed = program(source, tmp_path / "out.mp4", "--resume", *options)
-    _, notes = resumed.communicate(timeout=120)
+    _, notes = resumed.communicate(timeout=300)
     assert resumed.returncode == 0, notes
     assert "resumed behind frame" in notes
     assert not work.exists()
@@ -86,7 +86,7 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path, options):
         assert [t for t, _ in a] == [Fraction(n, 30) for n in range(len(a))]
         assert len(a) == 1 + round(decoded(source)[-1][0] * 30)
         once = program(source, tmp_path / "once.mp4", *options)
-        once.communicate(timeout=120)
+        once.communicate(timeout=300)
         assert once.returncode == 0
         assert [t for t, _ in decoded(tmp_path / "once.mp4")] == [t for t, _ in a]
     else:
@@ -94,7 +94,7 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path, options):
     assert packets(tmp_path / "out.mp4", "audio") == packets(source, "audio")
     if "--denoise" in options:  # FFV1 loses nothing: a run without segments gives the same pictures
         once = program(source, tmp_path / "once.mp4", *options)
-        once.communicate(timeout=120)
+        once.communicate(timeout=300)
         assert decoded(tmp_path / "once.mp4") == a
 
 
@@ -158,7 +158,7 @@ def test_two_runs_at_once(tmp_path, enhancer):
     model = enhancer.network.path
     with work_on(source, tmp_path / "out.mkv", model, {}) as work:
         result = program(source, tmp_path / "out.mkv", "--resume")
-        _, errors = result.communicate(timeout=60)
+        _, errors = result.communicate(timeout=300)
         assert result.returncode == 1
         assert "another run" in errors
         assert (work.folder / "manifest.json").is_file()
@@ -187,7 +187,7 @@ def test_signals_that_end_a_process_leave_nothing(tmp_path, name):
     while not list(tmp_path.glob(".out.*.mp4")) and time.monotonic() < deadline:
         time.sleep(0.02)
     run.send_signal(getattr(signal, name))
-    _, errors = run.communicate(timeout=60)
+    _, errors = run.communicate(timeout=300)
     assert run.returncode == 130, errors
     assert list(tmp_path.iterdir()) == [source]
 
@@ -198,7 +198,7 @@ def test_opencv_on_a_full_disk(tmp_path, container):
     source = long_clip(tmp_path / "in.mp4", 60, 240, 320)
     run = program(source, tmp_path / f"out{container}", "--io", "opencv",
                   preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000)))  # fmt: skip
-    _, errors = run.communicate(timeout=60)
+    _, errors = run.communicate(timeout=300)
     assert run.returncode == 1, errors
     assert "cannot write the output" in errors
     assert list(tmp_path.iterdir()) == [source]
@@ -243,7 +243,7 @@ def test_full_disk_leaves_nothing_and_no_existing_file_is_lost(tmp_path, contain
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 
     run = program(source, target, "--overwrite", "--preset", "ultrafast", "--crf", "5", preexec_fn=limit)
-    _, errors = run.communicate(timeout=60)
+    _, errors = run.communicate(timeout=300)
     assert run.returncode == 1
     assert "cannot write the output" in errors
     assert "Traceback" not in errors

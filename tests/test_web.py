@@ -46,7 +46,7 @@ def address(page):
 
 
 def get(url):
-    with urllib.request.urlopen(url, timeout=60) as answer:
+    with urllib.request.urlopen(url, timeout=300) as answer:
         return answer.headers, answer.read()
 
 

@@ -53,7 +53,7 @@ def environment(home):
     return {"HOME": str(home), "PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
 
 
-def run(home, *command, timeout=120):
+def run(home, *command, timeout=300):
     return subprocess.run(command, env=environment(home), capture_output=True, text=True, timeout=timeout, cwd=home)
 
 
@@ -290,7 +290,7 @@ def signalled(home, source, number, tmp_path):
     with working(home, source, out) as (process, pids):
         for pid in pids:
             os.kill(pid, number)
-        said = process.communicate(timeout=60)[1]
+        said = process.communicate(timeout=300)[1]
     return said, len(frames(out))
 
 
@@ -306,7 +306,7 @@ def test_interrupting_the_host_ends_the_worker(home, clip, tmp_path):
     need("ffmpeg")
     with working(home, clip(frames=75), tmp_path / "out.mkv") as (process, _):
         process.send_signal(signal.SIGINT)
-        said = process.communicate(timeout=120)[1]
+        said = process.communicate(timeout=300)[1]
     assert "cliplit" not in said
     assert len(frames(tmp_path / "out.mkv")) > 3  # what was done is in the file
 

@@ -63,7 +63,7 @@ def dialog(gimp, photo):  # noqa: F811
         do("xdotool", "windowfocus", window)
         do("xdotool", "key", "Escape")
         wait_for(lambda: outside.joinpath("dialog.json").exists())
-        host.wait(timeout=120)
+        host.wait(timeout=300)
     finally:
         for process in (host, server):
             process.kill()

@@ -90,7 +90,7 @@ def filtered(clip, tag, *options, scan="p"):
     line = f"YUV4MPEG2 W{clip.width} H{clip.height} F{clip.fps.numerator}:{clip.fps.denominator} I{scan} C{tag}\n"
     frames = [b"".join(plane.tobytes() for plane in planes(frame)) for frame in clip.frames()]
     data = line.encode() + b"".join(b"FRAME\n" + frame for frame in frames)
-    done = subprocess.run([*FILTER, "--keep-grain", *options], input=data, capture_output=True, timeout=120)
+    done = subprocess.run([*FILTER, "--keep-grain", *options], input=data, capture_output=True, timeout=300)
     assert done.returncode == 0, done.stderr
     found = frames_of(done.stdout, planes(clip.get_frame(0)))
     assert len(found) == len(frames)
@@ -327,7 +327,7 @@ def vspipe():
 
 def test_vspipe_writes_y4m(script):
     path, clip = script
-    done = subprocess.run([vspipe(), "-c", "y4m", str(path), "-"], capture_output=True, timeout=120)
+    done = subprocess.run([vspipe(), "-c", "y4m", str(path), "-"], capture_output=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert {f"W{WIDTH}", f"H{HEIGHT}", "F25:1"} <= set(done.stdout.partition(b"\n")[0].decode().split())
     got, wanted = frames_of(done.stdout, planes(clip.get_frame(0))), filtered(clip, "420jpeg", "--strength", "0.8")
@@ -346,7 +346,7 @@ def test_a_compressed_clip_with_its_own_tags(tmp_path):
         "import vapoursynth as vs\nfrom cliplit.plugins.vapoursynth import enhance\n\n"
         f"enhance({source}, strength=0.8).set_output()\n"
     )
-    done = subprocess.run([vspipe(), "-c", "y4m", str(tmp_path / "clip.vpy"), "-"], capture_output=True, timeout=120)
+    done = subprocess.run([vspipe(), "-c", "y4m", str(tmp_path / "clip.vpy"), "-"], capture_output=True, timeout=300)
     assert done.returncode == 0, done.stderr
     clip = eval(source)
     wanted = filtered(clip, "420jpeg", "--strength", "0.8", "--input-color", "bt709")
@@ -369,7 +369,7 @@ def test_mpv_takes_what_vspipe_writes(script, tmp_path):
     out = tmp_path / "out.mkv"
     mpv = ["mpv", "--no-config", "--no-terminal", "-", f"--o={out}", "--ovc=ffv1", "--of=matroska"]
     with subprocess.Popen([vspipe(), "-c", "y4m", str(path), "-"], stdout=subprocess.PIPE) as source:
-        assert subprocess.run(mpv, stdin=source.stdout, timeout=120).returncode == 0
+        assert subprocess.run(mpv, stdin=source.stdout, timeout=300).returncode == 0
     with av.open(str(out)) as container:
         shown = [frame.to_ndarray() for frame in container.decode(video=0)]
     assert len(shown) == 12

@@ -62,7 +62,7 @@ def child(options, run: Path, at: int = -1, number: int = 0, processes: int = 1)
         launcher = [sys.executable, "-m", "torch.distributed.run", *rendezvous]
     command = [*launcher, str(script), json.dumps(options), str(run), str(at), str(number)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
 
 
 def run_config(options, folder, **given):
