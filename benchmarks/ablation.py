@@ -14,13 +14,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import click
-import cv2
 import numpy as np
 import torch
 
@@ -31,11 +30,12 @@ from cliplit.pictures import pairs
 from cliplit.training.loop import train
 from cliplit.training.validation import Scores, mean_scores, pair_scores, read_pictures
 
-from .behaviour import STOPS, exposed, level
-from .evaluation import checkpoint_relight, relit, score_model
+from .behaviour import captioned, exposed, exposure_curve, read_photos
+from .evaluation import Relight, checkpoint_relight, relit, score_model
 from .guidance import Folder, named_folder, summary, write_json
+from .tables import Table, markdown
 
-CAPTION_WIDTH = 700  # pixels of a picture for a line of one pixel
+LONGEST = 512  # side of the photos of the last two columns
 
 
 @dataclass(frozen=True)
@@ -99,24 +99,20 @@ def changed(constants: dict[str, Any]) -> Iterator[None]:
             setattr(pairs, name, value)
 
 
-def largest_rise(relight: Callable[[Array], Array], photos: Sequence[Array]) -> float:
+def largest_rise(relight: Relight, photos: Sequence[Array]) -> float:
     """Return by how many codes a photo's mean rises at most for a quarter of a stop less light."""
-    curves = [[level(relight(exposed(photo, -stops))) for stops in STOPS] for photo in photos]
-    return max(float(np.diff(curve).max()) for curve in curves)
+    return max(float(np.diff(exposure_curve(relight, photo)).max()) for photo in photos)
 
 
-def caption_shift(relight: Callable[[Array], Array], photos: Sequence[Array]) -> float:
+def caption_shift(relight: Relight, photos: Sequence[Array]) -> float:
     """Return by how many codes two lines of text change the rest of a darkened photo, on average; the worst photo."""
-    worst = 0.0
+    shifts = []
     for photo in photos:
         dark = exposed(photo, -1.5)
-        text, (height, width) = dark.copy(), dark.shape[:2]
-        for line in range(2):
-            place = width // 8, height - height // 12 - line * height // 10
-            cv2.putText(text, "what was it that you said", place, 0, width / CAPTION_WIDTH, (255, 255, 255), 2)
+        text = captioned(dark)
         rest = (text == dark).all(axis=2)
-        worst = max(worst, float(np.abs(relight(text)[rest].astype(float) - relight(dark)[rest]).mean()))
-    return worst
+        shifts.append(float(np.abs(relight(text)[rest].astype(float) - relight(dark)[rest]).mean()))
+    return max(shifts)
 
 
 def scores_of(checkpoint: Path, tests: dict[str, Path], unchanged: Path | None, photos: int) -> dict[str, Any]:
@@ -124,18 +120,11 @@ def scores_of(checkpoint: Path, tests: dict[str, Path], unchanged: Path | None, 
     found: dict[str, Any] = {name: score_model(str(checkpoint), folder)["mean"] for name, folder in tests.items()}
     if unchanged is not None:
         relight = checkpoint_relight(checkpoint)
-        pictures = [picture for _, picture in read_pictures(unchanged)]
-        found["unchanged"] = mean_scores(pair_scores(relit(picture, relight), picture) for picture in pictures)
-        some = [small(picture) for picture in pictures[:: max(1, len(pictures) // photos)][:photos]]
+        pairs_of_same = ((relit(picture, relight), picture) for _, picture in read_pictures(unchanged))
+        found["unchanged"] = mean_scores(pair_scores(*both) for both in pairs_of_same)
+        some = read_photos(unchanged, LONGEST, photos)
         found["rise"], found["caption"] = largest_rise(relight, some), caption_shift(relight, some)
     return found
-
-
-def small(picture: torch.Tensor, longest: int = 512) -> Array:
-    """Convert (1, 3, H, W) in [0, 1] to (h, w, 3) uint8 of at most `longest` pixels."""
-    values = np.round(picture[0].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
-    scale = min(1.0, longest / max(values.shape))
-    return cv2.resize(values, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
 
 
 def folder_of(work: Path, arm: str, seed: int) -> Path:
@@ -146,7 +135,7 @@ def report(work: Path, tests: Sequence[str]) -> str:
     """Return a Markdown table of every arm that has results."""
     head = ["trained with", "seeds", *(f"{name}, dB / SSIM" for name in tests), "unchanged, SSIM"]
     head += ["rise for less light, codes", "caption, codes"]
-    lines = [head, ["---"] * len(head)]
+    rows = []
     for arm in ARMS:
         paths = sorted(work.glob(f"{list(ARMS).index(arm)}-*/result.json"))
         found: list[dict[str, Any]] = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
@@ -159,8 +148,8 @@ def report(work: Path, tests: Sequence[str]) -> str:
         if "unchanged" in found[0]:
             cells.append(summary([f["unchanged"]["ssim"] for f in found], 4))
             cells += [summary([f[name] for f in found], 1) for name in ("rise", "caption")]
-        lines.append(cells)
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        rows.append((*cells, *[""] * (len(head) - len(cells))))
+    return markdown(Table("", tuple(head), tuple(rows)))
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

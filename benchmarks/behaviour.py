@@ -62,6 +62,20 @@ def exposed(picture: Array, stops: float) -> Array:
     return np.round(srgb_encode(light) * 255).astype(np.uint8)
 
 
+def exposure_curve(relight: Callable[[Array], Array], photo: Array) -> list[float]:
+    """Return the level of a relighted photo that gets less and less light, by `STOPS`."""
+    return [level(relight(exposed(photo, -stops))) for stops in STOPS]
+
+
+def captioned(picture: Array) -> Array:
+    """Write two lines of white text into a copy of (H, W, 3) uint8."""
+    text, (height, width) = picture.copy(), picture.shape[:2]
+    for line in range(2):
+        place = width // 8, height - height // 12 - line * height // 10
+        cv2.putText(text, "what was it that you said", place, 0, width / 700, (255, 255, 255), 2)
+    return text
+
+
 def relighted(enhancer: Enhancer, frames: Sequence[Array]) -> list[Array]:
     """Relight a clip of (H, W, 3) uint8 frames with the temporal filter as shipped."""
     clip, results = Relighting(enhancer), []
@@ -112,7 +126,7 @@ def exposure(enhancer: Enhancer, photos: Sequence[Array]) -> Iterator[Finding]:
     """Measure how the level answers to less and less light, in quarter stops."""
     rises, alike, curves = [], [], []
     for photo in photos:
-        curve = [level(enhancer(exposed(photo, -stops))) for stops in STOPS]
+        curve = exposure_curve(enhancer, photo)
         curves.append(curve)
         rises.append(float(np.diff(curve).max()))
         alike.append(pair_scores(photo, enhancer(photo), photo)["ssim"])
@@ -199,7 +213,7 @@ def fades(enhancer: Enhancer, photos: Sequence[Array]) -> Iterator[Finding]:
 
 def still_parts(enhancer: Enhancer, photos: Sequence[Array]) -> Iterator[Finding]:
     """Measure how much still parts change a frame while a figure crosses, and in all after it and under a caption."""
-    crossing, crossed, captioned = 0.0, 0.0, 0.0
+    crossing, crossed, under_text = 0.0, 0.0, 0.0
     for photo in photos:
         height, width = photo.shape[:2]
         ground, span = exposed(photo, -1.5), width // 4
@@ -213,17 +227,14 @@ def still_parts(enhancer: Enhancer, photos: Sequence[Array]) -> Iterator[Finding
         after = relighted(enhancer, frames)
         crossing = max(crossing, largest_step(after, still))
         crossed = max(crossed, largest_step([after[9], after[-1]], ~still))
-        text = ground.copy()
-        for line in range(2):
-            place = width // 8, height - height // 12 - line * height // 10
-            cv2.putText(text, "what was it that you said", place, 0, width / 700, (255, 255, 255), 2)
+        text = captioned(ground)
         rest = (text == ground).all(axis=2)
         after = relighted(enhancer, [ground] * 15 + [text] * 15)
         before = after[14].astype(float)
-        captioned = max(captioned, float(np.abs(after[-1][rest] - before[rest]).mean()))
+        under_text = max(under_text, float(np.abs(after[-1][rest] - before[rest]).mean()))
     yield Finding("still parts: change a frame while a figure crosses", crossing, 0.02, "stops")
     yield Finding("still parts: change where a figure has been", crossed, 0.02, "stops")
-    yield Finding("caption: change of the rest", captioned, 1.0, "codes")
+    yield Finding("caption: change of the rest", under_text, 1.0, "codes")
 
 
 def largest_step(frames: Sequence[Array], still: Array) -> float:

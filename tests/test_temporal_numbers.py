@@ -87,7 +87,7 @@ class Described:
         leaves = moves & (self.settled > np.where(unknown, 0, 5))
         self.ground[:, leaves] = np.stack([self.luma, self.blurred, self.light, self.kept])[:, leaves]
         self.ground[:, moves & (self.settled > 0) & (self.settled <= 0.3) & ~leaves] = np.nan  # it waves to and fro
-        before, self.settled = self.settled, np.where(moves, 0, self.settled)
+        self.settled = np.where(moves, 0, self.settled)
         known = np.abs(blurred - self.ground[1]) < still
         alike = (known | (self.settled > 0)) & known.any()
         whole = cv2.erode(alike.astype(np.uint8), np.ones((3, 3)))  # not here and there, as waving leaves do
@@ -99,7 +99,7 @@ class Described:
         )
         self.age, self.settled = (
             np.where(back, self.constant, self.age),
-            np.where(back, np.maximum(before, elapsed), self.settled),
+            np.where(back, elapsed, self.settled),
         )
         self.drift, self.unrest = np.where(back, 0, self.drift), np.where(back, 0, self.unrest)
 

@@ -14,7 +14,7 @@
 
 #include "_loops.h"
 
-#define MOST 20 /* maps of one call */
+#define MOST 24 /* maps of one call */
 
 INLINE float larger(float a, float b)
 {
@@ -107,17 +107,6 @@ static int all_given(Maps *maps)
             return 0;
         }
     return 1;
-}
-
-/* Whether `others` are of the size of `maps`, and none of them None. */
-static int of_one_size(const Maps *maps, const Maps *others)
-{
-    int i, same = maps->height == others->height && maps->width == others->width;
-    for (i = 0; i < others->count; i++)
-        same = same && others->at[i];
-    if (!same)
-        PyErr_SetString(PyExc_ValueError, "the maps must be of one size, and none of them None");
-    return same;
 }
 
 #define ROW(maps, i, y) ((maps).at[i] ? (maps).at[i] + (size_t)(y) * (size_t)(maps).width : (maps).zeros)
@@ -285,24 +274,23 @@ typedef struct {
 } Remember;
 
 /* Keeps of `state` what changes now, and tells whether any point looks as it is known. */
-FAST static int remember_row(const float *restrict luma, const float *restrict blurred, const float *restrict mean,
-                             const float *restrict kept, float *restrict settled, uint8_t *restrict alike,
-                             float *restrict leaving, float *const *known, float *const *state, size_t at, int width,
-                             const Remember *r)
+FAST static int remember_row(const float *restrict luma, const float *restrict blurred, float *const *state,
+                             float *const *known, float *restrict settled, uint8_t *restrict alike,
+                             float *restrict leaving, size_t at, int width, const Remember *r)
 {
     const float still = r->still, held = r->held, restless = r->restless, unknown = r->unknown;
+    const float *restrict mean = state[1] + at, *restrict kept = state[3] + at;
     float *restrict known_blurred = known[1] + at;
     float leave = 0.0f, count = 0.0f;
     int x, k;
     for (x = 0; x < width; x++) {
-        float change = smaller(fabsf(blurred[x] - mean[x]), fabsf(luma[x] - kept[x]));
-        float least = known_blurred[x] == unknown ? 0.0f : held, for_long = settled[x];
-        float leaves = for_long > least ? 1.0f : 0.0f, waves = for_long > 0.0f ? 1.0f - leaves : 0.0f;
+        float change = smaller(fabsf(blurred[x] - mean[x]), fabsf(luma[x] - kept[x])), for_long = settled[x];
+        float leaves = for_long > (known_blurred[x] == unknown ? 0.0f : held) ? 1.0f : 0.0f;
+        float waves = for_long > 0.0f && for_long <= restless ? 1.0f - leaves : 0.0f;
         leaving[x] = change > still ? leaves : 0.0f;
-        waves = for_long <= restless ? waves : 0.0f;
         waves = change > still ? waves : 0.0f;
         known_blurred[x] = waves > 0.0f ? unknown : known_blurred[x];
-        settled[x] = change > still ? -for_long : for_long;
+        settled[x] = change > still ? 0.0f : for_long;
     }
     for (x = 0; x < width; x++)
         leave += leaving[x];
@@ -321,44 +309,32 @@ FAST static int remember_row(const float *restrict luma, const float *restrict b
     return count > 0.0f;
 }
 
-PyDoc_STRVAR(remember_doc, "remember(maps, known, state, still, held, restless, unknown) -> bool\n\n"
-                           "See `background.Background.remember`. `maps`: luma, blurred, mean, kept; settled (changed), and\n"
-                           "alike (uint8).\n"
-                           "`known` (changed) and `state`: luma, blurred, light, kept, slope, offset.");
+PyDoc_STRVAR(remember_doc, "remember(maps, still, held, restless, unknown) -> bool\n\n"
+                           "See `background.Background.remember`. `maps`: luma, blurred, the state's (luma, blurred, light,\n"
+                           "kept, slope, offset); those known (the same six, changed), settled (changed), and alike (uint8).");
 
 static PyObject *remember(PyObject *self, PyObject *args)
 {
-    PyObject *tuple, *known, *state, *result = NULL;
-    Maps m, k, s;
+    PyObject *tuple;
+    Maps m;
     Remember r;
     int y, any = 0;
     (void)self;
-    if (!PyArg_ParseTuple(args, "OOOffff", &tuple, &known, &state, &r.still, &r.held, &r.restless, &r.unknown))
+    if (!PyArg_ParseTuple(args, "Offff", &tuple, &r.still, &r.held, &r.restless, &r.unknown) ||
+        maps_get(tuple, &m, 2 * KNOWN + 4, KNOWN + 2, 1) < 0)
         return NULL;
-    if (maps_get(tuple, &m, 6, 4, 1) < 0)
+    if (!all_given(&m))
         return NULL;
-    if (maps_get(known, &k, KNOWN, 0, 0) < 0)
-        goto no_known;
-    if (maps_get(state, &s, KNOWN, KNOWN, 0) < 0)
-        goto no_state;
-    if (!of_one_size(&m, &m) || !of_one_size(&m, &k) || !of_one_size(&m, &s))
-        goto done;
     Py_BEGIN_ALLOW_THREADS /* none is None, so the row of zeros is free */
     for (y = 0; y < m.height; y++)
-        any |= remember_row(ROW(m, 0, y), ROW(m, 1, y), ROW(m, 2, y), ROW(m, 3, y), ROW(m, 4, y), BYTES(m, 5, y), m.zeros,
-                            k.at, s.at, (size_t)y * (size_t)m.width, m.width, &r);
+        any |= remember_row(ROW(m, 0, y), ROW(m, 1, y), m.at + 2, m.at + KNOWN + 2, ROW(m, 2 * KNOWN + 2, y),
+                            BYTES(m, 2 * KNOWN + 3, y), m.zeros, (size_t)y * (size_t)m.width, m.width, &r);
     Py_END_ALLOW_THREADS
-    result = PyBool_FromLong(any);
-done:
-    maps_free(&s);
-no_state:
-    maps_free(&k);
-no_known:
     maps_free(&m);
-    return result;
+    return PyBool_FromLong(any);
 }
 
-/* Which points of a row are there again: those near others, of the luma that is known, and not settled (0 or less). */
+/* Which points of a row are there again: those near others, of the luma that is known, and not settled. */
 FAST static int back_row(const float *restrict luma, const float *restrict settled, const float *restrict known_luma,
                          const float *restrict known_blurred, const uint8_t *restrict near, float *restrict back,
                          int width, float alike, float unknown)
@@ -392,63 +368,39 @@ FAST static void fill_row(const float *restrict back, float *restrict out, int w
         out[x] = back[x] > 0.0f ? value : out[x];
 }
 
-/* A point that was settled until now still is. */
-FAST static void settle_again_row(const float *restrict back, float *restrict settled, int width, float elapsed)
-{
-    int x;
-    for (x = 0; x < width; x++)
-        settled[x] = back[x] > 0.0f ? larger(-settled[x], elapsed) : settled[x];
-}
-
-PyDoc_STRVAR(recall_doc, "recall(maps, known, state, outs, alike, unknown, age, elapsed)\n\n"
-                         "See `background.Background.recall`. `maps`: luma; settled, age, drift and deviation (changed), and\n"
-                         "near (uint8, 0 or 1). The others as for `remember`; `outs` become the new state.");
+PyDoc_STRVAR(recall_doc, "recall(maps, alike, unknown, age, elapsed)\n\n"
+                         "See `background.Background.recall`. `maps`: luma, those known and the state's (as for `remember`);\n"
+                         "the new state's, settled, age, drift and deviation (changed), and near (uint8, 0 or 1).");
 
 static PyObject *recall(PyObject *self, PyObject *args)
 {
-    PyObject *tuple, *known, *state, *outs, *result = NULL;
-    Maps m, k, s, o;
-    float alike, unknown, elapsed, value[3] = {0.0f};
+    PyObject *tuple;
+    Maps m;
+    float alike, unknown, age, elapsed;
     int y, i;
     (void)self;
-    if (!PyArg_ParseTuple(args, "OOOOffff", &tuple, &known, &state, &outs, &alike, &unknown, &value[0], &elapsed))
+    if (!PyArg_ParseTuple(args, "Offff", &tuple, &alike, &unknown, &age, &elapsed) ||
+        maps_get(tuple, &m, 3 * KNOWN + 6, 2 * KNOWN + 1, 1) < 0)
         return NULL;
-    if (maps_get(tuple, &m, 6, 1, 1) < 0)
+    if (!all_given(&m))
         return NULL;
-    if (maps_get(known, &k, KNOWN, KNOWN, 0) < 0)
-        goto no_known;
-    if (maps_get(state, &s, KNOWN, KNOWN, 0) < 0)
-        goto no_state;
-    if (maps_get(outs, &o, KNOWN, 0, 0) < 0)
-        goto no_outs;
-    if (!of_one_size(&m, &m) || !of_one_size(&m, &k) || !of_one_size(&m, &s) || !of_one_size(&m, &o))
-        goto done;
-    Py_BEGIN_ALLOW_THREADS
+    Py_BEGIN_ALLOW_THREADS /* none is None, so the row of zeros is free */
     for (y = 0; y < m.height; y++) {
-        float *back = m.zeros; /* none is None, so this row is free */
-        int any = back_row(ROW(m, 0, y), ROW(m, 1, y), ROW(k, 0, y), ROW(k, 1, y), BYTES(m, 5, y), back, m.width, alike,
-                           unknown);
-        for (i = 0; i < KNOWN; i++)
+        const float value[4] = {elapsed, age, 0.0f, 0.0f};
+        float *back = m.zeros;
+        int any = back_row(ROW(m, 0, y), ROW(m, 3 * KNOWN + 1, y), ROW(m, 1, y), ROW(m, 2, y), BYTES(m, 3 * KNOWN + 5, y),
+                           back, m.width, alike, unknown);
+        for (i = 1; i <= KNOWN; i++)
             if (any)
-                choose_row(back, ROW(k, i, y), ROW(s, i, y), ROW(o, i, y), m.width);
+                choose_row(back, ROW(m, i, y), ROW(m, KNOWN + i, y), ROW(m, 2 * KNOWN + i, y), m.width);
             else
-                memcpy(ROW(o, i, y), ROW(s, i, y), (size_t)m.width * sizeof(float));
-        for (i = 0; any && i < 3; i++)
-            fill_row(back, ROW(m, i + 2, y), m.width, value[i]);
-        if (any)
-            settle_again_row(back, ROW(m, 1, y), m.width, elapsed);
+                memcpy(ROW(m, 2 * KNOWN + i, y), ROW(m, KNOWN + i, y), (size_t)m.width * sizeof(float));
+        for (i = 0; any && i < 4; i++)
+            fill_row(back, ROW(m, 3 * KNOWN + 1 + i, y), m.width, value[i]);
     }
     Py_END_ALLOW_THREADS
-    result = Py_NewRef(Py_None);
-done:
-    maps_free(&o);
-no_outs:
-    maps_free(&s);
-no_state:
-    maps_free(&k);
-no_known:
     maps_free(&m);
-    return result;
+    Py_RETURN_NONE;
 }
 
 FAST static void settle_row(const float *restrict quiet, const float *restrict age, float *restrict settled,
@@ -458,7 +410,7 @@ FAST static void settle_row(const float *restrict quiet, const float *restrict a
     for (x = 0; x < width; x++) {
         float calm = quiet[x] > 0.5f ? 1.0f : 0.0f;
         float stays = (age[x] >= least_age && !beside[x]) || settled[x] > 0.0f ? calm : 0.0f;
-        settled[x] = stays * (larger(settled[x], 0.0f) + elapsed);
+        settled[x] = stays * (settled[x] + elapsed);
         beside[x] = settled[x] > 0.0f ? 0 : beside[x];
     }
 }
@@ -639,10 +591,12 @@ static PyObject *warp(PyObject *self, PyObject *args)
         goto no_maps;
     if (maps_get(outs, &o, m.count, 0, 0) < 0)
         goto no_outs;
-    if (!f.at[0] || !f.at[1] || f.width != m.width || f.height != m.height || !of_one_size(&m, &m) || !of_one_size(&m, &o)) {
-        PyErr_SetString(PyExc_ValueError, "the maps must be of one size, and none of them None");
-        goto done;
-    }
+    for (i = 0; i < m.count; i++)
+        if (!m.at[i] || !f.at[0] || !f.at[1] || f.width != m.width || f.height != m.height || o.width != m.width ||
+            o.height != m.height) {
+            PyErr_SetString(PyExc_ValueError, "the maps must be of one size, and none of them None");
+            goto done;
+        }
     if (m.height > INT_MAX / m.width) {
         PyErr_SetString(PyExc_ValueError, "the maps are too large");
         goto done;

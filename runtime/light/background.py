@@ -31,7 +31,7 @@ class Background:
     """Maps (h, w) float32, by the names in `Means`, of what was there when a point last stood still.
 
     Attributes:
-        settled: seconds since the light of a point is kept, 0 where it is not; negative for one that changes now.
+        settled: seconds since the light of a point is kept, 0 where it is not.
         blurred: UNKNOWN where no point is known.
     """
 
@@ -68,9 +68,8 @@ class Background:
             return self.remember_reference(means, luma, blurred, pace)
         alike = np.empty(blurred.shape, np.uint8)
         any_alike = compiled.maps.remember(
-            (luma, blurred, means.blurred, means.kept, self.settled, alike), self._known, _state(means),
-            pace.still, HELD, RESTLESS, UNKNOWN,
-        )  # fmt: skip
+            (luma, blurred, *_state(means), *self._known, self.settled, alike), pace.still, HELD, RESTLESS, UNKNOWN
+        )
         return alike if any_alike else None
 
     def remember_reference(self, means: Means, luma: Array, blurred: Array, pace: Pace) -> Array | None:
@@ -81,7 +80,7 @@ class Background:
             np.copyto(known, state, where=leaving)
         restless = changed & (self.settled > 0.0) & (self.settled <= RESTLESS) & ~leaving
         self.blurred[restless] = UNKNOWN
-        np.negative(self.settled, out=self.settled, where=changed)
+        self.settled[changed] = 0.0
         alike = np.abs(blurred - self.blurred) < np.float32(pace.still)
         return (alike | (self.settled > 0.0)).astype(np.uint8) if alike.any() else None
 
@@ -92,8 +91,9 @@ class Background:
             self.recall_reference(means, luma, near, pace)
             return
         made = tuple(np.empty_like(luma) for _ in KNOWN)
+        reset = self.settled, means.age, means.luma_drift, means.deviation
         compiled.maps.recall(
-            (luma, self.settled, means.age, means.luma_drift, means.deviation, near), self._known, _state(means), made,
+            (luma, *self._known, *_state(means), *made, *reset, near),
             FINE * pace.still, UNKNOWN, pace.time_constant, pace.elapsed,
         )  # fmt: skip
         for name, values in zip(KNOWN, made, strict=True):
@@ -102,12 +102,12 @@ class Background:
     def recall_reference(self, means: Means, luma: Array, near: Array, pace: Pace) -> None:
         """Compute `recall` in numpy."""
         alike = np.abs(luma - self.luma) < np.float32(FINE * pace.still)
-        back = (near > 0) & alike & (self.blurred < UNKNOWN) & (self.settled <= 0.0)
+        back = (near > 0) & alike & (self.blurred < UNKNOWN) & (self.settled == 0.0)
         for name, known, state in zip(KNOWN, self._known, _state(means), strict=True):
             setattr(means, name, np.where(back, known, state))
         means.age[back] = pace.time_constant
         means.luma_drift[back] = means.deviation[back] = 0.0
-        self.settled[back] = np.maximum(-self.settled[back], np.float32(pace.elapsed))
+        self.settled[back] = pace.elapsed
 
     def settle(self, means: Means, found: Changes, beside: Array, pace: Pace) -> None:
         """Follow where light is kept; what was settled before is not `beside` (h, w) uint8 what has changed."""
@@ -121,7 +121,7 @@ class Background:
     def settle_reference(self, means: Means, found: Changes, beside: Array, pace: Pace) -> None:
         """Compute `settle` in numpy."""
         stays = (keeps(means, found.quiet, beside, pace) | (self.settled > 0.0)) & (found.quiet > 0.5)
-        self.settled = np.where(stays, np.maximum(self.settled, 0.0) + np.float32(pace.elapsed), np.float32(0.0))
+        self.settled = np.where(stays, self.settled + np.float32(pace.elapsed), np.float32(0.0))
         beside[self.settled > 0.0] = 0
 
 

@@ -242,7 +242,7 @@ class TemporalFilter:
             if alike is not None:
                 before.recall(state, luma, alike, pace)
             if carried is not None:
-                carried *= before.settled <= 0.0
+                carried *= before.settled == 0.0
         found = changes(state, luma, blurred, carried, pace)
         dissolving = min(max(1.0 - found.share / STILL_SHARE, 0.0), 1.0)
         self._dissolved = self._dissolved + elapsed if dissolving else 0.0
