@@ -208,10 +208,19 @@ def test_small_maps_that_do_not_fit_are_refused():
         ((one,), (one, odd), (one, one, None)), ((), (), (one, one, None)), ((one,), (other,), (one, one, None)),
         ((one,), (odd,), (other, other, None)), ((one,), (odd,), (None, one, None)),
         ((None,), (odd,), (one, one, None)),
-        ((one,) * 21, (odd,) * 21, (one, one, None)), ([one], [odd], (one, one, None)), ((one,), (odd,), (one, one)),
+        ((one,) * 25, (odd,) * 25, (one, one, None)), ([one], [odd], (one, one, None)), ((one,), (odd,), (one, one)),
     ]:  # fmt: skip
         with pytest.raises((ValueError, TypeError, BufferError)):
             small.warp(maps, outs, flow)
+    for call, count, numbers in ((small.remember, 16, 4), (small.recall, 24, 4), (small.settle, 4, 2)):
+        fitting = [*(one.copy() for _ in range(count - 1)), byte]
+        call(tuple(fitting), *([0.5] * numbers))
+        for wrong in (None, other, byte.astype(bool), one[:, ::2], one.astype(float), one[0]):
+            for place in range(count):
+                with pytest.raises((ValueError, TypeError, BufferError)):
+                    call((*fitting[:place], wrong, *fitting[place + 1 :]), *([0.5] * numbers))
+        with pytest.raises((ValueError, TypeError)):
+            call(tuple(fitting[1:]), *([0.5] * numbers))
     for plane, out in [
         (byte, other), (byte[:, ::2], one[:4, :4].copy()), (byte[0], one), (byte.astype(np.int8), one), (one, one),
         (None, one), (byte.astype(complex), one),
