@@ -198,6 +198,22 @@ def test_the_ground_keeps_its_light_while_a_figure_crosses(enhancer, speed, leve
     assert np.quantile(np.abs(lights[-1] - lights[19])[~covered[-1]], 0.99) < 0.02
 
 
+def test_two_that_pass_one_after_the_other_leave_no_trace(enhancer):
+    """The ground is seen for six frames between them."""
+    ground = cv2.resize(np.random.default_rng(3).uniform(10, 90, (9, 16, 3)), (320, 176)).astype(np.uint8)
+    relighting, results = Relighting(enhancer), []
+    for number in range(70):
+        frame = ground.copy()
+        for start, value in ((12, 6), (22, 240)):
+            left = (number - start) * 16 - 60
+            frame[40:, max(left, 0) : max(left + 60, 0)] = value
+        pixels = PackedRGB(frame)
+        results.append(relighting.relight(pixels, relighting.look([pixels])[0], number / RATE).samples.astype(int))
+    gone = np.abs(results[50] - results[10])  # the second left in frame 46
+    assert results[10].mean() > ground.mean() + 10
+    assert gone.mean() < 0.2 and np.quantile(gone, 0.999) < 3  # of 255
+
+
 @pytest.mark.parametrize("reach", [1.5, 3.0])
 def test_waving_leaves_are_lit_as_one(reach):
     """They look as before here and there, for a moment; the network lights them otherwise than when they were still."""

@@ -86,7 +86,7 @@ class Described:
         unknown = np.isnan(self.ground[0])
         leaves = moves & (self.settled > np.where(unknown, 0, 5))
         self.ground[:, leaves] = np.stack([self.luma, self.blurred, self.light, self.kept])[:, leaves]
-        self.ground[:, moves & (self.settled > 0) & (self.settled <= 0.3) & ~leaves] = np.nan  # it waves to and fro
+        self.ground[:, moves & (self.settled > 0) & (self.settled <= 0.15) & ~leaves] = np.nan  # it waves to and fro
         self.settled = np.where(moves, 0, self.settled)
         known = np.abs(blurred - self.ground[1]) < still
         alike = (known | (self.settled > 0)) & known.any()

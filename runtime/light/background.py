@@ -20,7 +20,7 @@ from .means import FINE, KEPT_AFTER, Changes, Means, Pace, keeps
 UNKNOWN = np.float32(9.0)  # luma that no point has
 WHOLE = np.ones((3, 3), np.uint8)  # proxy pixels that must all look as before: waving leaves do here and there
 NEAR = np.ones((9, 9), np.uint8)  # around the middle of such a window a point's own luma decides
-RESTLESS = np.float32(0.3)  # seconds: what is back for no longer waves to and fro, and is not known any more
+RESTLESS = np.float32(0.15)  # seconds: what is back for no longer waves to and fro, and is not known any more
 HELD = np.float32(5.0)  # seconds that something else must stand still to become what is known of a point
 LOST_AFTER = 0.2  # seconds over which the picture becomes another one, after which nothing is known
 KNOWN = "luma", "blurred", "light", "kept", "slope", "offset"
