@@ -58,6 +58,7 @@ def operations_of(step: Callable[[], object]) -> float:
 
 def guided(device: str, tiny: bool, batch: int, repeats: int) -> list[Measured]:
     """Measure the published loop over pictures, then ours, on the same pictures with the same weights."""
+    torch.backends.cudnn.allow_tf32 = True  # as training has it; the runtime's back end turned it off
     options = {"method": "cliplit", "network": "relative", "batch": batch, "device": device, "pairs": "made here"}
     options |= {"score_weights": "random", "identity_weights": "random", "encoder_precision": "bf16"}
     with tempfile.TemporaryDirectory() as folder:
@@ -106,6 +107,7 @@ def rendered(device: str, tiny: bool, batch: int, seconds: float) -> Measured:
         {"method": "paired", "network": "relative", "batch": batch, "device": device, "pairs": "made here"}
     )
     where, size = find_device(device), (32, 48) if tiny else config.sizes[0]
+    torch.backends.cudnn.allow_tf32 = True  # as in `guided`
     torch.manual_seed(0)
     network = initial_network(config).to(where)
     run = Run(config, Path(), World(0, 1, where), TrainingSources(), None, None, network, None)

@@ -111,7 +111,7 @@ def exported(folder: Path, models: tuple[str, ...], everything: bool) -> Iterato
             yield Sample(file, path.stem, kind, precision, picture, light)
         if not everything:
             continue
-        enhancer = Enhancer(LightMapNetwork(opened))
+        enhancer = Enhancer(LightMapNetwork(opened), clean_shadows=False)  # as the graph
         plain = np.ascontiguousarray(picture[0].transpose(1, 2, 0))
         image_types: tuple[ImageType, ...] = ("uint8", "float32")
         for image_type in image_types:

@@ -4,8 +4,8 @@
     python -m cliplit.benchmarks.gpu --json gpu.json
     python -m cliplit.benchmarks.gpu --device cpu --tiny        # every step, at a size at which it means nothing
 
-**Never run on a card so far.** Each step has a limit of its own and becomes a line when it fails, so that one that does
-not work costs no other. A prediction is the larger of operations and bytes over the card's rates, at its best.
+docs/export.md has what an H200 gave. Each step has a limit of its own and becomes a line when it fails, so that one
+that does not work costs no other. A prediction is the larger of operations and bytes over the card's rates, at best.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from cliplit.arrays import Array
 from cliplit.command import reports_errors
 from cliplit.errors import first_line
+from cliplit.export.onnx_file import light_graph
 from cliplit.networks.light_network import LightNetwork
 from cliplit.networks.registry import build_network
 from cliplit.runtime.backends import open_backend
@@ -74,7 +75,7 @@ def counted(network: nn.Module, size: Size, sample: Size = (96, 160)) -> Work:
 
     def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         assert isinstance(layer, nn.Conv2d)
-        each = layer.in_channels * layer.kernel_size[0] * layer.kernel_size[1]
+        each = layer.in_channels // layer.groups * layer.kernel_size[0] * layer.kernel_size[1]
         found[0] += 2.0 * output.numel() * each
         found[1] += 2.0 * (inputs[0].numel() + output.numel())
 
@@ -102,6 +103,15 @@ def unet_file() -> Path:
     return path
 
 
+@cache
+def unet_half() -> Path:
+    """Export `unet_file` in half precision, its head in fp32, as `cliplit-export --fp16` does."""
+    network, info = from_checkpoint(unet_file())
+    path = unet_file().with_suffix(".onnx")
+    path.write_bytes(light_graph(network.eval(), info, "fp16").SerializeToString())
+    return path
+
+
 def network_of(model: str | Path) -> LightNetwork:
     """Load the network of a bundled model or a checkpoint, in evaluation mode."""
     if isinstance(model, Path):
@@ -109,27 +119,34 @@ def network_of(model: str | Path) -> LightNetwork:
     return from_onnx(find_model(model))[0].eval()
 
 
-def network_ways(
-    name: str | Path, size: Size, batch: int, device: str, repeats: int, compiling: bool
-) -> Iterator[tuple[str, float]]:
-    """Time a network in half precision: eager, compiled if asked for, as one CUDA graph; (way, seconds a batch)."""
-    half = torch.float16 if device.startswith("cuda") else torch.float32
-    network = network_of(name).to(device, half).to(memory_format=torch.channels_last)
-    pictures = torch.rand(batch, 3, *size, device=device, dtype=half).contiguous(memory_format=torch.channels_last)
+def network_ways(name: str | Path, size: Size, batch: int, device: str, repeats: int) -> Iterator[tuple[str, float]]:
+    """Time a network in half precision: eager, and on a card as one CUDA graph; (way, seconds a batch)."""
+    network, pictures = network_and_pictures(name, size, batch, device)
     with torch.inference_mode():
         yield "eager", median_seconds(lambda: network(pictures), device, repeats)
-        if not device.startswith("cuda"):
-            return
-        if compiling:
-            compiled = torch.compile(network)
-            yield "compile", median_seconds(lambda: compiled(pictures), device, repeats)  # type: ignore[no-untyped-call]
-        graph = torch.cuda.CUDAGraph()  # type: ignore[no-untyped-call]
-        with torch.cuda.graph(graph):  # warmed up by the eager runs
-            network(pictures)
-        yield "CUDA graph", median_seconds(graph.replay, device, repeats)
+        if device.startswith("cuda"):
+            graph = torch.cuda.CUDAGraph()  # type: ignore[no-untyped-call]
+            with torch.cuda.graph(graph):  # warmed up by the eager runs
+                network(pictures)
+            yield "CUDA graph", median_seconds(graph.replay, device, repeats)
 
 
-def backend_seconds(name: str, backend: str, size: Size, batch: int, device: str, repeats: int) -> float:
+def compiled_seconds(name: str | Path, size: Size, batch: int, device: str, repeats: int) -> float:
+    """Time a batch of a network in half precision that `torch.compile` has compiled."""
+    network, pictures = network_and_pictures(name, size, batch, device)
+    compiled = torch.compile(network)
+    with torch.inference_mode():
+        return median_seconds(lambda: compiled(pictures), device, repeats)  # type: ignore[no-untyped-call]
+
+
+def network_and_pictures(name: str | Path, size: Size, batch: int, device: str) -> tuple[nn.Module, Tensor]:
+    half = torch.float16 if device.startswith("cuda") else torch.float32
+    network = network_of(name).to(device, half).to(memory_format=torch.channels_last)
+    pictures = torch.rand(batch, 3, *size, device=device, dtype=half)
+    return network, pictures.contiguous(memory_format=torch.channels_last)
+
+
+def backend_seconds(name: str | Path, backend: str, size: Size, batch: int, device: str, repeats: int) -> float:
     """Time a back end from host memory to host memory, copies included, by the clock."""
     opened = open_backend(name, backend, device)
     pictures: Array = np.random.default_rng(0).random((batch, 3, *size), dtype=np.float32)
@@ -141,7 +158,7 @@ def steps(device: str, tiny: bool, card: str) -> Iterator[tuple[str, Callable[[]
     on_card = device.startswith("cuda")
     repeats = 2 if tiny else 20
     sizes = [(32, 48)] if tiny else [(1080, 1920), (2160, 3840)]
-    lite: Size = (32, 48) if tiny else (192, 336)
+    lite: Size = (32, 48) if tiny else (144, 256)
     batches = (1, 2) if tiny else (1, 2, 4, 8)
 
     def row(step: str, each: float, work: Work | None = None, note: str = "") -> Row:
@@ -157,19 +174,39 @@ def steps(device: str, tiny: bool, card: str) -> Iterator[tuple[str, Callable[[]
     def networks(name: str | Path, size: Size) -> Iterator[Row]:
         work = counted(network_of(name), size)
         for batch in batches:
-            for way, taken in network_ways(name, size, batch, device, repeats, batch in (batches[0], batches[-1])):
-                title = f"lite batch {batch}" if name == "lite" else f"unet {size[1]}x{size[0]}"
-                yield row(title, taken / batch, work, f"{way}, batch {batch}")
+            for way, taken in network_ways(name, size, batch, device, repeats):
+                yield row(title(name, size, batch), taken / batch, work, f"{way}, batch {batch}")
+
+    def compiled() -> Iterator[Row]:
+        kinds: list[tuple[str | Path, Size]] = [("lite", lite), *((unet_file(), size) for size in sizes)]
+        for name, size in kinds:
+            for batch in (batches[-1], batches[0]) if name == "lite" else batches[:1]:
+                each = compiled_seconds(name, size, batch, device, repeats) / batch
+                yield row(title(name, size, batch), each, counted(network_of(name), size), f"compile, batch {batch}")
+
+    def title(name: str | Path, size: Size, batch: int) -> str:
+        return f"lite batch {batch}" if name == "lite" else f"unet {size[1]}x{size[0]}"
 
     def engines() -> Iterator[Row]:
         work = counted(network_of("lite"), lite)
         for backend in ("tensorrt-rtx", "onnxruntime-tensorrt-rtx", "onnxruntime") if on_card else ("onnxruntime",):
             for batch in batches:
-                try:
-                    each = backend_seconds("lite", backend, lite, batch, device, repeats) / batch
-                    yield row(f"lite {backend} batch {batch}", each, work, "host to host")
-                except Exception as error:  # a back end that does not work here is a line
-                    yield Row(f"lite {backend} batch {batch}", None, None, None, first_line(error))
+                taken = engine(f"lite {backend} batch {batch}", "lite", backend, lite, batch, work)
+                yield taken
+                if taken.measured is None:  # what does not work here does not at another batch
+                    break
+
+    def full_engines() -> Iterator[Row]:
+        for size in sizes:
+            work = counted(network_of(unet_file()), size)
+            for backend in ("tensorrt-rtx", "onnxruntime-tensorrt-rtx") if on_card else ("onnxruntime",):
+                yield engine(f"unet {size[1]}x{size[0]} {backend}", unet_half(), backend, size, 1, work)
+
+    def engine(step: str, name: str | Path, backend: str, size: Size, batch: int, work: Work) -> Row:
+        try:
+            return row(step, backend_seconds(name, backend, size, batch, device, repeats) / batch, work, "host to host")
+        except Exception as error:  # a back end that does not work here is a line
+            return Row(step, None, None, None, first_line(error))
 
     def training() -> Iterator[Row]:
         loop, ours = card_training.guided(device, tiny, 2 if tiny else 8, repeats)
@@ -178,20 +215,23 @@ def steps(device: str, tiny: bool, card: str) -> Iterator[tuple[str, Callable[[]
         yield trained(ours, goal, f"; {loop.seconds / ours.seconds:.1f} times the loop")
 
     def pairs() -> Iterator[Row]:
-        yield trained(card_training.rendered(device, tiny, 2 if tiny else 32, 0.2 if tiny else 20.0), None)
+        yield trained(card_training.rendered(device, tiny, 2 if tiny else 32, 0.2 if tiny else 10.0), None)
 
     def trained(way: card_training.Measured, goal: float | None, more: str = "") -> Row:
         best = Work(way.operations, 0.0).seconds(card)
         predicted = way.pictures / best if best else None
         return Row(way.name, way.pictures / way.seconds, predicted, goal, way.note + more)
 
+    yield "engines", engines
     yield "exact mode, network and apply; a clip", exact
     yield "lite", lambda: networks("lite", lite)
     yield "guided step", training
+    yield "engines at full size", full_engines
     yield "lite on rendered pairs", pairs
-    yield "engines", engines
     for size in sizes:
         yield f"unet {size[1]}x{size[0]}", lambda size=size: networks(unet_file(), size)  # type: ignore[misc]
+    if on_card:  # last: a compiler may take what time is left
+        yield "compiled", compiled
 
 
 def rows(device: str, tiny: bool, limit: float, card: str = "") -> Iterator[Row]:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that needs a card, in under eight minutes: environment, tests, measurements. Never run on one so far.
+# Everything that needs a card, in under eight minutes: environment, tests, measurements.
 #
 #   benchmarks/gpu.sh [--wheels DIR] [--python PYTHON] [--out DIR] [--tiny]
 #

@@ -184,6 +184,11 @@ class TrainConfig:
     log_every: int = option(20, "Steps between log lines, and between checks for the best of a round.")
     threads: int = option(0, "CPU threads of torch; 0 lets torch choose.")
     workers: int = option(1, "Processes that prepare batches ahead.")
+    pool: int = option(
+        0,
+        "Render so many pairs (paired) beforehand, keep them on the device (12 bytes a pixel) and draw from them; "
+        "0: each pair is rendered for one use.",
+    )
     retries: int = option(0, "How often a run that diverged goes back to its last checkpoint, at half the rates.")
     tensorboard: bool = option(False, "Write TensorBoard scalars and picture grids to RUN/tensorboard.")
     wandb: str = option("", "Project of Weights & Biases to log to as well (needs wandb; it sends data elsewhere).")
@@ -240,7 +245,13 @@ PRESETS: tuple[tuple[dict[str, tuple[Any, ...]], dict[str, Any]], ...] = (
     # From scratch, and the level of a picture is what it learns last.
     (
         {"method": ("paired",), "network": ("relative",)},
-        {"scenes": 2100, "steps": 9000, "weight_decay": 1e-2, "level_weight": 3.0},
+        {
+            "scenes": 2100,
+            "steps": 9000,
+            "sizes": ((144, 256), (144, 192), (144, 208), (192, 144), (144, 144), (160, 240)),
+            "weight_decay": 1e-2,
+            "level_weight": 3.0,
+        },
     ),
     # CLIP-LIT's constants (docs: the method, section CLIP-LIT); RAVE and the latent variant share them.
     (
@@ -258,7 +269,8 @@ PRESETS: tuple[tuple[dict[str, tuple[Any, ...]], dict[str, Any]], ...] = (
         },
     ),
     ({"method": GUIDED, "network": ("unet",)}, {"sizes": ((512, 512),), "apply": "divide"}),
-    ({"method": GUIDED, "network": ("lite",)}, {"sizes": ((192, 192),)}),  # it divides at proxy size, as it will run
+    ({"method": GUIDED, "network": ("lite",)}, {"sizes": ((192, 192),)}),  # they divide at proxy size, as they will run
+    ({"method": GUIDED, "network": ("relative",)}, {"sizes": ((144, 144),)}),
     ({"method": ("latent",)}, {"prompt_learning_rate": 5e-4}),
     ({"method": ("rave",)}, {"steps": 5000, "guidance_weight": 6 * 320.0}),
     ({"method": GUIDED, "task": ("low-light",)}, {"noise": 0.5}),
@@ -292,7 +304,7 @@ RESUMABLE = (
 # Least and greatest value of each number.
 BOUNDS: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("steps", "batch", "prompt_batch", "save_every", "log_every", "scenes", "prompt_length"), (1, 1e9)),
-    **dict.fromkeys(("prompt_init_steps", "reconstruction_steps", "warmup", "retries"), (0, 1e9)),
+    **dict.fromkeys(("prompt_init_steps", "reconstruction_steps", "warmup", "retries", "pool"), (0, 1e9)),
     **dict.fromkeys(("threads", "workers"), (0, 1024)),
     **dict.fromkeys(("enhancer_steps", "prompt_steps", "enhancer_extension", "prompt_extension"), (1, 1e9)),
     **dict.fromkeys(("guidance_weight", "identity_weight", "reconstruction_weight", "identity_layers"), (0, 1e9)),

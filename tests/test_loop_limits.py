@@ -110,15 +110,22 @@ def star(chance, reach, count):
     return [(*(int(n) for n in chance.integers(-reach, reach + 1, 2)), 1 + number // 4) for number in range(count)]
 
 
+def random_spans(chance, height, width):
+    spans = np.sort(chance.integers(0, width + 1, (height, 2)), axis=1).astype(np.int32)
+    column = np.arange(width)
+    return spans, (column >= spans[:, :1]) & (column < spans[:, 1:])
+
+
 @pytest.mark.parametrize("seed", range(60))
 def test_steps(seed):
     chance = np.random.default_rng(seed)
     reach, (height, width) = int(chance.integers(0, 9)), chance.integers(1, 40, 2)
     padded = chance.integers(0, 255, (height + 2 * reach, width + 2 * reach)).astype(np.uint8)
-    rows, out = chance.integers(0, 2, height).astype(np.uint8), np.full((height, width), 7, np.int8)
+    spans, inside = random_spans(chance, height, width)
+    out = np.full((height, width), 7, np.int8)
     taps = star(chance, reach, 4 * int(chance.integers(1, 4)))
-    shadows.steps(padded, reach, taps, rows, out)
-    assert (out[rows == 0] == 0).all() and np.abs(out.astype(int)).max() < sum(tap[2] for tap in taps) / 2
+    shadows.steps(padded, reach, taps, spans, out)
+    assert (out[~inside] == 0).all() and np.abs(out.astype(int)).max() < sum(tap[2] for tap in taps) / 2
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -128,34 +135,41 @@ def test_alike(seed):
     reach, (height, width) = int(chance.integers(0, 9)), chance.integers(1, 40, 2)
     shape = 3, height + 2 * reach, width + 2 * reach
     planes = chance.integers(0, np.iinfo(kind).max + 1, shape).astype(kind)
-    rows, out = chance.integers(0, 2, height).astype(np.uint8), np.full((2, height, width), 7, np.float32)
+    spans, inside = random_spans(chance, height, width)
+    out = np.full((2, height, width), 7, np.float32)
     gate = int(chance.choice([0, 1, 15]))
-    shadows.alike(*planes, reach, star(chance, reach, int(chance.integers(1, 33))), rows, 255, gate, *out)
-    assert (out[:, rows == 0] == 0).all() and np.abs(out).max() <= gate
+    shadows.alike(*planes, reach, star(chance, reach, int(chance.integers(1, 33))), spans, 255, gate, *out)
+    assert (out[:, ~inside] == 0).all() and np.abs(out).max() <= gate
 
 
 def test_what_does_not_fit_a_star_is_refused():
-    padded, rows, out = np.zeros((10, 10), np.uint8), np.ones(8, np.uint8), np.zeros((8, 8), np.int8)
+    padded, out = np.zeros((10, 10), np.uint8), np.zeros((8, 8), np.int8)
+    spans = np.array([[0, 8]] * 8, np.int32)
     change, taps = np.zeros((2, 8, 8), np.float32), [(0, 1, 1)] * 4
     for arguments in [
-        (padded, 2, taps, rows, out), (padded, -1, taps, rows, out), (padded, 2**31 - 1, taps, rows, out),
-        (padded, 1, [(0, 2, 1)] * 4, rows, out), (padded, 1, taps[:3], rows, out), (padded, 1, [], rows, out),
-        (padded, 1, taps * 17, rows, out), (padded, 1, [(0, 1, 33)] * 4, rows, out),
-        (padded, 1, [(0, 1)] * 4, rows, out), (padded, 1, [3] * 4, rows, out),
-        (padded, 1, [(0, 1, 0)] * 4, rows, out), (padded, 1, taps, rows[:7], out), (padded, 1, 3, rows, out),
-        (padded.astype(np.int8), 1, taps, rows, out), (padded, 1, taps, rows, out.astype(np.uint8)),
-        (padded[:, ::2], 1, taps, rows, out), (padded, 1, [("x", 0, 1)] * 4, rows, out),
+        (padded, 2, taps, spans, out), (padded, -1, taps, spans, out), (padded, 2**31 - 1, taps, spans, out),
+        (padded, 1, [(0, 2, 1)] * 4, spans, out), (padded, 1, taps[:3], spans, out), (padded, 1, [], spans, out),
+        (padded, 1, taps * 17, spans, out), (padded, 1, [(0, 1, 33)] * 4, spans, out),
+        (padded, 1, [(0, 1)] * 4, spans, out), (padded, 1, [3] * 4, spans, out),
+        (padded, 1, [(0, 1, 0)] * 4, spans, out), (padded, 1, taps, spans[:7].copy(), out), (padded, 1, 3, spans, out),
+        (padded.astype(np.int8), 1, taps, spans, out), (padded, 1, taps, spans, out.astype(np.uint8)),
+        (padded[:, ::2], 1, taps, spans, out), (padded, 1, [("x", 0, 1)] * 4, spans, out),
+        (padded, 1, taps, spans[:, 0].copy(), out), (padded, 1, taps, spans.astype(np.int64), out),
+        (padded, 1, taps, spans - 1, out), (padded, 1, taps, spans + 1, out),
+        (padded, 1, taps, spans[:, ::-1].copy(), out),
+        (padded, 1, taps, np.zeros((8, 3), np.int32), out),
     ]:  # fmt: skip
         with pytest.raises((ValueError, TypeError, BufferError)):
             shadows.steps(*arguments)
     for arguments in [
-        (padded, padded, padded, 1, taps, rows, 8, 16, *change),
-        (padded, padded, padded, 1, taps, rows, -1, 1, *change),
-        (padded, padded, padded.astype(np.uint16), 1, taps, rows, 8, 1, *change),
-        (padded, padded, padded[:9].copy(), 1, taps, rows, 8, 1, *change),
-        (padded, padded, padded, 1, taps, rows, 8, 1, change[0], change[1, :7].copy()),
-        (padded, padded, padded, 1, taps, rows, 256, 1, *change),
-        (padded, padded, padded, 1, taps, rows, 8, -1, *change),
+        (padded, padded, padded, 1, taps, spans, 8, 16, *change),
+        (padded, padded, padded, 1, taps, spans, -1, 1, *change),
+        (padded, padded, padded.astype(np.uint16), 1, taps, spans, 8, 1, *change),
+        (padded, padded, padded[:9].copy(), 1, taps, spans, 8, 1, *change),
+        (padded, padded, padded, 1, taps, spans, 8, 1, change[0], change[1, :7].copy()),
+        (padded, padded, padded, 1, taps, spans + 1, 8, 1, *change),
+        (padded, padded, padded, 1, taps, spans, 256, 1, *change),
+        (padded, padded, padded, 1, taps, spans, 8, -1, *change),
     ]:  # fmt: skip
         with pytest.raises((ValueError, TypeError, BufferError)):
             shadows.alike(*arguments)

@@ -19,7 +19,7 @@ from cliplit.runtime import Enhancer
 from cliplit.runtime.backends.devices import Device, nvidia_driver
 from cliplit.runtime.backends.model_file import find_model
 from cliplit.runtime.backends.pytorch import open_model
-from cliplit.runtime.exact import torch_gain
+from cliplit.runtime.exact import exact_torch, torch_gain
 from cliplit.runtime.exact.card import Card
 from cliplit.runtime.exact.exact_torch import ExactTorch
 from cliplit.runtime.light.colour import (
@@ -123,13 +123,13 @@ KINDS = {
 @pytest.mark.parametrize("temporal", [True, False], ids=["filtered", "frame-by-frame"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_frames_come_out_the_same(kind, temporal):
-    """Noise, a step in exposure, two batches; every sampling and depth; within two 8-bit codes everywhere."""
+    """Noise, a step in exposure, two batches; every sampling and depth; within three 8-bit codes everywhere."""
     coding, sampling, size = KINDS[kind]
     clip, frames = shot(6, coding, sampling, size)
     expected, got = both(clip, frames, lambda: Steps() if temporal else Steps(0.0), strength=0.8)
     unit = 1 << (coding.depth - 8)
     largest, most = largest_differences(expected, got)
-    assert largest <= 2 * unit and most <= unit
+    assert largest <= 3 * unit and most <= unit
     assert changes(expected, frames) > 8 * unit
 
 
@@ -324,6 +324,18 @@ def test_a_card_too_small_for_a_batch_takes_smaller_ones(fits, sizes):
     again = exact.enhance_planes(codes, clip.coding, 1.0, 16.0)
     assert max(float((one - other).abs().max()) for one, other in zip(alone, again, strict=True)) <= 1
     assert small.sizes == sizes
+
+
+def test_batches_keep_below_the_most_numbers_of_a_tensor(monkeypatch):
+    """8K: two pictures of the paper's 64 channels are more than PyTorch pads by reflection on a card."""
+    enhancer = on_card(MODELS["unet"])
+    exact = enhancer.network.card
+    small = SmallCard(exact, 4)
+    rgb = torch.rand(4, 3, 66, 90)
+    monkeypatch.setattr(exact_torch, "MOST", 2 * 64 * 66 * 90)
+    with torch.inference_mode():
+        exact.light(rgb)
+    assert small.sizes == [2, 2] and exact.batch == 4
 
 
 def test_a_card_too_small_for_a_frame_is_an_error():

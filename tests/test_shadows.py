@@ -13,7 +13,7 @@ from cliplit.runtime.light.gain import apply_planes, apply_rgb, planes_reference
 from cliplit.runtime.light.light_map import Coefficients
 from cliplit.runtime.light.noise import ClipGrain, chroma_noise, rgb_grain
 from cliplit.runtime.light.pixels import PackedRGB, PlanarPixels
-from cliplit.runtime.light.shadows import Cleanup, Grain, lifted_rows, lifts, planes_cleanup, rgb_cleanup, rgb_planes
+from cliplit.runtime.light.shadows import Cleanup, Grain, lifted_spans, lifts, planes_cleanup, rgb_cleanup, rgb_planes
 
 compiled = pytest.mark.skipif(shadows._shadows is None, reason="built without a compiler")
 RNG = np.random.default_rng(7)
@@ -32,6 +32,11 @@ def staircase(width, codes=range(17, 37), height=64):
 
 def gray(luma):
     return np.ascontiguousarray(np.repeat(luma[..., None], 3, axis=2))
+
+
+def whole(plane):
+    """The span of all columns in each row."""
+    return np.array([[0, plane.shape[1]]] * plane.shape[0], np.int32)
 
 
 CLEAN = Grain(0.0, 0.0)
@@ -79,19 +84,19 @@ def test_a_picture_without_gain_stays_as_it_is():
 
 def test_steps_are_less_than_half_a_code():
     noisy = RNG.integers(10, 13, (80, 120)).astype(np.uint8)
-    fine = shadows.steps(noisy, np.ones(80, np.uint8))
+    fine = shadows.steps(noisy, whole(noisy))
     assert 0 < np.abs(fine.astype(int)).max() < shadows.LUMA_UNIT / 2
 
 
 def test_texture_of_luma_is_not_debanded():
     texture = np.where(np.indices((60, 80)).sum(axis=0) % 2, 20, 26).astype(np.uint8)
-    assert not shadows.steps(texture, np.ones(60, np.uint8)).any()
+    assert not shadows.steps(texture, whole(texture)).any()
 
 
 def test_black_and_white_are_no_neighbours():
     """Codes wrap around in the compiled loop: a difference of 255 is not one of -1."""
     checks = np.where(np.indices((60, 80)).sum(axis=0) % 2, 0, 255).astype(np.uint8)
-    assert not shadows.steps(checks, np.ones(60, np.uint8)).any()
+    assert not shadows.steps(checks, whole(checks)).any()
 
 
 @pytest.mark.parametrize("sigma", [2.0, 4.0])
@@ -125,14 +130,14 @@ def test_an_edge_between_colours_stays():
     """Two colours further apart than the gate, of one luma: neither side takes from the other."""
     cb = np.where(np.arange(120) < 60, 110, 140).astype(np.uint8)[None].repeat(80, axis=0)
     luma = np.full((80, 120), 40, np.uint8)
-    changes = shadows.alike(luma, cb, cb, 8, np.ones(80, np.uint8), 0.0, shadows.FULL_CHROMA_TAPS)
+    changes = shadows.alike(luma, cb, cb, 8, whole(cb), 0.0, shadows.FULL_CHROMA_TAPS)
     assert not np.any(changes)
 
 
 def test_what_differs_in_luma_alone_does_not_mix():
     luma = np.where(np.arange(120) < 60, 20, 40).astype(np.uint8)[None].repeat(80, axis=0)
     cb = np.where(np.arange(120) < 60, 127, 129).astype(np.uint8)[None].repeat(80, axis=0)
-    changes = shadows.alike(luma, cb, cb, 8, np.ones(80, np.uint8), 0.0, shadows.FULL_CHROMA_TAPS)
+    changes = shadows.alike(luma, cb, cb, 8, whole(cb), 0.0, shadows.FULL_CHROMA_TAPS)
     assert not np.any(changes)
 
 
@@ -157,14 +162,25 @@ def test_small_pictures_have_no_noise_that_could_be_measured(size):
     assert Enhancer()(RNG.integers(0, 60, (*size, 3)).astype(np.uint8)).shape == (*size, 3)
 
 
-def test_only_lifted_rows_are_cleaned():
-    coefficients = even(0, rows=10)
-    coefficients.offset[3:5] = -1
-    rows = lifted_rows(coefficients, 100)
-    assert not rows[:20].any() and rows[20:60].all() and not rows[60:].any()  # and a row of the map around
+def test_only_what_is_lifted_is_cleaned():
+    """And a point of the map around it: 10 points are 100 rows and 120 columns."""
+    coefficients = even(0, rows=10, columns=10)
+    coefficients.offset[3:5, 4:6] = -1
+    coefficients.offset[8, 9] = -1
+    spans = lifted_spans(coefficients, (100, 120))
+    assert (spans[20:60] == [36, 84]).all() and (spans[70:] == [96, 120]).all()
+    assert (spans[:20, 0] == spans[:20, 1]).all() and (spans[60:70, 0] == spans[60:70, 1]).all()
     assert lifts(coefficients) and not lifts(even(0.2))
-    cleanup = planes_cleanup([staircase(3, height=100)], 8, coefficients, CLEAN)
-    assert cleanup.luma[20:60].any() and not cleanup.luma[:20].any() and not cleanup.luma[60:].any()
+    cleanup = planes_cleanup([staircase(6, height=100)], 8, coefficients, CLEAN)
+    inside = np.zeros((100, 120), bool)
+    inside[20:60, 36:84] = inside[70:, 96:] = True
+    assert cleanup.luma[20:60, 36:84].any() and cleanup.luma[70:, 96:].any() and not cleanup.luma[~inside].any()
+
+
+def test_a_plane_narrower_than_the_map_has_spans_within_it():
+    coefficients = even(0, rows=10, columns=10)
+    coefficients.offset[0, 9] = -1
+    assert (lifted_spans(coefficients, (3, 4)) == [[3, 4], [4, 4], [4, 4]]).all()
 
 
 @compiled
@@ -173,12 +189,12 @@ def test_only_lifted_rows_are_cleaned():
 def test_compiled_loops_are_the_reference(size, depth, monkeypatch):
     top = 1 << depth
     luma, cb, cr = RNG.integers(top // 3, top // 3 + 9, (3, *size)).astype(np.uint8 if depth == 8 else np.uint16)
-    rows = RNG.integers(0, 2, size[0]).astype(np.uint8)
+    spans = np.sort(RNG.integers(0, size[1] + 1, (size[0], 2)), axis=1).astype(np.int32)
     taps = shadows.CHROMA_TAPS
 
     def both():
-        fine = shadows.steps(luma, rows) if depth == 8 else np.zeros(1)
-        return fine, *shadows.alike(luma, cb, cr, depth, rows, 0.003, taps)
+        fine = shadows.steps(luma, spans) if depth == 8 else np.zeros(1)
+        return fine, *shadows.alike(luma, cb, cr, depth, spans, 0.003, taps)
 
     fast = both()
     monkeypatch.setattr(shadows, "_shadows", None)

@@ -8,6 +8,10 @@ most a stop a stop. So less light in is never more light out, whatever the weigh
 
 What is not picture (transparent pixels, what lies outside a region) is told by negative samples, and counts nowhere:
 not in the level, not in the context of the whole, not in what its neighbours see.
+
+All but the first convolution are separable: one over the neighbourhood within each channel, one over the channels at
+each point (Howard et al., MobileNets, 2017), a sixth of the products of full ones of the same widths. Logarithms and
+exponentials stand for powers and soft-plus, which ONNX Runtime computes one by one.
 """
 
 from __future__ import annotations
@@ -22,11 +26,12 @@ from ..constants import LUMA_WEIGHTS
 from .light_network import LightNetwork
 from .pooling import pointwise
 
-WIDTHS = (16, 28, 40, 64)
+WIDTHS = (16, 48, 80, 112)
 FLOOR = 2.0**-7  # of the picture's level, added to linear light: what lies deeper is noise and 8-bit steps
 CODED_STOPS = 1 / 2.2  # stops of gamma-coded values for one of light
 KNEE = 0.3  # stops over which the curve bends
 MIDDLE = -2.5  # log2 of linear light: the level an ordinary picture has
+DIM = 1e-12  # of linear light, below anything that is coded: its logarithm is finite
 ROBUST = 3.0  # stops from the level at which a pixel's vote on it is bounded
 LN2 = math.log(2.0)
 
@@ -52,27 +57,27 @@ class RelativeUNet(LightNetwork):
     """Light map of a proxy, at the proxy's size, in (0, 1]; four levels, global context, skips by addition."""
 
     multiple = 16  # height and width must be multiples of this
-    proxy_short_side = 192
+    proxy_short_side = 144
     takes_masks = True
 
     def __init__(self) -> None:
         super().__init__()
         a, b, c, d = WIDTHS
         self.down1 = _conv(4, a)
-        self.down2 = nn.Sequential(_conv(a, b, stride=2), _conv(b, b))
-        self.down3 = nn.Sequential(_conv(b, c, stride=2), _conv(c, c))
-        self.down4 = _conv(c, d, stride=2)
+        self.down2 = nn.Sequential(_separable(a, b, stride=2), _separable(b, b))
+        self.down3 = nn.Sequential(_separable(b, c, stride=2), _separable(c, c))
+        self.down4 = _separable(c, d, stride=2)
         self.context = GlobalContext(d)
-        self.deep = _conv(d, d)
+        self.deep = _separable(d, d)
         self.context2 = GlobalContext(d)
         self.up3 = nn.Conv2d(d, c, 1)
         self.up2 = nn.Conv2d(c, b, 1)
         self.up1 = nn.Conv2d(b, a, 1)
-        self.merge3 = _conv(c, c)
-        self.merge2 = _conv(b, b)
-        self.merge1 = _conv(a, a)
+        self.merge3 = _separable(c, c)
+        self.merge2 = _separable(b, b)
+        self.merge1 = _separable(a, a)
         self.slope = nn.Linear(d, 1)
-        self.head = nn.Conv2d(a, 1, 3, padding=1)
+        self.head = nn.Conv2d(a, 1, 1)
         nn.init.normal_(self.head.weight, std=0.01)
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 
@@ -82,15 +87,15 @@ class RelativeUNet(LightNetwork):
         x1 = self.down1(torch.cat([seen, valid], dim=1))
         x2 = self.down2(x1)
         x3 = self.down3(x2)
-        coarse = F.avg_pool2d(valid, 8)
+        coarse = F.avg_pool2d(valid, 8).clamp(min=0.0)  # no change; without it OpenCV 5 stops at the next mean
         x4 = self.context2(self.deep(self.context(self.down4(x3), coarse)), coarse)
         y3 = self.merge3(x3 + _double(self.up3(x4)))
         y2 = self.merge2(x2 + _double(self.up2(y3)))
         y1 = self.merge1(x1 + _double(self.up1(y2)))
         slope = torch.sigmoid(0.3 * pointwise(self.slope, masked_mean(x4, coarse)) + 2.5)
-        wanted = 2.0 * _double(self.head(y1)) + MIDDLE  # the level below which this pixel is lifted
-        stops = slope * KNEE * F.softplus((wanted - level) / KNEE)
-        return torch.exp(-LN2 * CODED_STOPS * stops)
+        wanted = 2.0 * self.head(y1) + MIDDLE  # the level below which this place is lifted
+        stops = slope * KNEE * soft_plus((wanted - level) / KNEE)
+        return torch.exp(-LN2 * CODED_STOPS * _double(stops))
 
 
 def relative_light(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -100,7 +105,8 @@ def relative_light(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         (N, 1, 1, 1) level of the picture, log2 of linear light; (N, 3, h, w) log2 of each pixel's light relative to
         it, scaled, 0 where there is no picture; (N, 1, h, w) share of each pixel that is picture.
     """
-    picture = (x.amin(dim=1, keepdim=True) >= 0).to(x.dtype)
+    least = torch.minimum(torch.minimum(x[:, :1], x[:, 1:2]), x[:, 2:])
+    picture = (least >= 0).to(x.dtype)
     valid = F.avg_pool2d(picture, 2)
     linear = srgb_to_linear(F.avg_pool2d(x.clamp(min=0.0) * picture, 2) / valid.clamp(min=1e-3))
     level = picture_level(luminance(linear), valid)
@@ -113,7 +119,7 @@ def picture_level(light: Tensor, valid: Tensor) -> Tensor:
 
     Light k times as strong has a level log2(k) higher, exactly: no floor but one relative to the picture itself.
     """
-    scale = masked_mean(light**0.4, valid).clamp(min=1e-4) ** 2.5
+    scale = power(masked_mean(power(light.clamp(min=DIM), 0.4), valid).clamp(min=1e-4), 2.5)
     log_light = torch.log2(light / scale + FLOOR)
     level = torch.zeros_like(scale)
     for _ in range(2):
@@ -127,7 +133,17 @@ def masked_mean(x: Tensor, valid: Tensor) -> Tensor:
 
 
 def srgb_to_linear(x: Tensor) -> Tensor:
-    return torch.where(x <= 0.04045, x / 12.92, ((x.clamp(min=0.04045) + 0.055) / 1.055) ** 2.4)
+    return torch.where(x <= 0.04045, x / 12.92, power((x.clamp(min=0.04045) + 0.055) / 1.055, 2.4))
+
+
+def power(x: Tensor, exponent: float) -> Tensor:
+    """Raise positive numbers to a power."""
+    return torch.exp(exponent * torch.log(x))
+
+
+def soft_plus(x: Tensor) -> Tensor:
+    """Compute log(1 + exp(x)) without overflow."""
+    return F.relu(x) + torch.log(1.0 + torch.exp(-x.abs()))
 
 
 def luminance(linear: Tensor) -> Tensor:
@@ -140,6 +156,15 @@ def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     nn.init.kaiming_normal_(conv.weight, a=0.1)
     nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
     return nn.Sequential(conv, nn.LeakyReLU(0.1))
+
+
+def _separable(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    near = nn.Conv2d(inputs, inputs, 3, stride=stride, padding=1, groups=inputs, bias=False)
+    nn.init.kaiming_normal_(near.weight, nonlinearity="linear")
+    across = nn.Conv2d(inputs, outputs, 1)
+    nn.init.kaiming_normal_(across.weight, a=0.1)
+    nn.init.zeros_(across.bias)  # type: ignore[arg-type]
+    return nn.Sequential(near, across, nn.LeakyReLU(0.1))
 
 
 def _double(x: Tensor) -> Tensor:

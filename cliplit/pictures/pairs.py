@@ -6,8 +6,11 @@ one would have seen.
 
 from __future__ import annotations
 
+import copy
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ from torch.utils.data import Dataset
 from ..arrays import Array
 from ..constants import PICTURE_SUFFIXES
 from ..errors import InputError
+from ..interrupt import ignore_interrupts
 from .backlight import exposure_map, shadow_of_objects, shadow_of_people
 from .overlays import caption, cut_out
 from .panorama import Scene, backlit_share, read_panorama, render_scene
@@ -46,23 +50,39 @@ class Sources:
 
 
 def render_scenes(
-    folder: Path, count: int, seed: int, exclude: Sequence[str] = (), size: tuple[int, int] = (288, 216)
+    folder: Path,
+    count: int,
+    seed: int,
+    exclude: Sequence[str] = (),
+    size: tuple[int, int] = (288, 216),
+    workers: int = 1,
 ) -> Iterator[Scene]:
-    """Render `count` backlit views from all panoramas in `folder`, in turn; `exclude` names panoramas by prefix."""
+    """Render `count` backlit views from all panoramas in `folder`, in turn; `exclude` names panoramas by prefix.
+
+    With several `workers`, processes render a panorama each; the views are the same.
+    """
     paths = [p for p in sorted(folder.glob("*.hdr")) if not p.name.startswith(tuple(exclude) or ("\0",))]
     if not paths:
         without = f" without those left out by --exclude {' '.join(exclude)}" if exclude else ""
         raise InputError(f"{folder}: no .hdr panoramas there{without}")
-    for number, path in enumerate(paths):
-        panorama = read_panorama(path)
-        rng = np.random.default_rng((seed, number))
-        wanted = (count + number) // len(paths)
-        found = 0
-        for _ in range(wanted * 8):  # a panorama without backlight gives up in the end
-            scene = render_scene(panorama, rng, *size) if found < wanted else None
-            if scene is not None:
-                found += 1
-                yield scene
+    wanted = [(count + number) // len(paths) for number in range(len(paths))]
+    if workers <= 1:
+        for number, path in enumerate(paths):
+            yield from views_of(path, wanted[number], (seed, number), size)
+        return
+    with ProcessPoolExecutor(workers, initializer=ignore_interrupts, initargs=(0,)) as pool:
+        each = [(seed, number) for number in range(len(paths))]
+        for views in pool.map(views_of, paths, wanted, each, itertools.repeat(size)):
+            yield from views
+
+
+def views_of(path: Path, wanted: int, seed: tuple[int, int], size: tuple[int, int]) -> list[Scene]:
+    """Render backlit views of one panorama; fewer than wanted where there is hardly any backlight."""
+    if not wanted:
+        return []
+    panorama, rng = read_panorama(path), np.random.default_rng(seed)
+    tried = (render_scene(panorama, rng, *size) for _ in range(wanted * 8))
+    return list(itertools.islice((scene for scene in tried if scene is not None), wanted))
 
 
 @dataclass
@@ -231,8 +251,9 @@ def low_key(sources: Sources, size: tuple[int, int], rng: np.random.Generator) -
 
 
 def well_lit_photo(sources: Sources, size: tuple[int, int], rng: np.random.Generator) -> Pair:
-    """Return a photo that needs no change: the target is the input."""
-    stored = store_8bit(photo(sources, size, rng), rng)
+    """Return a photo that needs no change: the target is the input. Of two, the darker: it looks as if it did."""
+    darker = min((photo(sources, size, rng) for _ in range(2)), key=lambda picture: float(picture.mean()))
+    stored = store_8bit(darker, rng)
     return stored, stored
 
 
@@ -250,11 +271,11 @@ PairMaker = Callable[[Sources, tuple[int, int], np.random.Generator], Pair]
 # How often each kind is drawn, by task; a kind without sources is left out.
 MIXTURES: dict[str, dict[PairMaker, float]] = {
     "backlit": {
-        backlit_scene: 0.33,
-        backlit_photo: 0.17,
+        backlit_scene: 0.30,
+        backlit_photo: 0.14,
         figures_before_light: 0.07,
-        dark_photo: 0.17,
-        well_lit_photo: 0.20,
+        dark_photo: 0.13,
+        well_lit_photo: 0.30,
         low_key: 0.06,
         known_pair: 1.0,
     },
@@ -307,6 +328,12 @@ class PairBatches(Dataset[tuple[Tensor, Tensor]]):
         rank, processes = self.part
         mine = pairs[self.batch * rank // processes : self.batch * (rank + 1) // processes]
         return _stack([p[0] for p in mine]), _stack([p[1] for p in mine])
+
+    def whole(self) -> PairBatches:
+        """Return the same batches with every process's part."""
+        found = copy.copy(self)
+        found.part = (0, 1)
+        return found
 
     def finished(self, batch: tuple[Tensor, ...], device: torch.device) -> tuple[Tensor, ...]:
         """Move a batch to the device."""

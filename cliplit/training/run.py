@@ -30,6 +30,8 @@ from ..interrupt import ignore_interrupts
 from ..networks import checkpoint
 from ..networks.registry import build_network
 from ..phases import Stage
+from ..pictures.pair_pool import PairPool, pool_of
+from ..pictures.pairs import PairBatches
 from .distributed import World
 from .journal import EACH
 from .relight import APPLY
@@ -55,6 +57,7 @@ class Run:
     pair: nn.Module | None  # state.pair, distributed
     compared: ImageEncoder | FeatureCache | None = None  # the identity encoder, for the pictures compared with
     beginning: nn.Module | None = None  # the network of --init, frozen, for --identity-to result
+    pool: PairPool | None = None  # of --pool
 
 
 def prepare(config: TrainConfig, folder: Path, world: World, quiet: bool) -> tuple[Run, State]:
@@ -80,7 +83,17 @@ def prepare(config: TrainConfig, folder: Path, world: World, quiet: bool) -> tup
     trained: Any = torch.compile(network) if config.compile else network
     wrapped = world.wrap(pair) if pair is not None else None
     modules = world.wrap(trained), wrapped, compared(config, guidance), beginning(config, network)
-    return Run(config, folder, world, sources, guidance, residual, *modules), state
+    pool = rendered_pool(config, sources, world, quiet)
+    return Run(config, folder, world, sources, guidance, residual, *modules, pool), state
+
+
+def rendered_pool(config: TrainConfig, sources: TrainingSources, world: World, quiet: bool) -> PairPool | None:
+    """Render the pairs of --pool, where paired training asks for them."""
+    if not config.pool or sources.paired is None:
+        return None
+    batches = batches_of(sources, config, Stage.TARGETS, (world.rank, world.size))
+    assert isinstance(batches, PairBatches)
+    return pool_of(batches, config.pool, config.workers, world.device, quiet)
 
 
 def write_config(run: Run) -> None:
@@ -143,6 +156,8 @@ def check_sizes(config: TrainConfig) -> None:
 
 def batches_from(run: Run, stage: Stage, start: int) -> Iterator[tuple[Tensor, ...]]:
     """Yield batches of a stage from number `start` on, without end, drawn ahead of time by worker processes."""
+    if run.pool is not None:
+        yield from run.pool.batches(start)
     dataset: Any = batches_of(run.sources, run.config, stage, (run.world.rank, run.world.size))
     loader = DataLoader(
         dataset,

@@ -105,7 +105,7 @@ def _paired_sources(config: TrainConfig, quiet: bool) -> tuple[Sources, list[Pat
         pairs = list(zip(*plain, strict=True))
         failed += inputs.failed
     if config.hdri:
-        rendered = render_scenes(Path(config.hdri), config.scenes, config.seed, config.exclude)
+        rendered = render_scenes(Path(config.hdri), config.scenes, config.seed, config.exclude, workers=config.workers)
         scenes = list(tqdm(rendered, total=config.scenes, disable=quiet or None, unit="view", desc="rendering"))
     return Sources(scenes, photos.pictures, pairs), failed
 

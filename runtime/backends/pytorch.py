@@ -57,6 +57,8 @@ def open_model(path: Path, device: Device, threads: int) -> TorchNetwork:
         if len(needs) != 2:
             raise BackendError("this PyTorch was built without CUDA; install one with: pip install torch")
         raise BackendError(f"{device} cannot be used: {cuda_problem(device, needs) or 'PyTorch sees no card'}")
+    if device.kind == "cuda":  # cuDNN's default rounds what it convolves to TF32, which is no finer than a half
+        torch.backends.cudnn.allow_tf32 = False
     if threads:
         torch.set_num_threads(threads)
     module, info = from_checkpoint(path) if path.suffix in CHECKPOINT_SUFFIXES else from_onnx(path)

@@ -1,8 +1,8 @@
 """Full-size exact mode in PyTorch on a GPU: pictures or planes are uploaded once and downloaded once.
 
-Half precision with the head in fp32, channels-last, frames in batches; light map, gain and the Y'CbCr arithmetic
-(`torch_gain`) stay on the card. What it computes is what `Enhancer` computes with quality "exact": the tests compare
-them, in fp32 on the CPU. Clips use it through `card`. Never run on a card so far.
+Half precision with the head in fp32, frames in batches; light map, gain and the Y'CbCr arithmetic (`torch_gain`) stay
+on the card. What it computes is what `Enhancer` computes with quality "exact": the tests compare them, in fp32 on the
+CPU. Clips use it through `card`. docs/export.md says what an H200 made of it.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from .torch_gain import Codes
 
 log = logging.getLogger("cliplit")
 BATCH = 4  # frames at once; 1080p in half precision holds about 1 GB a frame while a layer runs
+MOST = 2**31 - 1  # numbers in a tensor: beyond, PyTorch does not pad by reflection on a card (8K, two frames at once)
 
 
 class ExactTorch:
@@ -48,8 +49,12 @@ class ExactTorch:
         self.batch = BATCH
         self.half = self.device.type == "cuda" if half is None else half
         self._full = backend.module
+        convolutions = [layer for layer in backend.module.modules() if isinstance(layer, nn.Conv2d)]
+        self._widest = max((max(layer.in_channels, layer.out_channels) for layer in convolutions), default=1)
+        # On a card PyTorch pads by reflection in planes only: channels-last, an H200 is half as fast (docs/export.md).
+        self._format = torch.contiguous_format if self.device.type == "cuda" else torch.channels_last
         network = half_precision(backend.module) if self.half else backend.module
-        self.network = network.to(memory_format=torch.channels_last)
+        self.network = network.to(memory_format=self._format)
         self._lock = threading.Lock()
         if self.device.type == "cuda":
             torch.backends.cudnn.benchmark = True  # every frame of a clip has the same size
@@ -112,13 +117,14 @@ class ExactTorch:
         On a card it is queued, not waited for; where its memory is too small for so many, in smaller batches from
         then on.
         """
-        if len(rgb) > self.batch:
-            return torch.cat([self.light(part) for part in torch.split(rgb, self.batch)])
         height, width = rgb.shape[-2:]
+        batch = max(1, min(self.batch, MOST // (self._widest * height * width)))
+        if len(rgb) > batch:
+            return torch.cat([self.light(part) for part in torch.split(rgb, batch)])
         multiple = max(self.info.multiple, 2)
         padded = F.pad(rgb, (0, -width % multiple, 0, -height % multiple), mode="replicate")
         try:
-            light: Tensor = self.network(padded.contiguous(memory_format=torch.channels_last))
+            light: Tensor = self.network(padded.contiguous(memory_format=self._format))
             return light[..., :height, :width]
         except torch.cuda.OutOfMemoryError:
             if len(rgb) == 1:
@@ -137,7 +143,7 @@ class ExactTorch:
         with self._lock:
             if self.half:
                 log.warning("note: NaN or infinity in half precision on %s; going on in fp32", self.device)
-                self.half, self.network = False, self._full.to(memory_format=torch.channels_last)
+                self.half, self.network = False, self._full.to(memory_format=self._format)
 
     def codes(self, frames: Sequence[Planes]) -> Codes:
         """Upload the planes of N frames, each (N, 1, h, w) float32."""

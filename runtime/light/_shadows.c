@@ -141,37 +141,44 @@ static int get_taps(PyObject *object, Taps *taps, int reach, Py_ssize_t stride)
     return 0;
 }
 
-/* Whether `padded` is (H + 2 reach, W + 2 reach) and `rows` (H,) for an `out` of (H, W). */
-static int sizes_fit(const Py_buffer *padded, int reach, const Py_buffer *rows, const Py_buffer *out)
+/* Whether `padded` is (H + 2 reach, W + 2 reach) and `spans` (H, 2), within W, for an `out` of (H, W). */
+static int sizes_fit(const Py_buffer *padded, int reach, const Py_buffer *spans, const Py_buffer *out)
 {
-    if (reach >= 0 && padded->shape[0] == out->shape[0] + 2 * (Py_ssize_t)reach &&
-        padded->shape[1] == out->shape[1] + 2 * (Py_ssize_t)reach && rows->shape[0] == out->shape[0])
-        return 1;
-    PyErr_SetString(PyExc_ValueError, "the sizes of planes, padding and rows do not fit");
-    return 0;
+    int fit = reach >= 0 && padded->shape[0] == out->shape[0] + 2 * (Py_ssize_t)reach &&
+              padded->shape[1] == out->shape[1] + 2 * (Py_ssize_t)reach && spans->shape[0] == out->shape[0] &&
+              spans->shape[1] == 2;
+    Py_ssize_t y;
+    for (y = 0; fit && y < spans->shape[0]; y++) {
+        const int *span = (const int *)spans->buf + 2 * y;
+        fit = 0 <= span[0] && span[0] <= span[1] && span[1] <= out->shape[1];
+    }
+    if (!fit)
+        PyErr_SetString(PyExc_ValueError, "the sizes of planes, padding and spans do not fit");
+    return fit;
 }
 
 PyDoc_STRVAR(steps_doc,
-             "steps(padded, reach, taps, rows, out)\n\n"
+             "steps(padded, reach, taps, spans, out)\n\n"
              "Sum the weighted differences of taps that differ by one code, bounded to less than half a code, into\n"
-             "`out` (H, W) int8. `padded` is uint8 of at most 254, by `reach` samples on all sides; rows whose entry in\n"
-             "`rows` (H,) uint8 is 0 become 0. The number of taps is a multiple of 4, of one weight each four.");
+             "`out` (H, W) int8. `padded` is uint8 of at most 254, by `reach` samples on all sides. `spans` (H, 2) int32\n"
+             "is the first column of each row and the one behind the last; what lies outside becomes 0. The number of\n"
+             "taps is a multiple of 4, of one weight each four.");
 
 static PyObject *steps(PyObject *self, PyObject *args)
 {
-    PyObject *padded, *sequence, *rows, *out, *result = NULL;
+    PyObject *padded, *sequence, *spans, *out, *result = NULL;
     Py_buffer source, wanted, target;
     Taps taps;
     int reach, y, t, height, width;
     (void)self;
-    if (!PyArg_ParseTuple(args, "OiOOO", &padded, &reach, &sequence, &rows, &out))
+    if (!PyArg_ParseTuple(args, "OiOOO", &padded, &reach, &sequence, &spans, &out))
         return NULL;
     if (get(padded, &source, "B", 2, 0, "padded") < 0)
         return NULL;
-    if (get(rows, &wanted, "B", 1, 0, "rows") < 0)
+    if (get(spans, &wanted, "i", 2, 0, "spans") < 0)
         goto release_source;
     if (get(out, &target, "b", 2, 1, "out") < 0)
-        goto release_rows;
+        goto release_spans;
     if (!sizes_fit(&source, reach, &wanted, &target) || get_taps(sequence, &taps, reach, source.shape[1]) < 0)
         goto done;
     if (taps.count % 4 || taps.weights > 127) {
@@ -183,20 +190,19 @@ static PyObject *steps(PyObject *self, PyObject *args)
     Py_BEGIN_ALLOW_THREADS
     memset(target.buf, 0, (size_t)height * (size_t)width);
     for (y = 0; y < height; y++) {
-        const uint8_t *c = (const uint8_t *)source.buf + (size_t)(y + reach) * (size_t)source.shape[1] + reach;
-        int8_t *sum = (int8_t *)target.buf + (size_t)y * (size_t)width;
-        if (!((const uint8_t *)wanted.buf)[y])
-            continue;
-        for (t = 0; t < taps.count; t += 4)
-            step_row(c, c + taps.at[t], c + taps.at[t + 1], c + taps.at[t + 2], c + taps.at[t + 3], sum, width,
+        const int *span = (const int *)wanted.buf + 2 * (size_t)y, length = span[1] - span[0];
+        const uint8_t *c = (const uint8_t *)source.buf + (size_t)(y + reach) * (size_t)source.shape[1] + reach + span[0];
+        int8_t *sum = (int8_t *)target.buf + (size_t)y * (size_t)width + span[0];
+        for (t = 0; length > 0 && t < taps.count; t += 4)
+            step_row(c, c + taps.at[t], c + taps.at[t + 1], c + taps.at[t + 2], c + taps.at[t + 3], sum, length,
                      taps.weight[t]);
-        bound_row(sum, width, (int8_t)((taps.weights - 1) / 2));
+        bound_row(sum, length, (int8_t)((taps.weights - 1) / 2));
     }
     Py_END_ALLOW_THREADS
     result = Py_NewRef(Py_None);
 done:
     PyBuffer_Release(&target);
-release_rows:
+release_spans:
     PyBuffer_Release(&wanted);
 release_source:
     PyBuffer_Release(&source);
@@ -235,24 +241,24 @@ ALIKE(uint8_t)
 ALIKE(uint16_t)
 
 PyDoc_STRVAR(alike_doc,
-             "alike(luma, cb, cr, reach, taps, rows, luma_gate, gate, cb_out, cr_out)\n\n"
+             "alike(luma, cb, cr, reach, taps, spans, luma_gate, gate, cb_out, cr_out)\n\n"
              "Average how taps differ in chroma, of those that differ by at most `luma_gate` codes in luma and `gate` in\n"
              "each chroma, into `cb_out` and `cr_out` (H, W) float32. The planes are uint8, or uint16 of up to 14 bits,\n"
-             "padded by `reach`; rows whose entry in `rows` (H,) uint8 is 0 become 0. `gate` is at most 15 for uint8, else\n"
-             "such that as many times as there are taps it is below 32768.");
+             "padded by `reach`; what lies outside `spans` (H, 2) int32, see `steps`, becomes 0. `gate` is at most 15 for\n"
+             "uint8, else such that as many times as there are taps it is below 32768.");
 
 static PyObject *alike(PyObject *self, PyObject *args)
 {
-    PyObject *object[5], *rows, *sequence, *result = NULL;
+    PyObject *object[5], *spans, *sequence, *result = NULL;
     Py_buffer view[5], wanted;
     Taps taps;
     int16_t *memory;
     int reach, luma_gate, gate, got, i, y, height, width, bytes;
     (void)self;
-    if (!PyArg_ParseTuple(args, "OOOiOOiiOO", &object[0], &object[1], &object[2], &reach, &sequence, &rows, &luma_gate,
+    if (!PyArg_ParseTuple(args, "OOOiOOiiOO", &object[0], &object[1], &object[2], &reach, &sequence, &spans, &luma_gate,
                           &gate, &object[3], &object[4]))
         return NULL;
-    if (get(rows, &wanted, "B", 1, 0, "rows") < 0)
+    if (get(spans, &wanted, "i", 2, 0, "spans") < 0)
         return NULL;
     for (got = 0; got < 5; got++)
         if (get(object[got], &view[got], got < 3 ? "BH" : "f", 2, got >= 3, "a plane") < 0)
@@ -280,21 +286,24 @@ static PyObject *alike(PyObject *self, PyObject *args)
     }
     Py_BEGIN_ALLOW_THREADS
     for (y = 0; y < height; y++) {
-        size_t at = (size_t)(y + reach) * (size_t)view[0].shape[1] + (size_t)reach;
+        const int *span = (const int *)wanted.buf + 2 * (size_t)y, length = span[1] - span[0];
+        size_t at = (size_t)(y + reach) * (size_t)view[0].shape[1] + (size_t)reach + (size_t)span[0];
         float *first = (float *)view[3].buf + (size_t)y * (size_t)width;
         float *second = (float *)view[4].buf + (size_t)y * (size_t)width;
-        if (!((const uint8_t *)wanted.buf)[y]) {
-            memset(first, 0, (size_t)width * sizeof(float));
-            memset(second, 0, (size_t)width * sizeof(float));
-            continue;
+        for (i = 0; i < 2; i++) {
+            float *change = i ? second : first;
+            memset(change, 0, (size_t)span[0] * sizeof(float));
+            memset(change + span[1], 0, (size_t)(width - span[1]) * sizeof(float));
         }
+        first += span[0];
+        second += span[0];
 #define AT(T, plane) ((const T *)view[plane].buf + at)
         if (bytes == 1)
-            alike_uint8_t(AT(uint8_t, 0), AT(uint8_t, 1), AT(uint8_t, 2), &taps, memory, width, luma_gate, gate);
+            alike_uint8_t(AT(uint8_t, 0), AT(uint8_t, 1), AT(uint8_t, 2), &taps, memory, length, luma_gate, gate);
         else
-            alike_uint16_t(AT(uint16_t, 0), AT(uint16_t, 1), AT(uint16_t, 2), &taps, memory, width, luma_gate, gate);
-        mean_row(memory, memory + 2 * (size_t)width, first, width);
-        mean_row(memory + width, memory + 2 * (size_t)width, second, width);
+            alike_uint16_t(AT(uint16_t, 0), AT(uint16_t, 1), AT(uint16_t, 2), &taps, memory, length, luma_gate, gate);
+        mean_row(memory, memory + 2 * (size_t)length, first, length);
+        mean_row(memory + length, memory + 2 * (size_t)length, second, length);
     }
     Py_END_ALLOW_THREADS
     free(memory);

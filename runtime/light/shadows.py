@@ -59,7 +59,7 @@ UNLIKE = (1 << 15) - 1  # a luma far from all others
 STRIP = 64  # rows converted at once: what lies between fits into a cache
 INNER_WHITE = 255 << (INNER_DEPTH - 8)
 JPEG = Coding(0.299, 0.114, full_range=True).numbers  # ITU-T T.871: the Y'CbCr in which RGB is cleaned
-LIFTED = 0.3  # stops of gain from which a row is cleaned
+LIFTED = 0.3  # stops of gain from which it is cleaned
 
 
 @dataclass(frozen=True)
@@ -83,36 +83,48 @@ class Grain(NamedTuple):
     chroma: float
 
 
-def lifted_rows(coefficients: Coefficients, height: int) -> Array:
-    """Return which of `height` rows are lifted anywhere, (height,) uint8 of 0 and 1.
+def lifted(coefficients: Coefficients) -> Array:
+    """Return which points of the map are lifted, (h, w) bool.
 
     Luma being from 0 to 1, the light of a point lies between its offset and offset + slope.
     """
-    darkest = np.minimum(coefficients.offset, coefficients.offset + coefficients.slope).min(axis=1)
-    small = (darkest < -LIFTED).astype(np.uint8)
-    wide = cv2.dilate(small[:, None], np.ones((3, 1), np.uint8))[:, 0]  # both rows that are interpolated between
-    return np.ascontiguousarray(wide[np.arange(height) * len(wide) // height])
+    return np.asarray(np.minimum(coefficients.offset, coefficients.offset + coefficients.slope) < -LIFTED)
+
+
+def lifted_spans(coefficients: Coefficients, size: tuple[int, int]) -> Array:
+    """Return between which columns each row of a plane of `size` is lifted: (H, 2) int32, first and behind the last.
+
+    A point more of the map on all sides is taken with it, since it is interpolated between two.
+    """
+    wide = cv2.dilate(lifted(coefficients).astype(np.uint8), np.ones((3, 3), np.uint8))
+    rows, columns = wide.shape
+    height, width = size
+    any_there = wide.any(axis=1)
+    first = np.where(any_there, wide.argmax(axis=1), columns) * width // columns
+    behind = -(-(columns - wide[:, ::-1].argmax(axis=1)) * width // columns)
+    spans = np.stack([first, np.where(any_there, behind, first)], axis=1).astype(np.int32)
+    return np.ascontiguousarray(spans[np.arange(height) * rows // height])
 
 
 def lifts(coefficients: Coefficients) -> bool:
     """Return whether anything is lifted, so that there is something to clean."""
-    return bool(lifted_rows(coefficients, coefficients.offset.shape[0]).any())
+    return bool(lifted(coefficients).any())
 
 
 def planes_cleanup(planes: Sequence[Array], depth: int, coefficients: Coefficients, grain: Grain) -> Cleanup:
-    """Compute the corrections of Y', or Y', Cb and Cr planes of `depth` bits, zero in rows that are not lifted.
+    """Compute the corrections of Y', or Y', Cb and Cr planes of `depth` bits, zero beside what is lifted in a row.
 
     Grain hides the steps between codes by itself: then nothing is debanded, which saves time.
     """
     luma = planes[0]
-    rows = lifted_rows(coefficients, luma.shape[0])
-    fine = steps(luma, rows) if depth == 8 and 255 * grain.luma < DITHERED else None
+    spans = lifted_spans(coefficients, luma.shape)
+    fine = steps(luma, spans) if depth == 8 and 255 * grain.luma < DITHERED else None
     if len(planes) < 3:
         return Cleanup(fine)
     cb, cr = planes[1:3]
     taps = FULL_CHROMA_TAPS if cb.shape == luma.shape else CHROMA_TAPS
-    rows = lifted_rows(coefficients, cb.shape[0])
-    cb_change, cr_change = alike(at_chroma_size(luma, cb), cb, cr, depth, rows, grain.chroma, taps)
+    spans = lifted_spans(coefficients, cb.shape)
+    cb_change, cr_change = alike(at_chroma_size(luma, cb), cb, cr, depth, spans, grain.chroma, taps)
     return Cleanup(fine, cb_change, cr_change)
 
 
@@ -121,13 +133,13 @@ def rgb_cleanup(picture: Array, coefficients: Coefficients, grain: Grain, planes
 
     They are of the picture's own numbers, in `JPEG`'s Y'CbCr. `planes` are its `rgb_planes`, if there already.
     """
-    rows = lifted_rows(coefficients, picture.shape[0])
+    spans = lifted_spans(coefficients, picture.shape[:2])
     fine = None
     if picture.dtype == np.uint8:
         luma = cv2.cvtColor(np.ascontiguousarray(picture[..., :3]), cv2.COLOR_RGB2GRAY)
         hidden = transparent(picture)
-        fine = steps(luma if hidden is None else np.where(hidden, np.uint8(255), luma), rows)
-    changes = alike(*(planes or rgb_planes(picture)), INNER_DEPTH, rows, grain.chroma, FULL_CHROMA_TAPS)
+        fine = steps(luma if hidden is None else np.where(hidden, np.uint8(255), luma), spans)
+    changes = alike(*(planes or rgb_planes(picture)), INNER_DEPTH, spans, grain.chroma, FULL_CHROMA_TAPS)
     scale = np.float32((1.0 if picture.dtype == np.float32 else np.iinfo(picture.dtype).max) / INNER_WHITE)
     return Cleanup(fine, *(np.multiply(change, scale, out=change) for change in changes))
 
@@ -170,21 +182,21 @@ def at_chroma_size(luma: Array, chroma: Array) -> Array:
     return cv2.resize(np.ascontiguousarray(luma), chroma.shape[::-1], interpolation=cv2.INTER_AREA)
 
 
-def steps(luma: Array, rows: Array) -> Array:
+def steps(luma: Array, spans: Array) -> Array:
     """Sum the weighted differences of taps that differ by one code: (H, W) int8, in 1 / `LUMA_UNIT` of a code.
 
-    The codes 254 and 255 count as one. Rows that `rows` (H,) leaves out are 0.
+    The codes 254 and 255 count as one. What lies outside `spans`, see `lifted_spans`, is 0.
     """
     padded = _padded(luma)
-    np.minimum(padded, 254, out=padded)
+    cv2.threshold(padded, 254, 254, cv2.THRESH_TRUNC, padded)  # numpy's minimum takes eight times as long
     if _shadows is None:
-        return steps_reference(padded, rows)
+        return steps_reference(padded, spans)
     out = np.empty(luma.shape, np.int8)
-    _shadows.steps(padded, REACH, LUMA_TAPS, rows, out)
+    _shadows.steps(padded, REACH, LUMA_TAPS, spans, out)
     return out
 
 
-def steps_reference(padded: Array, rows: Array) -> Array:
+def steps_reference(padded: Array, spans: Array) -> Array:
     """Compute `steps` in numpy."""
     middle = _at(padded, 0, 0).astype(np.int16)
     total = np.zeros(middle.shape, np.int16)
@@ -192,33 +204,42 @@ def steps_reference(padded: Array, rows: Array) -> Array:
         difference = _at(padded, dy, dx) - middle
         total += np.where(np.abs(difference) <= 1, difference, 0) * weight
     bound = (LUMA_UNIT - 1) // 2
-    return (np.clip(total, -bound, bound) * rows[:, None]).astype(np.int8)
+    return (np.clip(total, -bound, bound) * within(spans, middle.shape[1])).astype(np.int8)
 
 
-def alike(luma: Array, cb: Array, cr: Array, depth: int, rows: Array, noise: float, taps: Taps) -> tuple[Array, Array]:
+def within(spans: Array, width: int) -> Array:
+    """Return what lies in spans of rows, (H, width) bool."""
+    column = np.arange(width)
+    return np.asarray((column >= spans[:, :1]) & (column < spans[:, 1:]))
+
+
+def alike(luma: Array, cb: Array, cr: Array, depth: int, spans: Array, noise: float, taps: Taps) -> tuple[Array, Array]:
     """Average how taps that look alike differ in chroma: Cb's and Cr's mean difference, (h, w) float32 in codes."""
     if depth > INNER_DEPTH:
         shift = depth - INNER_DEPTH
-        cb_change, cr_change = alike(luma >> shift, cb >> shift, cr >> shift, INNER_DEPTH, rows, noise, taps)
+        cb_change, cr_change = alike(luma >> shift, cb >> shift, cr >> shift, INNER_DEPTH, spans, noise, taps)
         return cb_change * np.float32(1 << shift), cr_change * np.float32(1 << shift)
     code = 1 << (depth - 8)
     gate = int(min(LEAST_GATE + NOISE_GATE * max(255 * noise - CLEAN, 0.0), LARGEST_GATE) * code)
     padded = [_padded(plane) for plane in (luma, cb, cr)]
     if _shadows is None:
-        return alike_reference(padded, taps, rows, LUMA_GATE * code, gate)
+        return alike_reference(padded, taps, spans, LUMA_GATE * code, gate)
     out = np.empty(cb.shape, np.float32), np.empty(cb.shape, np.float32)
-    _shadows.alike(*padded, REACH, taps, rows, LUMA_GATE * code, gate, *out)
+    _shadows.alike(*padded, REACH, taps, spans, LUMA_GATE * code, gate, *out)
     return out
 
 
-def alike_reference(padded: Sequence[Array], taps: Taps, rows: Array, luma_gate: int, gate: int) -> tuple[Array, Array]:
+def alike_reference(
+    padded: Sequence[Array], taps: Taps, spans: Array, luma_gate: int, gate: int
+) -> tuple[Array, Array]:
     """Compute `alike` in numpy."""
     middles = [_at(plane, 0, 0).astype(np.int32) for plane in padded]
     cb, cr = np.zeros((2, *middles[0].shape), np.int32)
     count = np.ones(middles[0].shape, np.int32)
+    inside = within(spans, middles[0].shape[1])
     for dy, dx, _ in taps:
         far = [_at(plane, dy, dx) - middle for plane, middle in zip(padded, middles, strict=True)]
-        near = (np.abs(far[0]) <= luma_gate) & (np.abs(far[1]) <= gate) & (np.abs(far[2]) <= gate) & (rows[:, None] > 0)
+        near = (np.abs(far[0]) <= luma_gate) & (np.abs(far[1]) <= gate) & (np.abs(far[2]) <= gate) & inside
         cb, cr, count = cb + far[1] * near, cr + far[2] * near, count + near
     return tuple(total.astype(np.float32) / count.astype(np.float32) for total in (cb, cr))  # type: ignore[return-value]
 
