@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from cliplit.config import TrainConfig
 from cliplit.export.parity import demo_frames
-from cliplit.networks.relative_unet import srgb_to_linear
+from cliplit.networks.relative_unet import linear_to_srgb, srgb_to_linear
 from cliplit.runtime import Enhancer
 from cliplit.training.distributed import World, find_device
 from cliplit.training.loop import enhance_step, target_step
@@ -97,8 +97,7 @@ def rendered_pairs(targets: Tensor, generator: torch.Generator) -> Tensor:
     linear = srgb_to_linear(targets) * torch.exp2(-deepest * shadow)
     shot = torch.randn(linear.shape, device=targets.device, generator=generator)
     linear = (linear + shot * (linear * 2e-4 + 1e-6).sqrt()).clamp(0.0, 1.0)
-    coded = torch.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear.clamp(min=0.0031308) ** (1 / 2.4) - 0.055)
-    return (coded * 255).round() / 255
+    return (linear_to_srgb(linear) * 255).round() / 255
 
 
 def rendered(device: str, tiny: bool, batch: int, seconds: float) -> Measured:

@@ -93,6 +93,9 @@ class TrainConfig:
     identity_layers: tuple[float, ...] = option((1.0, 1.0, 1.0, 1.0, 0.5), "Weights of the identity encoder's stages.")
     paired_weight: float = option(0.0, "Weight of a paired loss added to a guided one (needs --pairs).")
     level_weight: float = option(0.0, "Weight of the error of the mean luma in the paired loss (paired).")
+    exposure_weight: float = option(
+        0.0, "Weight of what results of the targets rise by, in stops, where they are taken darker (paired)."
+    )
     bias_tokens: int = option(0, "Bias correction of rave: words taken at each end (15 in its code; 0: off).")
     bias_words: str = option(
         "encoded",
@@ -308,7 +311,9 @@ BOUNDS: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("threads", "workers"), (0, 1024)),
     **dict.fromkeys(("enhancer_steps", "prompt_steps", "enhancer_extension", "prompt_extension"), (1, 1e9)),
     **dict.fromkeys(("guidance_weight", "identity_weight", "reconstruction_weight", "identity_layers"), (0, 1e9)),
-    **dict.fromkeys(("paired_weight", "level_weight", "gradient_clip", "bias_tokens", "crops"), (0, 1e9)),
+    **dict.fromkeys(
+        ("paired_weight", "level_weight", "exposure_weight", "gradient_clip", "bias_tokens", "crops"), (0, 1e9)
+    ),
     **dict.fromkeys(("learning_rate", "final_learning_rate", "prompt_learning_rate"), (0, 1e3)),
     **dict.fromkeys(("weight_decay", "prompt_weight_decay"), (0, 1e3)),
     **dict.fromkeys(("margins", "level_margins"), (0, 2)),

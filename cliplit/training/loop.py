@@ -28,6 +28,7 @@ from .objective import (
     compared_with,
     embed,
     enhance,
+    exposure_loss,
     features_of,
     guidance_of,
     identity_of,
@@ -209,8 +210,12 @@ def target_step(run: Run, state: State, batch: tuple[Tensor, ...]) -> Losses:
     """Train on known targets, through the light map, the runtime's refinement and the protected gain."""
     picture, target = batch
     loss = paired_loss(enhance(run, picture), target, level_weight=run.config.level_weight)
-    update_enhancer(run, state, loss)
-    return {"loss": loss}
+    losses = {"loss": loss}
+    if run.config.exposure_weight:
+        losses["exposure"] = exposure_loss(run, target, (run.config.seed, state.step))
+        losses["loss"] = loss + run.config.exposure_weight * losses["exposure"]
+    update_enhancer(run, state, losses["loss"])
+    return losses
 
 
 def reconstruct_step(run: Run, state: State, batch: tuple[Tensor, ...]) -> Losses:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -12,9 +13,12 @@ from ..guidance.contract import DTYPES
 from ..guidance.guided_losses import clip_loss, identity_loss
 from ..guidance.plain_encoder import PlainEncoder
 from ..guidance.views import embed_crops
+from ..networks.relative_unet import CODED_STOPS, linear_to_srgb, srgb_to_linear
 from .relight import APPLY
 from .run import Run
 from .state import State, average_weights
+
+DARKER = 4.5  # stops, of `exposure_loss`
 
 
 def enhance(run: Run, picture: Tensor) -> Tensor:
@@ -22,6 +26,24 @@ def enhance(run: Run, picture: Tensor) -> Tensor:
     with amp(run, run.config.precision):
         light = run.network(picture)
     return APPLY[run.config.apply](picture.clamp(min=0.0), light.float())
+
+
+def exposure_loss(run: Run, pictures: Tensor, seed: tuple[int, int]) -> Tensor:
+    """Compute by how much light, in stops of coded values, results rise where a picture is taken darker; on average.
+
+    `pictures` (N, 3, H, W) in [0, 1] are taken up to `DARKER` stops too dark and stored in 8 bits, twice, up to a stop
+    apart. A network that sees relative light alone still sees the steps between codes, which tell how dark a file is.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = torch.from_numpy(rng.random((2, len(pictures), 1, 1, 1), np.float32)).to(pictures.device)
+    stops, step = DARKER * drawn[0], drawn[1]
+    linear = srgb_to_linear(pictures)
+    lights = []
+    for darker in (stops, stops + step):
+        coded = (linear_to_srgb(linear * torch.exp2(-darker)) * 255).round() / 255
+        with amp(run, run.config.precision):
+            lights.append(torch.log2(run.network(coded).float().clamp(min=1e-4)))
+    return torch.relu(lights[0] - lights[1] - CODED_STOPS * step).mean()
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,8 @@ from cliplit.guidance.guided_losses import (
     residual_loss,
 )
 from cliplit.guidance.residual import residual_of, vocabulary_bias
+from cliplit.training.distributed import World
+from cliplit.training.objective import exposure_loss
 from cliplit.training.relight import divide, relight
 
 
@@ -144,3 +147,22 @@ def test_a_light_map_above_one_everywhere_still_gets_a_gradient():
     assert torch.allclose(enhanced, picture, atol=1e-6)
     enhanced.sum().backward()
     assert light.grad.sum() < 0  # a smaller L is a brighter picture
+
+
+def exposure_loss_of(network):
+    run = SimpleNamespace(
+        network=network, world=World(0, 1, torch.device("cpu")), config=SimpleNamespace(precision="fp32")
+    )
+    pictures = torch.full((64, 3, 8, 8), 0.9)
+    return float(exposure_loss(run, pictures, (1, 2)))
+
+
+def test_light_that_follows_exposure_costs_nothing():
+    """A map that stays as it is, and one that gives back exactly what is missing, up to the rounding to codes."""
+    assert exposure_loss_of(lambda x: torch.ones_like(x[:, :1])) == 0.0
+    assert exposure_loss_of(lambda x: x[:, :1]) < 0.03
+
+
+def test_light_that_rises_with_darkness_costs_what_it_rises_by():
+    """A gain that is the square of what is missing: half a stop of light on average, in stops of gamma-coded values."""
+    assert exposure_loss_of(lambda x: x[:, :1] ** 2) == pytest.approx(0.5 / 2.2, rel=0.15)
