@@ -211,6 +211,25 @@ def fades(enhancer: Enhancer, photos: Sequence[Array]) -> Iterator[Finding]:
         yield Finding(f"fade {name}: largest step the wrong way", max(wrong), 1.0, "codes")
 
 
+def pans(enhancer: Enhancer, photos: Sequence[Array]) -> Iterator[Finding]:
+    """Measure how much the light of what stays in sight changes from frame to frame while a camera pans over a photo.
+
+    Three quarters of a photo are seen, 1.5 stops too dark; what both frames show is compared, in stops of coded values.
+    """
+    worst = 0.0
+    for photo in photos:
+        wide = exposed(photo, -1.5)
+        seen = wide.shape[1] * 3 // 4
+        lefts = np.linspace(0, wide.shape[1] - seen, 2 * RATE).astype(int)
+        frames = [np.ascontiguousarray(wide[:, left : left + seen]) for left in lefts]
+        after = relighted(enhancer, frames)
+        for number, step in enumerate(np.diff(lefts)):
+            shared = after[number][:, step:], after[number + 1][:, : seen - step]
+            one, other = (np.log2(max(level(np.ascontiguousarray(part)), 1.0)) for part in shared)
+            worst = max(worst, abs(float(one - other)))
+    yield Finding("pan: light of what stays in sight changes a frame", worst, 0.05, "stops")
+
+
 def still_parts(enhancer: Enhancer, photos: Sequence[Array]) -> Iterator[Finding]:
     """Measure how much still parts change a frame while a figure crosses, and in all after it and under a caption."""
     crossing, crossed, under_text = 0.0, 0.0, 0.0
@@ -254,7 +273,7 @@ def largest_step(frames: Sequence[Array], still: Array) -> float:
 
 Law = Callable[[Enhancer, Sequence[Array]], Iterator[Finding]]
 LAWS: dict[str, Law] = {law.__name__: law for law in (bars, transparency, exposure, gradient, grain)}
-LAWS |= {law.__name__: law for law in (hunting, fades, still_parts)}
+LAWS |= {law.__name__: law for law in (hunting, fades, pans, still_parts)}
 
 
 def read_photos(folder: Path, side: int, count: int) -> list[Array]:

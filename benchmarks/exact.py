@@ -37,7 +37,7 @@ from cliplit.runtime.options import check_device
 from cliplit.runtime.video.frames import Clip, Frame
 
 Work = Callable[[], object]
-LITE_SIZE = (144, 256)  # its working size for 16:9
+LITE_SIZE = (192, 336)  # its working size for 16:9
 
 
 def interleaved(works: dict[str, Work], repeats: int) -> dict[str, list[float]]:

@@ -158,7 +158,7 @@ def steps(device: str, tiny: bool, card: str) -> Iterator[tuple[str, Callable[[]
     on_card = device.startswith("cuda")
     repeats = 2 if tiny else 20
     sizes = [(32, 48)] if tiny else [(1080, 1920), (2160, 3840)]
-    lite: Size = (32, 48) if tiny else (144, 256)
+    lite: Size = (32, 48) if tiny else (192, 336)
     batches = (1, 2) if tiny else (1, 2, 4, 8)
 
     def row(step: str, each: float, work: Work | None = None, note: str = "") -> Row:

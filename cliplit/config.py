@@ -251,7 +251,6 @@ PRESETS: tuple[tuple[dict[str, tuple[Any, ...]], dict[str, Any]], ...] = (
         {
             "scenes": 2100,
             "steps": 9000,
-            "sizes": ((144, 256), (144, 192), (144, 208), (192, 144), (144, 144), (160, 240)),
             "weight_decay": 1e-2,
             "level_weight": 3.0,
         },
@@ -272,8 +271,7 @@ PRESETS: tuple[tuple[dict[str, tuple[Any, ...]], dict[str, Any]], ...] = (
         },
     ),
     ({"method": GUIDED, "network": ("unet",)}, {"sizes": ((512, 512),), "apply": "divide"}),
-    ({"method": GUIDED, "network": ("lite",)}, {"sizes": ((192, 192),)}),  # they divide at proxy size, as they will run
-    ({"method": GUIDED, "network": ("relative",)}, {"sizes": ((144, 144),)}),
+    ({"method": GUIDED, "network": ("lite",)}, {"sizes": ((192, 192),)}),  # it divides at proxy size, as it will run
     ({"method": ("latent",)}, {"prompt_learning_rate": 5e-4}),
     ({"method": ("rave",)}, {"steps": 5000, "guidance_weight": 6 * 320.0}),
     ({"method": GUIDED, "task": ("low-light",)}, {"noise": 0.5}),

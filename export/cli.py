@@ -37,7 +37,7 @@ def parse_size(text: str) -> Size:
     """Parse HxW or NxHxW. Raises click's usage error for anything else."""
     found = SIZE.fullmatch(text)
     if found is None or 0 in (size := (int(found[1] or 1), int(found[2]), int(found[3]))):
-        raise click.BadParameter(f"{text!r} is not HxW or NxHxW, such as 144x256")
+        raise click.BadParameter(f"{text!r} is not HxW or NxHxW, such as 192x336")
     return size
 
 
@@ -164,7 +164,7 @@ def main(
 
     Each file is compared with PyTorch on every back end of this machine. It is written only if it passes; otherwise
     the exit code is 4. File names show the content: NAME.onnx, NAME.fp16.onnx, NAME.int8.onnx, NAME.image.onnx,
-    NAME.1x144x256.onnx.
+    NAME.1x192x336.onnx.
     """
     given = {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
     if list_cache or clear_cache:

@@ -42,7 +42,7 @@ from .passes import fold, pack_head, restore_names
 
 ImageType = Literal["uint8", "float32"]
 LEAST_PEAK = 1e-4  # added to the brightest channel where it is divided by; fp16 holds it
-LEAST_PSNR = 40.0  # dB of the enhanced image against `Enhancer` with the network in PyTorch
+LEAST_PSNR = 45.0  # dB of the enhanced image against `Enhancer` with the network in PyTorch
 
 
 class WholeImage(nn.Module):

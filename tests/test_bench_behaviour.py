@@ -41,3 +41,16 @@ def test_the_command_prints_a_table(tmp_path):
     result = CliRunner().invoke(behaviour.main, arguments)
     assert result.exit_code == 0, result.output
     assert "alpha: what is hidden changes what is seen | 0 codes" in result.output
+
+
+def test_light_that_jumps_in_a_pan_is_found(monkeypatch):
+    """Every second frame twice as bright in codes is a stop; frames as they are change by nothing."""
+    photo = np.random.default_rng(2).integers(40, 120, (48, 160, 3)).astype(np.uint8)
+    monkeypatch.setattr(behaviour, "relighted", lambda _, frames: list(frames))
+    (steady,) = behaviour.pans(None, [photo])
+    assert steady.found < 1e-6 and steady.holds
+    monkeypatch.setattr(
+        behaviour, "relighted", lambda _, frames: [f * np.uint8(1 + i % 2) for i, f in enumerate(frames)]
+    )
+    (jumping,) = behaviour.pans(None, [photo])
+    assert jumping.found == pytest.approx(1.0, abs=0.01) and not jumping.holds

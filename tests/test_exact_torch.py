@@ -33,7 +33,7 @@ def model(request):
     return MODELS[request.param]
 
 
-@pytest.mark.parametrize("half, least", [(False, 85), (True, 60)])
+@pytest.mark.parametrize("half, least", [(False, 100), (True, 60)])
 @pytest.mark.parametrize("dtype", list(WHITE))
 def test_pictures(model, half, least, dtype):
     picture = backlit(66, 91)
@@ -79,7 +79,7 @@ def test_planes(sampling, depth):
         for plane, expected in zip(enhanced, planes_reference(planes, coefficients, coding), strict=True):
             assert plane.dtype == dtype
             # chroma that OpenCV enlarges is rounded to whole codes on the way to the network
-            assert psnr(plane, expected, 255 * unit) >= (56 if fy * fx > 1 else 90)
+            assert psnr(plane, expected, 255 * unit) >= (58 if fy * fx > 1 else 90)
 
 
 def test_the_head_stays_in_fp32(model):

@@ -53,7 +53,7 @@ def test_a_static_noisy_shot_does_not_pulse(enhancer, sigma):
     raw, steady = np.array([m[0] for m in maps])[12:], np.array(smoothed(maps))[12:]
     for view in (
         lambda x: x.mean(axis=(1, 2)),
-        lambda x: x[:, :144, :256].reshape(len(x), 9, 16, 16, 16).mean(axis=(2, 4)),
+        lambda x: x[:, :176, :320].reshape(len(x), 11, 16, 20, 16).mean(axis=(2, 4)),
     ):
         assert np.std(view(steady), axis=0).mean() < 0.2 * np.std(view(raw), axis=0).mean()
 
@@ -173,17 +173,17 @@ def test_moving_objects_leave_no_trace(enhancer):
 def test_the_ground_keeps_its_light_while_a_figure_crosses(enhancer, speed, level, sigma):
     """From two proxy pixels beside it on; where it has been, the light is that of before."""
     rng = np.random.default_rng(0)
-    ground = cv2.resize(rng.uniform(10, 90, (9, 16, 3)), (256, 144), interpolation=cv2.INTER_CUBIC).clip(0, 255)
+    ground = cv2.resize(rng.uniform(10, 90, (9, 16, 3)), (320, 176), interpolation=cv2.INTER_CUBIC).clip(0, 255)
     frames, covered = [], []
-    for number in range(20 + 316 // speed):
+    for number in range(20 + 380 // speed):
         left = speed * (number - 20) - 60
         frame, place = ground.copy(), np.zeros(ground.shape[:2], np.uint8)
-        place[40:130, max(left, 0) : max(left + 60, 0)] = 1
+        place[60:160, max(left, 0) : max(left + 60, 0)] = 1
         frame[place > 0] = level
         frames.append(np.clip(frame + rng.normal(0, sigma, frame.shape), 0, 255).astype(np.float32) / 255)
         covered.append(cv2.dilate(place, np.ones((5, 5))) > 0)
     smooth, lights = TemporalFilter(), []
-    luma = rgb_proxy(ground.astype(np.float32) / 255, (144, 256)).luma
+    luma = rgb_proxy(ground.astype(np.float32) / 255, (176, 320)).luma
     for number, (log_light, own) in enumerate(maps_of(enhancer, frames)):
         steady = smooth(log_light, own, number / RATE)
         coefficients = smooth.kept(enhancer.refine(steady.log_light, steady.luma))
@@ -320,9 +320,9 @@ def test_the_first_frame_and_a_gap_start_anew():
 
 
 def test_zero_is_frame_by_frame_and_one_the_strongest(enhancer):
-    maps = maps_of(enhancer, noisy(backlit(), 120))
+    maps = maps_of(enhancer, noisy(backlit(), 60))
     assert all(np.array_equal(a, b[0]) for a, b in zip(smoothed(maps, TemporalFilter(0.0)), maps, strict=True))
-    spread = [np.std(smoothed(maps, TemporalFilter(time_constant(t)))[60:], axis=0).mean() for t in (0.2, 0.5, 1.0)]
+    spread = [np.std(smoothed(maps, TemporalFilter(time_constant(t)))[40:], axis=0).mean() for t in (0.2, 0.5, 1.0)]
     assert spread[0] > spread[1] > spread[2]
 
 

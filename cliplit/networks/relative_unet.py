@@ -4,15 +4,12 @@ A network that sees coded values must guess from them whether a picture was unde
 the exposure is taken out of what the convolutions see: each pixel's logarithm is relative to the picture's level, so
 that the same scene at any exposure is the same to them. For every pixel they say the level below which it wants to be
 lifted; the lift follows from how far the picture's level lies below that, on a curve that never falls and rises by at
-most a stop a stop. So less light in is never more light out, whatever the weights are, but for what the
-steps between 8-bit codes give away (`exposure_loss` trains against that).
+most a stop a stop. So less light in is never more light out, whatever the weights are.
 
 What is not picture (transparent pixels, what lies outside a region) is told by negative samples, and counts nowhere:
 not in the level, not in the context of the whole, not in what its neighbours see.
 
-All but the first convolution are separable: one over the neighbourhood within each channel, one over the channels at
-each point (Howard et al., MobileNets, 2017), a sixth of the products of full ones of the same widths. Logarithms and
-exponentials stand for powers and soft-plus, which ONNX Runtime computes one by one.
+Logarithms and exponentials stand for powers and soft-plus, which ONNX Runtime computes one by one.
 """
 
 from __future__ import annotations
@@ -27,7 +24,7 @@ from ..constants import LUMA_WEIGHTS
 from .light_network import LightNetwork
 from .pooling import pointwise
 
-WIDTHS = (16, 48, 80, 112)
+WIDTHS = (16, 28, 40, 64)
 FLOOR = 2.0**-7  # of the picture's level, added to linear light: what lies deeper is noise and 8-bit steps
 CODED_STOPS = 1 / 2.2  # stops of gamma-coded values for one of light
 KNEE = 0.3  # stops over which the curve bends
@@ -58,27 +55,27 @@ class RelativeUNet(LightNetwork):
     """Light map of a proxy, at the proxy's size, in (0, 1]; four levels, global context, skips by addition."""
 
     multiple = 16  # height and width must be multiples of this
-    proxy_short_side = 144
+    proxy_short_side = 192
     takes_masks = True
 
     def __init__(self) -> None:
         super().__init__()
         a, b, c, d = WIDTHS
         self.down1 = _conv(4, a)
-        self.down2 = nn.Sequential(_separable(a, b, stride=2), _separable(b, b))
-        self.down3 = nn.Sequential(_separable(b, c, stride=2), _separable(c, c))
-        self.down4 = _separable(c, d, stride=2)
+        self.down2 = nn.Sequential(_conv(a, b, stride=2), _conv(b, b))
+        self.down3 = nn.Sequential(_conv(b, c, stride=2), _conv(c, c))
+        self.down4 = _conv(c, d, stride=2)
         self.context = GlobalContext(d)
-        self.deep = _separable(d, d)
+        self.deep = _conv(d, d)
         self.context2 = GlobalContext(d)
         self.up3 = nn.Conv2d(d, c, 1)
         self.up2 = nn.Conv2d(c, b, 1)
         self.up1 = nn.Conv2d(b, a, 1)
-        self.merge3 = _separable(c, c)
-        self.merge2 = _separable(b, b)
-        self.merge1 = _separable(a, a)
+        self.merge3 = _conv(c, c)
+        self.merge2 = _conv(b, b)
+        self.merge1 = _conv(a, a)
         self.slope = nn.Linear(d, 1)
-        self.head = nn.Conv2d(a, 1, 1)
+        self.head = nn.Conv2d(a, 1, 3, padding=1)
         nn.init.normal_(self.head.weight, std=0.01)
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 
@@ -94,9 +91,9 @@ class RelativeUNet(LightNetwork):
         y2 = self.merge2(x2 + _double(self.up2(y3)))
         y1 = self.merge1(x1 + _double(self.up1(y2)))
         slope = torch.sigmoid(0.3 * pointwise(self.slope, masked_mean(x4, coarse)) + 2.5)
-        wanted = 2.0 * self.head(y1) + MIDDLE  # the level below which this place is lifted
+        wanted = 2.0 * _double(self.head(y1)) + MIDDLE  # the level below which this pixel is lifted
         stops = slope * KNEE * soft_plus((wanted - level) / KNEE)
-        return torch.exp(-LN2 * CODED_STOPS * _double(stops))
+        return torch.exp(-LN2 * CODED_STOPS * stops)
 
 
 def relative_light(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -161,15 +158,6 @@ def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     nn.init.kaiming_normal_(conv.weight, a=0.1)
     nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
     return nn.Sequential(conv, nn.LeakyReLU(0.1))
-
-
-def _separable(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
-    near = nn.Conv2d(inputs, inputs, 3, stride=stride, padding=1, groups=inputs, bias=False)
-    nn.init.kaiming_normal_(near.weight, nonlinearity="linear")
-    across = nn.Conv2d(inputs, outputs, 1)
-    nn.init.kaiming_normal_(across.weight, a=0.1)
-    nn.init.zeros_(across.bias)  # type: ignore[arg-type]
-    return nn.Sequential(near, across, nn.LeakyReLU(0.1))
 
 
 def _double(x: Tensor) -> Tensor:

@@ -251,9 +251,8 @@ def low_key(sources: Sources, size: tuple[int, int], rng: np.random.Generator) -
 
 
 def well_lit_photo(sources: Sources, size: tuple[int, int], rng: np.random.Generator) -> Pair:
-    """Return a photo that needs no change: the target is the input. Of two, the darker: it looks as if it did."""
-    darker = min((photo(sources, size, rng) for _ in range(2)), key=lambda picture: float(picture.mean()))
-    stored = store_8bit(darker, rng)
+    """Return a photo that needs no change: the target is the input."""
+    stored = store_8bit(photo(sources, size, rng), rng)
     return stored, stored
 
 
@@ -271,11 +270,11 @@ PairMaker = Callable[[Sources, tuple[int, int], np.random.Generator], Pair]
 # How often each kind is drawn, by task; a kind without sources is left out.
 MIXTURES: dict[str, dict[PairMaker, float]] = {
     "backlit": {
-        backlit_scene: 0.30,
-        backlit_photo: 0.14,
+        backlit_scene: 0.33,
+        backlit_photo: 0.17,
         figures_before_light: 0.07,
-        dark_photo: 0.13,
-        well_lit_photo: 0.30,
+        dark_photo: 0.17,
+        well_lit_photo: 0.20,
         low_key: 0.06,
         known_pair: 1.0,
     },

@@ -26,7 +26,7 @@ CALM = 0.3  # seconds without a change, after which exposure counts as settled
 RETURN = 0.2  # stops a second, by which a settled exposure becomes the shot's
 SAME, LEAST = 0.0005, 0.002  # of white: a change that is none, and a level that is
 MOST = 6.0  # stops
-ORDINARY = 0.42  # mean luma of what a fade from black is taken to end in
+ORDINARY = 0.4  # mean luma of what a fade from black is taken to end in
 
 
 class Exposure:
