@@ -225,7 +225,7 @@ def pans(enhancer: Enhancer, photos: Sequence[Array]) -> Iterator[Finding]:
         after = relighted(enhancer, frames)
         for number, step in enumerate(np.diff(lefts)):
             shared = after[number][:, step:], after[number + 1][:, : seen - step]
-            one, other = (np.log2(max(level(np.ascontiguousarray(part)), 1.0)) for part in shared)
+            one, other = (np.log2(max(level(part), 1.0)) for part in shared)
             worst = max(worst, abs(float(one - other)))
     yield Finding("pan: light of what stays in sight changes a frame", worst, 0.05, "stops")
 

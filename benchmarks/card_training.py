@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from cliplit.config import TrainConfig
 from cliplit.export.parity import demo_frames
-from cliplit.networks.relative_unet import linear_to_srgb, srgb_to_linear
+from cliplit.pictures.augment import decoded, encoded
 from cliplit.runtime import Enhancer
 from cliplit.training.distributed import World, find_device
 from cliplit.training.loop import enhance_step, target_step
@@ -94,10 +94,9 @@ def rendered_pairs(targets: Tensor, generator: torch.Generator) -> Tensor:
     coarse = torch.rand(count, 1, 4, 6, device=targets.device, generator=generator)
     shadow = F.interpolate(coarse, (height, width), mode="bicubic", align_corners=False).clamp(0.0, 1.0)
     deepest = DARKEST * torch.rand(count, 1, 1, 1, device=targets.device, generator=generator)
-    linear = srgb_to_linear(targets) * torch.exp2(-deepest * shadow)
+    linear = decoded(targets) * torch.exp2(-deepest * shadow)
     shot = torch.randn(linear.shape, device=targets.device, generator=generator)
-    linear = (linear + shot * (linear * 2e-4 + 1e-6).sqrt()).clamp(0.0, 1.0)
-    return (linear_to_srgb(linear) * 255).round() / 255
+    return (encoded(linear + shot * (linear * 2e-4 + 1e-6).sqrt()) * 255).round() / 255
 
 
 def rendered(device: str, tiny: bool, batch: int, seconds: float) -> Measured:

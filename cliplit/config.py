@@ -248,12 +248,7 @@ PRESETS: tuple[tuple[dict[str, tuple[Any, ...]], dict[str, Any]], ...] = (
     # From scratch, and the level of a picture is what it learns last.
     (
         {"method": ("paired",), "network": ("relative",)},
-        {
-            "scenes": 2100,
-            "steps": 9000,
-            "weight_decay": 1e-2,
-            "level_weight": 3.0,
-        },
+        {"scenes": 2100, "steps": 9000, "weight_decay": 1e-2, "level_weight": 3.0},
     ),
     # CLIP-LIT's constants (docs: the method, section CLIP-LIT); RAVE and the latent variant share them.
     (

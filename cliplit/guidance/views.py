@@ -30,6 +30,6 @@ def embed_crops(encoder: ImageEncoder, pictures: Tensor, crops: int, seed: int) 
     return found
 
 
-def retaken(pictures: Tensor, stops: float) -> Tensor:
+def retaken(pictures: Tensor, stops: float | Tensor) -> Tensor:
     """Retake gamma-coded pictures in [0, 1] with `stops` more light (IEC 61966-2-1); what exceeds white is lost."""
     return encoded(decoded(pictures) * 2.0**stops)

@@ -4,7 +4,8 @@ A network that sees coded values must guess from them whether a picture was unde
 the exposure is taken out of what the convolutions see: each pixel's logarithm is relative to the picture's level, so
 that the same scene at any exposure is the same to them. For every pixel they say the level below which it wants to be
 lifted; the lift follows from how far the picture's level lies below that, on a curve that never falls and rises by at
-most a stop a stop. So less light in is never more light out, whatever the weights are.
+most a stop a stop. So less light in is never more light out, whatever the weights are, but for
+what the steps between 8-bit codes tell of how dark a file is.
 
 What is not picture (transparent pixels, what lies outside a region) is told by negative samples, and counts nowhere:
 not in the level, not in the context of the whole, not in what its neighbours see.
@@ -132,10 +133,6 @@ def masked_mean(x: Tensor, valid: Tensor) -> Tensor:
 
 def srgb_to_linear(x: Tensor) -> Tensor:
     return torch.where(x <= 0.04045, x / 12.92, power((x.clamp(min=0.04045) + 0.055) / 1.055, 2.4))
-
-
-def linear_to_srgb(x: Tensor) -> Tensor:
-    return torch.where(x <= 0.0031308, x * 12.92, 1.055 * power(x.clamp(min=0.0031308), 1 / 2.4) - 0.055)
 
 
 def power(x: Tensor, exponent: float) -> Tensor:

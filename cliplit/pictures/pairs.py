@@ -6,7 +6,6 @@ one would have seen.
 
 from __future__ import annotations
 
-import copy
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -327,12 +326,6 @@ class PairBatches(Dataset[tuple[Tensor, Tensor]]):
         rank, processes = self.part
         mine = pairs[self.batch * rank // processes : self.batch * (rank + 1) // processes]
         return _stack([p[0] for p in mine]), _stack([p[1] for p in mine])
-
-    def whole(self) -> PairBatches:
-        """Return the same batches with every process's part."""
-        found = copy.copy(self)
-        found.part = (0, 1)
-        return found
 
     def finished(self, batch: tuple[Tensor, ...], device: torch.device) -> tuple[Tensor, ...]:
         """Move a batch to the device."""

@@ -12,8 +12,8 @@ from ..errors import InputError
 from ..guidance.contract import DTYPES
 from ..guidance.guided_losses import clip_loss, identity_loss
 from ..guidance.plain_encoder import PlainEncoder
-from ..guidance.views import embed_crops
-from ..networks.relative_unet import CODED_STOPS, linear_to_srgb, srgb_to_linear
+from ..guidance.views import embed_crops, retaken
+from ..networks.relative_unet import CODED_STOPS
 from .relight import APPLY
 from .run import Run
 from .state import State, average_weights
@@ -37,12 +37,11 @@ def exposure_loss(run: Run, pictures: Tensor, seed: tuple[int, int]) -> Tensor:
     rng = np.random.default_rng(seed)
     drawn = torch.from_numpy(rng.random((2, len(pictures), 1, 1, 1), np.float32)).to(pictures.device)
     stops, step = DARKER * drawn[0], drawn[1]
-    linear = srgb_to_linear(pictures)
     lights = []
     for darker in (stops, stops + step):
-        coded = (linear_to_srgb(linear * torch.exp2(-darker)) * 255).round() / 255
         with amp(run, run.config.precision):
-            lights.append(torch.log2(run.network(coded).float().clamp(min=1e-4)))
+            light = run.network((retaken(pictures, -darker) * 255).round() / 255)
+        lights.append(torch.log2(light.float().clamp(min=1e-4)))
     return torch.relu(lights[0] - lights[1] - CODED_STOPS * step).mean()
 
 

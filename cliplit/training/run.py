@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
+from tqdm import tqdm
 
 from ..arrays import Array
 from ..config import ALTERNATING, TrainConfig
@@ -30,8 +31,7 @@ from ..interrupt import ignore_interrupts
 from ..networks import checkpoint
 from ..networks.registry import build_network
 from ..phases import Stage
-from ..pictures.pair_pool import PairPool, pool_of
-from ..pictures.pairs import PairBatches
+from ..pictures.pair_pool import PairPool
 from .distributed import World
 from .journal import EACH
 from .relight import APPLY
@@ -91,9 +91,10 @@ def rendered_pool(config: TrainConfig, sources: TrainingSources, world: World, q
     """Render the pairs of --pool, where paired training asks for them."""
     if not config.pool or sources.paired is None:
         return None
-    batches = batches_of(sources, config, Stage.TARGETS, (world.rank, world.size))
-    assert isinstance(batches, PairBatches)
-    return pool_of(batches, config.pool, config.workers, world.device, quiet)
+    count = -(-config.pool // config.batch)
+    rendered = loaded(batches_of(sources, config, Stage.TARGETS), range(count), config.workers)
+    shown = tqdm(rendered, total=count, disable=quiet or None, unit="batch", desc="pairs")
+    return PairPool(shown, config.batch, config.seed, (world.rank, world.size), world.device)
 
 
 def write_config(run: Run) -> None:
@@ -155,21 +156,26 @@ def check_sizes(config: TrainConfig) -> None:
 
 
 def batches_from(run: Run, stage: Stage, start: int) -> Iterator[tuple[Tensor, ...]]:
-    """Yield batches of a stage from number `start` on, without end, drawn ahead of time by worker processes."""
+    """Return batches of a stage from number `start` on, without end, from the pool or drawn ahead of time."""
+    numbers = itertools.count(start)
     if run.pool is not None:
-        yield from run.pool.batches(start)
-    dataset: Any = batches_of(run.sources, run.config, stage, (run.world.rank, run.world.size))
-    loader = DataLoader(
-        dataset,
+        return map(run.pool.__getitem__, numbers)
+    batches: Any = batches_of(run.sources, run.config, stage, (run.world.rank, run.world.size))
+    drawn = loaded(batches, numbers, run.config.workers, pinned=run.world.device.type == "cuda")
+    return (batches.finished(batch, run.world.device) for batch in drawn)
+
+
+def loaded(batches: Any, numbers: Iterable[int], workers: int, pinned: bool = False) -> DataLoader[Any]:
+    """Draw the batches of these numbers, by worker processes."""
+    return DataLoader(
+        batches,
         batch_size=None,
-        sampler=itertools.count(start),  # endless
-        num_workers=run.config.workers,
+        sampler=numbers,
+        num_workers=workers,
         worker_init_fn=ignore_interrupts,
         generator=torch.Generator(),  # or it would draw from the global one, and a resumed run once more
-        pin_memory=run.world.device.type == "cuda",
+        pin_memory=pinned,
     )
-    for drawn in loader:
-        yield dataset.finished(drawn, run.world.device)
 
 
 def keep_best(run: Run, state: State, loss: float) -> dict[str, float]:

@@ -4,7 +4,8 @@ The plug-in is a library that ONNX Runtime is told of by its path; its cards are
 for by the provider's name, ONNX Runtime warns and runs on the processor. Here the cards are given to it, what they
 cannot run is an error (`session.disable_cpu_ep_fallback`), and the session's provider is looked at.
 
-Never run on a card so far; registering and what is said without a card are tested with the real plug-in.
+Never run on a card so far: the one that was at hand, an H200, it does not support and does not list. Registering and
+what is said without a card are tested with the real plug-in.
 """
 
 from __future__ import annotations

@@ -118,11 +118,13 @@ class ExactTorch:
         then on.
         """
         height, width = rgb.shape[-2:]
-        batch = max(1, min(self.batch, MOST // (self._widest * height * width)))
+        multiple = max(self.info.multiple, 2)
+        right, below = -width % multiple, -height % multiple
+        most = MOST // (self._widest * (height + below + 2) * (width + right + 2))  # of the widest layer, padded
+        batch = max(1, min(self.batch, most))
         if len(rgb) > batch:
             return torch.cat([self.light(part) for part in torch.split(rgb, batch)])
-        multiple = max(self.info.multiple, 2)
-        padded = F.pad(rgb, (0, -width % multiple, 0, -height % multiple), mode="replicate")
+        padded = F.pad(rgb, (0, right, 0, below), mode="replicate")
         try:
             light: Tensor = self.network(padded.contiguous(memory_format=self._format))
             return light[..., :height, :width]

@@ -59,7 +59,7 @@ UNLIKE = (1 << 15) - 1  # a luma far from all others
 STRIP = 64  # rows converted at once: what lies between fits into a cache
 INNER_WHITE = 255 << (INNER_DEPTH - 8)
 JPEG = Coding(0.299, 0.114, full_range=True).numbers  # ITU-T T.871: the Y'CbCr in which RGB is cleaned
-LIFTED = 0.3  # stops of gain from which it is cleaned
+LIFTED = 0.3  # stops of gain from which a point of the map is cleaned
 
 
 @dataclass(frozen=True)
@@ -96,14 +96,18 @@ def lifted_spans(coefficients: Coefficients, size: tuple[int, int]) -> Array:
 
     A point more of the map on all sides is taken with it, since it is interpolated between two.
     """
-    wide = cv2.dilate(lifted(coefficients).astype(np.uint8), np.ones((3, 3), np.uint8))
-    rows, columns = wide.shape
-    height, width = size
-    any_there = wide.any(axis=1)
-    first = np.where(any_there, wide.argmax(axis=1), columns) * width // columns
-    behind = -(-(columns - wide[:, ::-1].argmax(axis=1)) * width // columns)
-    spans = np.stack([first, np.where(any_there, behind, first)], axis=1).astype(np.int32)
-    return np.ascontiguousarray(spans[np.arange(height) * rows // height])
+    wide = cv2.dilate(lifted(coefficients).astype(np.uint8), np.ones((3, 3), np.uint8)).view(bool)
+    columns, any_there = wide.shape[1], wide.any(axis=1)
+    first = np.where(any_there, wide.argmax(axis=1), columns)
+    behind = columns - np.where(any_there, wide[:, ::-1].argmax(axis=1), 0)
+    return spans_at(np.stack([first, behind], axis=1), columns, size)
+
+
+def spans_at(spans: Array, width: int, size: tuple[int, int]) -> Array:
+    """Return spans in rows of `width` columns as those of a plane of another `size` that shows the same."""
+    first, behind = spans[:, 0] * size[1] // width, -(-spans[:, 1] * size[1] // width)
+    scaled = np.stack([first, behind], axis=1).astype(np.int32)
+    return np.ascontiguousarray(scaled[np.arange(size[0]) * len(spans) // size[0]])
 
 
 def lifts(coefficients: Coefficients) -> bool:
@@ -123,7 +127,7 @@ def planes_cleanup(planes: Sequence[Array], depth: int, coefficients: Coefficien
         return Cleanup(fine)
     cb, cr = planes[1:3]
     taps = FULL_CHROMA_TAPS if cb.shape == luma.shape else CHROMA_TAPS
-    spans = lifted_spans(coefficients, cb.shape)
+    spans = spans_at(spans, luma.shape[1], cb.shape)
     cb_change, cr_change = alike(at_chroma_size(luma, cb), cb, cr, depth, spans, grain.chroma, taps)
     return Cleanup(fine, cb_change, cr_change)
 

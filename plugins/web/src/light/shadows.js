@@ -28,7 +28,7 @@ export const LARGEST_GATE = 12;
 export const CLEAN = 0.3; // codes of noise up to which a picture counts as clean
 export const NOISE_GATE = 6; // codes of gate to a code of noise above that
 export const INNER_WHITE = 255 << 6; // luma and chroma have 14 bits
-export const LIFTED = 0.3; // stops of gain from which a row is cleaned
+export const LIFTED = 0.3; // stops of gain from which a row is cleaned, the whole of it: Python stops at its last lifted column
 export const YCBCR = { r_cr: 1.4020000000000001, g_cb: -0.34413628620102216, g_cr: -0.7141362862010221, b_cb: 1.772 }; // ITU-T T.871
 
 // How OpenCV's integers make Y', Cb and Cr of R, G and B, in 1 / 2^14: the gates are exact, so this is, too.
